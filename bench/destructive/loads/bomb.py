@@ -30,7 +30,6 @@ LIMIT_BYTES = 2**20
 CHUNKED_BYTES = 64 * 2**20
 ANSWER_S = 60.0
 POLL_S = 1.0
-BOUNDARY = b"xyz"
 OPEN = (
     b'--xyz\r\nContent-Disposition: form-data; name="job"\r\n\r\n{"type":"transcode","args":{"rate":8000}}\r\n'
     b'--xyz\r\nContent-Disposition: form-data; name="audio"; filename="a.wav"\r\n\r\n'

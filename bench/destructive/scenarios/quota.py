@@ -9,7 +9,6 @@ from bench.destructive.loads.attacks import ATTACKS
 from bench.destructive.scenarios.scenario import Outcome, Scenario
 from bench.destructive.tally import Tally, total
 from jobqueue.cli.key import entry
-from jobqueue.config import KeySettings
 from jobqueue.keys import new_key
 
 if TYPE_CHECKING:
@@ -30,8 +29,7 @@ PAUSE_S = 0.1
 def prepare(folder: Path) -> tuple[str, ...]:
     """Draw the keys, and write them for the server and for the loads."""
     keys = {name: new_key() for name in (*HONEST, HOSTILE)}
-    limits = LIMITS if "limits" in KeySettings.__struct_fields__ else ""
-    entries = [entry(name, key, ("submit", "read")) + limits for name, key in keys.items()]
+    entries = [entry(name, key, ("submit", "read")) + LIMITS for name, key in keys.items()]
     (folder / "keys.yaml").write_text("".join(entries))
     (folder / KEYS).write_text(json.dumps({name: key.text for name, key in keys.items()}))
     for name in ("keys.yaml", KEYS):

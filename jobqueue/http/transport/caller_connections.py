@@ -50,11 +50,6 @@ class CallerConnections:
         """Whether a connection counts from its start."""
         return self._limits().connections and not self._needs_key()
 
-    @property
-    def by_key(self) -> bool:
-        """Whether a connection counts from its first request."""
-        return self._limits().connections and self._needs_key()
-
     def enter(self, caller: str) -> None:
         """Count a connection. Raises CallerLimitExceeded."""
         limits, count = self._limits().of(caller), self._counts.get(caller, 0)

@@ -7,18 +7,11 @@ from pathlib import Path
 import pytest
 
 from bench.destructive.master import Result
-from bench.destructive.plot import draw
 from bench.destructive.report import DESTRUCTION, INPUTS, limits_section, render_limits, replaced, summary, write
 from bench.destructive.samples import SampleFile
 from bench.destructive.verdict import Bound
 from bench.load.driving import ROOT
 from tests.bench.destructive.samples_of import samples
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _fonts_are_open(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """matplotlib opens its fonts with the first picture, and keeps them open."""
-    draw(samples(3), 100.0, 100.1, "fonts", tmp_path_factory.mktemp("fonts") / "a.png")
 
 
 def bound(*, kept: bool, seen: str = "7") -> Bound:
