@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import struct
 from typing import TYPE_CHECKING
@@ -27,6 +28,26 @@ if TYPE_CHECKING:
     from jobqueue.keys import Key
 
 
+@contextlib.asynccontextmanager
+async def mounted(queue: JobQueue) -> AsyncIterator[str]:
+    """Serve an application with one page of its own and the API below /background; yield its URL."""
+
+    async def page(request: web.Request) -> web.Response:
+        return web.Response(text="the host's own")
+
+    app = web.Application()
+    app.router.add_get("/", page)
+    app.add_subapp("/background", jobqueue.http.application(queue))
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        yield f"http://127.0.0.1:{site.port}"
+    finally:
+        await runner.cleanup()
+
+
 @pytest.fixture
 async def host(tmp_path: Path) -> AsyncIterator[str]:
     """The URL of an application with one page of its own and the API below /background."""
@@ -42,18 +63,8 @@ async def host(tmp_path: Path) -> AsyncIterator[str]:
     async def echo(value: int) -> int:
         return value
 
-    async def page(request: web.Request) -> web.Response:
-        return web.Response(text="the host's own")
-
-    app = web.Application()
-    app.router.add_get("/", page)
-    app.add_subapp("/background", jobqueue.http.application(queue))
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    yield f"http://127.0.0.1:{site.port}"
-    await runner.cleanup()
+    async with mounted(queue) as url:
+        yield url
     assert not queue.running
 
 
@@ -216,36 +227,23 @@ async def test_keys_are_checked_below_the_prefix_only_and_change_with_a_reload(t
     @queue.handler
     async def echo() -> None: ...
 
-    async def page(request: web.Request) -> web.Response:
-        return web.Response(text="the host's own")
+    async with mounted(queue) as url, aiohttp.ClientSession(url) as http:
 
-    app = web.Application()
-    app.router.add_get("/", page)
-    app.add_subapp("/background", jobqueue.http.application(queue))
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        async with aiohttp.ClientSession(f"http://127.0.0.1:{site.port}") as http:
+        async def status(path: str, key: Key | None) -> int:
+            async with http.get(path, headers=bearer(key)) as response:
+                return response.status
 
-            async def status(path: str, key: Key | None) -> int:
-                async with http.get(path, headers=bearer(key)) as response:
-                    return response.status
-
-            assert await status("/", None) == 200
-            assert await status("/background/readyz", None) == 200
-            assert [await status("/background/v1/jobs", key) for key in (None, STRANGER, ANN, SUB)] == [
-                401,
-                401,
-                200,
-                403,
-            ]
-            assert await status("/background/nope", None) == 401
-            async with http.post("/background/v1/jobs", json={"type": "echo"}, headers=bearer(ANN)) as response:
-                location = response.headers["Location"]
-            assert [await status(location, key) in (200, 202) for key in (ANN, BOB, OPS)] == [True, False, True]
-            await queue.reload(msgspec.structs.replace(queue.settings, auth=AuthSettings()))
-            assert await status("/background/v1/jobs", None) == 200
-    finally:
-        await runner.cleanup()
+        assert await status("/", None) == 200
+        assert await status("/background/readyz", None) == 200
+        assert [await status("/background/v1/jobs", key) for key in (None, STRANGER, ANN, SUB)] == [
+            401,
+            401,
+            200,
+            403,
+        ]
+        assert await status("/background/nope", None) == 401
+        async with http.post("/background/v1/jobs", json={"type": "echo"}, headers=bearer(ANN)) as response:
+            location = response.headers["Location"]
+        assert [await status(location, key) in (200, 202) for key in (ANN, BOB, OPS)] == [True, False, True]
+        await queue.reload(msgspec.structs.replace(queue.settings, auth=AuthSettings()))
+        assert await status("/background/v1/jobs", None) == 200
