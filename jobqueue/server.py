@@ -1,4 +1,4 @@
-"""The server process: one queue behind one listening socket, from the start to the exit.
+"""The server process: one queue behind its listening sockets, from the start to the exit.
 
 It handles signals, the limit on open files, the log, the loop monitor, and the order in which
 the parts start and stop.

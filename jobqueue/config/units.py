@@ -109,7 +109,7 @@ class Kind:
                     raise ValueError(text)
                 return text
             case inspect.VarTupleType():
-                return self.read_items(item.strip() for item in text.split(","))
+                return self.read_items(_items(text))
         raise TypeError(f"no way to read a {self.type}")
 
     def read_items(self, items: Iterable[str]) -> tuple[str, ...]:
@@ -190,6 +190,15 @@ class Kind:
         if (of.ge is not None and value < of.ge) or (of.le is not None and value > of.le):
             raise ValueError(value)
         return value
+
+
+def _items(text: str) -> list[str]:
+    """Divide a list that is one text: `a, b`, or as YAML writes it, `[a, b]`."""
+    if text.startswith("[") and text.endswith("]"):
+        text = text[1:-1].strip()
+        if not text:
+            return []
+    return [item.strip() for item in text.split(",")]
 
 
 def _examples(of: inspect.Type, annotated: inspect.Type) -> list[str]:

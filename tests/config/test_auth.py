@@ -54,14 +54,15 @@ def test_keys_stand_in_the_settings(folder: Path) -> None:
     assert auth.shared
 
 
-def test_keys_stand_in_the_environment(folder: Path) -> None:
+@pytest.mark.parametrize("scopes", ["submit,read", "[submit, read]"])
+def test_keys_stand_in_the_environment(scopes: str) -> None:
     environ = {
         "JOBQUEUE_AUTH__KEYS__CI__ID": ONE.id,
         "JOBQUEUE_AUTH__KEYS__CI__SHA256": ONE.digest,
-        "JOBQUEUE_AUTH__KEYS__CI__SCOPES": "admin",
+        "JOBQUEUE_AUTH__KEYS__CI__SCOPES": scopes,
     }
     assert load(None, environ=environ).auth.keys == {
-        "ci": KeySettings(id=ONE.id, sha256=ONE.digest, scopes=("admin",)),
+        "ci": KeySettings(id=ONE.id, sha256=ONE.digest, scopes=("read", "submit")),
     }
 
 
