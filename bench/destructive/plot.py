@@ -1,4 +1,4 @@
-"""A scenario as a picture: memory, CPU, heart and counts over time, one above the other; the load is shaded."""
+"""A scenario as a picture: memory, CPU, heartbeat and counts over time, one above the other; the load is shaded."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def draw(samples: Sequence[Sample], began: float, ended: float, title: str, path
     at = [each.at - start for each in shown]
     _memory(panels[0], at, shown)
     _cpu(panels[1], shown, start)
-    _heart(panels[2], at, shown)
+    _heartbeat(panels[2], at, shown)
     _counts(panels[3], at, shown)
     for panel in panels:
         panel.axvspan(began - start, ended - start, color="gray", alpha=0.08)
@@ -65,7 +65,7 @@ def _cpu(panel: Any, shown: Sequence[Sample], start: float) -> None:
     panel.set_ylabel("CPUs")
 
 
-def _heart(panel: Any, at: Sequence[float], shown: Sequence[Sample]) -> None:
+def _heartbeat(panel: Any, at: Sequence[float], shown: Sequence[Sample]) -> None:
     panel.plot(at, [each.age_s * 1000 for each in shown], label="age of the last beat")
     panel.plot(at, [each.beat.gap_s_max * 1000 for each in shown], color="tab:purple", label="longest gap so far")
     panel.axhline(GAP_S_MAX * 1000, color="tab:red", linestyle="--", linewidth=1, label="bound")

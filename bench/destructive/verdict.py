@@ -67,7 +67,7 @@ def judge(run: Run) -> list[Bound]:
         _oom(run),
         _survival(run),
         _errors(run),
-        _heart(run),
+        _heartbeat(run),
         _refusals(run),
         _rest(run),
         *_conservation(run),
@@ -120,7 +120,7 @@ def _errors(run: Run) -> Bound:
     )
 
 
-def _heart(run: Run) -> Bound:
+def _heartbeat(run: Run) -> Bound:
     gap_s = max(
         most(run.samples, lambda each: each.beat.gap_s_max),
         most((each for each in run.loaded if each.alive), lambda each: each.age_s),

@@ -23,7 +23,7 @@ from bench.destructive.loads.sound import BYTES_PER_S, wav
 from bench.destructive.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Coroutine, Iterable
 
 HOST = "127.0.0.1"
 LIMIT_BYTES = 2**20
@@ -143,11 +143,11 @@ def _chunked() -> Iterable[bytes]:
     yield b"0\r\n\r\n"
 
 
-async def main(read: Callable[[int], int]) -> None:
-    bomb = Bomb(read(1), read(2))
-    await bomb.run(*(read(number) for number in range(3, 8)))
+async def main(port: int, seconds: float, sizes: list[int]) -> None:
+    bomb = Bomb(port, seconds)
+    await bomb.run(*sizes)
     bomb.tally.print()
 
 
 if __name__ == "__main__":
-    uvloop.run(main(lambda number: int(float(sys.argv[number]))))
+    uvloop.run(main(int(sys.argv[1]), float(sys.argv[2]), [int(size) for size in sys.argv[3:]]))

@@ -15,6 +15,7 @@ import os
 import random
 import sys
 import time
+from contextlib import nullcontext
 
 import uvloop
 
@@ -104,7 +105,7 @@ class Crowd:
 
     async def _exchange(self, client: _Client, request: bytes, until: float) -> tuple[bytes, bytes] | None:
         """Return the answer to a request; None: the connection was not made, or broke."""
-        async with self._opening if not client.connected else _nothing:
+        async with self._opening if not client.connected else nullcontext():
             if not client.connected and not await client.connect():
                 self.tally.broken += 1
                 await asyncio.sleep(self._pause_s)
@@ -117,15 +118,6 @@ class Crowd:
             return None
         self.tally.note_answer(*answered)
         return answered
-
-
-class _Nothing:
-    async def __aenter__(self) -> None: ...
-
-    async def __aexit__(self, *exc: object) -> None: ...
-
-
-_nothing = _Nothing()
 
 
 class _Client:
