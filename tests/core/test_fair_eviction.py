@@ -5,6 +5,7 @@ The naive model keeps all records in a list, and finds the largest holding by co
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import NamedTuple
 
@@ -14,12 +15,13 @@ from hypothesis import strategies as st
 
 from jobqueue.core.events import Evicted
 from jobqueue.core.holdings import PARTS
-from jobqueue.core.job import FAILED, Job
+from jobqueue.core.job import FAILED, RUNNING, Job, JobSpec, UniqueMode, Uniqueness
 from jobqueue.core.job_store import EXPIRY_BUCKET_S, SORTED_MAX
-from jobqueue.core.report import Success
+from jobqueue.core.quotas import Quota, Quotas
+from jobqueue.core.report import Progress, Success
 from jobqueue.core.store_bounds import StoreBounds
-from jobqueue.errors import JobGone
-from tests.core.making import FINAL, Driver
+from jobqueue.errors import JobGone, JobQueueError
+from tests.core.making import CRASHED, FINAL, Driver
 
 MANY = 10**6
 CALLERS = ("elephant", "mouse", "shrew", None)
@@ -314,3 +316,79 @@ def step(driver: Driver, kept: list[Kept], act: str, caller: str | None, size: i
     else:
         driver.nack(job, failure=FINAL)
     return job
+
+
+# -- after any steps
+
+QUOTAS = (
+    Quotas(),
+    Quotas(Quota(jobs_max=2, records_max=4, bytes_max=300)),
+    Quotas(Quota(bytes_max=80), {"mouse": Quota(records_max=2)}),
+)
+MODES: tuple[UniqueMode, ...] = ("return", "reject", "replace", "debounce")
+ANY_ACTS = (
+    *("submit", "submit", "unique", "unique", "key", "row", "finish", "finish", "fail", "crash", "lose"),
+    *("cancel", "delete", "retry", "run now", "report", "wait", "quotas"),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    steps=st.lists(st.tuples(st.sampled_from(ANY_ACTS), st.integers(0, 3), st.integers(0, 40)), max_size=120),
+    bytes_max=st.sampled_from((150, 600, 10**6)),
+)
+def test_holdings_are_those_of_a_recount_after_any_steps(steps: list[tuple[str, int, int]], bytes_max: int) -> None:
+    driver = driver_of(jobs_max=12, bytes_max=bytes_max, failed_max=4, ttl_s=5, failed_ttl_s=7)
+    for act, who, size in steps:
+        with contextlib.suppress(JobQueueError):
+            any_step(driver, act, CALLERS[who], size)
+        driver.note_events()
+        check_counts(driver)
+    driver.advance(3600)
+    driver.engine.begin_shut_down()
+    while driver.engine.go_on_shutting_down(now=driver.now):
+        pass
+    driver.note_events()
+    check_counts(driver)
+
+
+def any_step(driver: Driver, act: str, caller: str | None, size: int) -> None:
+    args = b"x" * size
+    if act == "wait":
+        driver.advance(size / 10)
+    elif act == "quotas":
+        driver.engine.set_quotas(QUOTAS[size % len(QUOTAS)])
+    elif act == "row":
+        row = [args, args[1:], b""]
+        uniqueness = None if caller is None else Uniqueness(caller=caller)
+        driver.engine.submit_row(JobSpec(type="t"), row, uniqueness, now=driver.now)
+    elif act in ("submit", "unique", "key"):
+        own: dict[str, object] = {}
+        if act == "unique":
+            own = {"unique": "u" * (1 + size % 2), "mode": MODES[size % 4], "delay_s": float(size % 3)}
+        if act != "submit" and size % 5 < 3:
+            own["key"] = "k" * (1 + size % 7)
+        driver.submit(args, caller=caller, timeout_s=2.0, attempts_max=1 + size % 2, **own)
+    else:
+        jobs = list(driver.engine.newest_first(None))
+        if jobs:
+            act_on(driver, act, jobs[size % len(jobs)], size)
+
+
+def act_on(driver: Driver, act: str, job: Job, size: int) -> None:
+    if act == "cancel":
+        driver.cancel(job)
+    elif act == "delete":
+        driver.engine.delete(job.id)
+    elif act == "retry":
+        driver.retry(job)
+    elif act == "run now":
+        driver.run_now(job)
+    elif job.state is not RUNNING and not (job.live and driver.try_lease(job)):
+        return
+    elif act == "finish":
+        driver.ack(job, success=Success(b"1" * 3 * size))
+    elif act == "report":
+        driver.engine.report(job.id, attempt=job.attempt, progress=Progress(0.5, "n" * size))
+    elif act != "lose":  # its lease runs out
+        driver.nack(job, failure=FINAL if act == "fail" else CRASHED)
