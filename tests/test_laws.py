@@ -97,7 +97,19 @@ def calls(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:
 LAYERS = (
     {"api_limits", "build", "duration", "encoder", "errors", "keys"},
     {"core"},
-    {"cli.parser", "client", "config", "context", "files", "handlers", "log", "paths", "process", "sampling"},
+    {
+        "cli.parser",
+        "client",
+        "config",
+        "context",
+        "files",
+        "folder_lock",
+        "handlers",
+        "log",
+        "paths",
+        "process",
+        "sampling",
+    },
     {"backend"},
     {"runtime"},
     {"handle", "registration", "wiring"},
@@ -318,6 +330,7 @@ LEAVES = {
     "jobqueue.log": {"orjson", "jobqueue.sampling"},
     "jobqueue.process.first_process": STDLIB_ONLY,
     "packaging.pyinstaller_hook": STDLIB_ONLY,
+    "jobqueue.folder_lock": STDLIB_ONLY,
     "jobqueue.paths": STDLIB_ONLY,
     "jobqueue.sampling": STDLIB_ONLY,
     "jobqueue.process.signals": STDLIB_ONLY,
@@ -454,8 +467,11 @@ def no_summary(module: Module) -> Iterator[str]:
 
 
 def polling(module: Module) -> Iterator[str]:
-    """A loop that sleeps should wait for an event instead. Clients are exempt: they have only HTTP."""
-    if is_client(module.name):
+    """A loop that sleeps should wait for an event instead. Clients are exempt: they have only HTTP.
+
+    A wait for a lock of a file with a bound, too: the kernel has only one without.
+    """
+    if is_client(module.name) or module.name == "jobqueue.folder_lock":
         return
     for loop in ast.walk(module.tree):
         if isinstance(loop, ast.While):

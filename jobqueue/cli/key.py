@@ -11,27 +11,28 @@ Rules:
 from __future__ import annotations
 
 import difflib
-import fcntl
 import os
 import re
 import stat
 import tempfile
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from jobqueue.config.auth import KEY_NAME
 from jobqueue.config.load import Override, trace
 from jobqueue.errors import ConfigError
+from jobqueue.folder_lock import locked
 from jobqueue.keys import SCOPES, Key, Scope, new_key
 from jobqueue.paths import written_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from jobqueue.config import KeySettings
 
 MODE = 0o600
+
+LOCK_S = 10.0
+"""How long to wait for another process that adds a key."""
 
 
 def scopes_in(text: str) -> tuple[Scope, ...]:
@@ -64,7 +65,8 @@ def new(name: str, scopes: tuple[Scope, ...], keys_file: Path | None) -> tuple[K
         return key, entry(name, key, scopes)
     try:
         path = written_path(keys_file).resolve()
-        with _locked(path.parent):
+        # Each process writes the keys that it has read, and one more.
+        with locked(path.parent, wait_s=LOCK_S):
             known = _keys_in(path) if path.exists() else {}
             if name in known:
                 raise ConfigError(f"{keys_file}: the name {name} is taken: choose another, or remove its entry first")
@@ -73,6 +75,8 @@ def new(name: str, scopes: tuple[Scope, ...], keys_file: Path | None) -> tuple[K
             _add(path, entry(name, key, scopes), names={*known, name})
     except (ValueError, RuntimeError) as error:  # no home folder; a circle of symbolic links
         raise ConfigError(f"--keys-file: {error}") from None
+    except BlockingIOError:
+        raise ConfigError(f"{keys_file}: another process holds the lock of its folder: try again later") from None
     except OSError as error:
         raise ConfigError(f"{keys_file}: can't be written: {error.strerror}") from None
     return key, entry(name, key, scopes)
@@ -81,17 +85,6 @@ def new(name: str, scopes: tuple[Scope, ...], keys_file: Path | None) -> tuple[K
 def entry(name: str, key: Key, scopes: tuple[Scope, ...]) -> str:
     """Return a key's entry below `auth.keys`."""
     return f'{name}:\n  id: "{key.id}"\n  sha256: "{key.digest}"\n  scopes: [{", ".join(scopes)}]\n'
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Let one process at a time add a key: each writes the keys that it has read, and one more."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _keys_in(path: Path) -> dict[str, KeySettings]:

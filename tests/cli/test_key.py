@@ -16,6 +16,7 @@ from jobqueue.cli import key as keys_of_cli
 from jobqueue.cli.main import main
 from jobqueue.config import AuthSettings, KeySettings
 from jobqueue.config.load import load
+from jobqueue.folder_lock import locked
 from jobqueue.keys import Key, parse
 
 ROOT = Path(__file__).parents[2]
@@ -192,6 +193,17 @@ def test_keys_that_are_added_at_once_are_all_kept(file: Path) -> None:
     for thread in threads:
         thread.join()
     assert sorted(auth_of(file).keys) == sorted(names)
+
+
+def test_a_lock_that_is_never_released_is_an_error(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, file: Path
+) -> None:
+    monkeypatch.setattr(keys_of_cli, "LOCK_S", 0.01)
+    with locked(file.parent, wait_s=5):
+        code, out, err = new(capsys, "ci", "--scope", "submit", "--keys-file", str(file))
+    assert (code, out) == (2, "")
+    assert "another process holds the lock of its folder" in err
+    assert not file.exists()
 
 
 def test_the_file_is_whole_at_each_instant(monkeypatch: pytest.MonkeyPatch, file: Path) -> None:

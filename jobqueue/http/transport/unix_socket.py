@@ -4,6 +4,7 @@ Rules:
 
 1. A socket file that no process listens on is replaced: a server that was killed leaves one behind. One in use, and a
    file of any other kind, is a fault.
+   Of servers that start at once, one at a time looks and binds, and it listens before the next one looks.
 2. The file has its mode before a client can connect. Its folder decides, too: clients need to search it.
 3. A stop removes the file, unless another server has put its own there meanwhile.
 """
@@ -14,17 +15,21 @@ import errno
 import os
 import socket
 import stat
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 from jobqueue.errors import ConfigError
+from jobqueue.folder_lock import locked
 from jobqueue.paths import written_path
 
 PATH_BYTES_MAX = 107
 """The kernel's bound (unix(7)), without the zero at the end."""
 
+LOCK_S = 1.0
+"""How long to wait for other servers that start; then without: any user that may read the folder can hold its lock."""
+
 
 class UnixSocket:
-    """A bound Unix socket; it listens once a server takes it.
+    """A Unix socket that listens; connections wait until a server takes it.
 
     Raises:
         ConfigError: There can be no socket at this path.
@@ -38,6 +43,12 @@ class UnixSocket:
         size_bytes = len(os.fsencode(self.path))
         if size_bytes > PATH_BYTES_MAX:
             raise self._fault(f"the path has {size_bytes} bytes, and a socket's may have {PATH_BYTES_MAX}")
+        with ExitStack() as stack:
+            with suppress(OSError):  # the folder may be one that can't be read
+                stack.enter_context(locked(os.path.dirname(self.path), wait_s=LOCK_S))
+            self._bind(mode)
+
+    def _bind(self, mode: int) -> None:
         self._remove_stale()
         self.wire = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -49,6 +60,7 @@ class UnixSocket:
                 os.umask(mask)
             os.chmod(self.path, mode)
             state = os.lstat(self.path)
+            self.wire.listen()
         except OSError as error:
             self.wire.close()
             raise self._fault(_told(error)) from None

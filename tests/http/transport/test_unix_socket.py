@@ -7,12 +7,15 @@ import json
 import os
 import socket
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import aiohttp
 import pytest
 
 from jobqueue.errors import ConfigError
+from jobqueue.folder_lock import locked
+from jobqueue.http.transport import unix_socket
 from jobqueue.http.transport.accept import Acceptor
 from jobqueue.http.transport.unix_socket import UnixSocket
 from tests.http.serving import post, read_answer
@@ -64,6 +67,28 @@ def test_a_socket_in_use_is_a_fault(path: Path, kind: socket.SocketKind) -> None
         if kind is socket.SOCK_STREAM:
             other.listen()
         assert fault_of(path) == "is in use: another server listens there"
+        assert path.exists()
+
+
+def test_of_servers_that_start_at_once_one_at_a_time_looks_and_binds(path: Path) -> None:
+    with ThreadPoolExecutor(1) as pool, socket.socket(socket.AF_UNIX) as other:
+        with locked(path.parent, wait_s=5):
+            fault = pool.submit(fault_of, path)
+            other.bind(str(path))
+            other.listen()
+        assert fault.result(5) == "is in use: another server listens there"
+
+
+def test_a_socket_is_in_use_from_its_begin(path: Path) -> None:
+    with UnixSocket(str(path), 0o600).wire:
+        assert fault_of(path) == "is in use: another server listens there"
+
+
+def test_a_lock_that_is_never_released_keeps_no_server_from_starting(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unix_socket, "LOCK_S", 0.01)
+    with locked(path.parent, wait_s=5), UnixSocket(str(path), 0o600).wire:
         assert path.exists()
 
 
