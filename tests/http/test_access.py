@@ -545,6 +545,42 @@ async def test_a_submission_that_waits_is_answered_with_its_job_when_its_key_is_
         assert (await read_answer(reader)).status == 202
 
 
+FORM = (
+    b'--b\r\nContent-Disposition: form-data; name="job"\r\nContent-Type: application/json\r\n\r\n{"type":"sizes"}\r\n'
+    b'--b\r\nContent-Disposition: form-data; name="f"; filename="f"\r\n\r\nx\r\n--b--\r\n'
+)
+
+
+@EVERY_PATH
+@pytest.mark.parametrize(
+    ("method", "path", "kind", "body"),
+    [
+        ("POST", "/v1/jobs", "application/json", b'{"type":"echo"}'),
+        ("POST", "/v1/jobs", "multipart/form-data; boundary=b", FORM),
+        ("POST", "/v1/jobs:batch", "application/json", b'{"jobs":[{"type":"echo"}]}'),
+        ("POST", "/v1/jobs:cancel", "application/json", b'{"state":"running"}'),
+    ],
+    ids=["one", "with a file", "batch", "many"],
+)
+async def test_a_key_that_is_removed_before_the_body_is_whole_changes_nothing(
+    start: Start, fast_path: bool, method: str, path: str, kind: str, body: bytes
+) -> None:
+    serving = await serve(start, fast_path)
+    job_id = await submit(serving, ANN)
+    head = request(method, path, ANN, f"Content-Type: {kind}", f"Content-Length: {len(body)}")
+    async with serving.connect() as (reader, writer):
+        writer.write(head + body[:-3])
+        async with asyncio.timeout(5):
+            while not any(connection._request_in_progress for connection in serving.server.connections):
+                await asyncio.sleep(0)
+        await reload(serving, auth("bob", "ops"))
+        writer.write(body[-3:])
+        answer = await read_answer(reader)
+    assert (answer.status, answer.kind) == (401, "unauthorized")
+    page = json.loads((await ask(serving, request("GET", "/v1/jobs", OPS))).rest)
+    assert [(job["id"], job["state"]) for job in page["jobs"]] == [(job_id, "running")]
+
+
 async def test_a_changed_key_ends_its_streams_with_an_event(start: Start) -> None:
     serving = await serve(start)
     job_id = await submit(serving, ANN)

@@ -13,7 +13,8 @@ Rules:
 4. A request sees the jobs of its key. A key with the scope `admin` sees all, and so does each key if `auth.shared` is
    true, and each request where no key is needed. The jobs of others are treated as absent.
 5. A grant is one object for all requests with its key, so what is cached of one is valid as long as the keys.
-   A changed key has another grant, and the old one is `revoked`: waits and streams that it has begun end.
+   A changed key has another grant, and the old one is `revoked`: waits and streams that it has begun end, and a request
+   whose body comes later than that changes nothing.
 6. No message has a secret. `auth.failed` counts the failures in the log.
 """
 
@@ -164,6 +165,13 @@ class Access:
 
 GRANT: web.RequestKey[Grant] = web.RequestKey("grant", Grant)
 """The key under which a request holds its grant, from before its handler runs."""
+
+
+def check_still_valid(request: web.BaseRequest) -> None:
+    """Raise Unauthorized if the key of a request was removed or changed since it began."""
+    grant = request.get(GRANT)
+    if grant is not None:
+        grant.check_valid()
 
 
 def identity_of(request: web.BaseRequest) -> Uniqueness:

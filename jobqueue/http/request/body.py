@@ -20,6 +20,7 @@ from jobqueue.http.errors import (
     UnsupportedMediaType,
 )
 from jobqueue.http.in_flight import RATE_BYTES_S_MIN
+from jobqueue.http.request.auth import check_still_valid
 from jobqueue.http.request.receiving import Body
 from jobqueue.http.request.turns import LARGE_BYTES, Turns
 from jobqueue.http.response.problems import header_text
@@ -145,9 +146,12 @@ class Bodies:
         Raises:
             BodyTooLarge, BodyTooSlow, Overloaded: It is over a limit.
             MalformedRequest: Its framing is broken.
+            Unauthorized: Its key was removed meanwhile.
         """
         with self.of(request) as body:
-            return await self.read_in(body)
+            data = await self.read_in(body)
+        check_still_valid(request)
+        return data
 
     async def read_in(self, body: Body) -> bytes:
         """Read a body, whole; a large one is returned in its turn, to be decoded at once. Raises as `read`."""

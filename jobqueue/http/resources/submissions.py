@@ -22,7 +22,7 @@ from jobqueue.core.submit import SubmitReceipt
 from jobqueue.errors import InvalidField, InvalidSubmission, UnknownType
 from jobqueue.http.errors import MalformedRequest
 from jobqueue.http.request import uploads
-from jobqueue.http.request.auth import identity_of
+from jobqueue.http.request.auth import check_still_valid, identity_of
 from jobqueue.http.request.body import BodyKind, answer_expectation, check_head
 from jobqueue.http.request.head import head_of
 from jobqueue.http.request.idempotency import IDEMPOTENCY_KEY, Fingerprint
@@ -194,6 +194,7 @@ class Submissions:
                     ),
                     fingerprint,
                 )
+            check_still_valid(request)
             key = fingerprint.under(head.key) if head.key is not None and fingerprint is not None else None
             received = upload.received()
             if received is None:
@@ -216,6 +217,7 @@ class Submissions:
             async with self._batch_turn:
                 if request.transport is None:  # it hung up meanwhile
                     raise ConnectionResetError
+                check_still_valid(request)
                 verdicts = await self._verdicts(decode_batch(document), plain)
         return whole_answer(request, b'{"jobs":[%b]}' % b",".join(verdicts), JSON, status=207)
 

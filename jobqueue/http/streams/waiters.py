@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from aiohttp import hdrs, web
 
 from jobqueue.http.errors import CallerLimitExceeded
-from jobqueue.http.request.auth import GRANT, caller_of_request
+from jobqueue.http.request.auth import GRANT, caller_of_request, check_still_valid
 from jobqueue.http.request.prefer import APPLIED
 from jobqueue.http.request.rate_limit import policies_of
 from jobqueue.http.streams.deadlines import Deadlines
@@ -201,9 +201,8 @@ class Waiters:
 
 def check_valid(request: web.BaseRequest) -> None:
     """Raise Unauthorized if a request's grant was revoked while it waited; a submission was accepted before."""
-    grant = request.get(GRANT)
-    if grant is not None and request.method != hdrs.METH_POST:
-        grant.check_valid()
+    if request.method != hdrs.METH_POST:
+        check_still_valid(request)
 
 
 @functools.lru_cache(maxsize=64)
