@@ -256,7 +256,7 @@ class Connection(Buffers):
         if self._parser is None or not hasattr(self._parser, "message_consumed"):  # deaf; an older release
             return
         self._parser.message_consumed()
-        if len(self._messages) == self._max_msg_queue_size - 1:  # it may have stopped one too early
+        if len(self._messages) == self._max_msg_queue_size - 1 and not self._upgraded:  # it may have stopped too early
             self._queue(*self._feed(b""))
 
     def _queue(self, messages: Sequence[tuple[Any, StreamReader]], upgraded: bool, tail: bytes) -> None:
