@@ -209,8 +209,8 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         """Count a handshake for its peer; False: it has too many under way, or was reset."""
         server = self._tls.server
         callers = server.caller_connections
-        if callers is None or not callers.by_peer:
-            return True
+        if callers is None or not callers.by_peer or self._tls.context.verify_mode is not ssl.CERT_NONE:
+            return True  # callers with certificates may share an address
         peer = peer_at(wire, server.proxies)
         if peer is None:
             return False

@@ -307,6 +307,17 @@ async def test_stalled_handshakes_of_a_peer_over_its_connections_take_no_room(se
             assert Answer(await rejected.read()).status == 429
 
 
+async def test_handshakes_are_not_limited_by_address_where_clients_have_certificates(
+    secure: Starting, authority: Authority
+) -> None:
+    limits: dict[str, object] = {"caller_connections_max": 1}
+    server = await secure(authority.cert, server={"hosts": ["h"]}, limits=limits)
+    shown = authority.client_context(authority.issue("ann"))
+    async with server.connect_plainly(), server.connect_plainly(), server.connect(shown) as (reader, writer):
+        writer.write(GET)
+        assert (await read_answer(reader)).status == 200
+
+
 async def test_a_listed_proxy_has_any_number_of_handshakes(secure: Starting) -> None:
     limits: dict[str, object] = {"caller_connections_max": 1}
     server = await secure(server={"hosts": ["h"], "proxies": ["127.0.0.1"]}, limits=limits)
