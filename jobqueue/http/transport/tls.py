@@ -10,7 +10,7 @@ Rules:
    sockets are reset before any cryptography.
    Where connections are limited for each peer, so are its handshakes, by a count of their own.
 2. A handshake costs as much of the read budget as `HANDSHAKE_COST` answers: its signature takes about a millisecond.
-   Received bytes without content cost it, too, and a client that sends little else is cut: a record that changes keys
+   Received bytes without content cost it, too, and a client that sends nothing else is cut: a record that changes keys
    has 27 bytes, and takes 15 microseconds.
 3. OpenSSL's buffers keep the size of the largest piece that they have held, so they get pieces of `PIECE_BYTES`.
 4. A client that sends HTTP without TLS is told so, in HTTP. A client whose handshake fails is sent the alert.
@@ -52,10 +52,7 @@ RECORD_COST_BYTES = 32
 """Received bytes without content that cost as much as an answer."""
 
 EMPTY_BYTES_MAX = 64 * 1024
-"""Such bytes, beyond `FRAMING_PART` for each byte of content, above which a client is cut."""
-
-FRAMING_PART = 32
-"""A record of one byte has 22 more."""
+"""Such bytes in a row, above which a client is cut."""
 
 REPLIES_BYTES_MAX = 64 * 1024
 """Unsent bytes above which a client is cut that makes OpenSSL answer (key updates) and reads nothing."""
@@ -119,7 +116,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._closing = False  # close_notify is sent, or the socket reset; nothing is read any more
         self._ended = False  # the client's end has come
         self._uncharged_bytes = 0  # received without content, less what was counted as work
-        self._empty_bytes = 0  # received without content, as far as they are too many
+        self._empty_bytes = 0  # received since the last content
         self._counted_for: str | None = None  # the peer whose handshakes this one counts among
 
     # -- the socket's protocol
@@ -233,7 +230,8 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     def _judge(self, came_bytes: int, plain_bytes: int) -> None:
         """Count the work of bytes without content, and cut a client that sends too many."""
         empty_bytes = came_bytes - plain_bytes
-        self._empty_bytes = max(0, self._empty_bytes + empty_bytes - FRAMING_PART * plain_bytes)
+        # Reset by any content: padded records (RFC 8446, section 5.4) have little of it.
+        self._empty_bytes = 0 if plain_bytes else self._empty_bytes + came_bytes
         self._uncharged_bytes += empty_bytes
         over_bytes = self._uncharged_bytes - RECORD_BYTES  # of a record that is yet incomplete
         if over_bytes < RECORD_COST_BYTES or self._closing:

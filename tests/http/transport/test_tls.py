@@ -66,7 +66,14 @@ class Client:
             await asyncio.sleep(0)
 
     def key_update(self) -> bytes:
-        """Return a record that changes the client's key: Python's ssl has no function for it."""
+        """Return a record that changes the client's key."""
+        library, inner = self.library()
+        assert library.SSL_key_update(inner, 0) == 1
+        library.SSL_do_handshake(inner)
+        return self.outgoing.read()
+
+    def library(self) -> tuple[ctypes.CDLL, ctypes.c_void_p]:
+        """Return libssl and its object, for what Python's ssl has no function for."""
         with open("/proc/self/maps") as maps:
             libraries = [line.split()[-1] for line in maps if "libssl" in line]
         if not libraries:
@@ -74,9 +81,7 @@ class Client:
         library = ctypes.CDLL(libraries[0])
         # CPython: an SSLObject's own object is a head of two words, the socket, and the SSL of libssl.
         inner = ctypes.c_void_p.from_address(id(self.tls._sslobj) + 3 * ctypes.sizeof(ctypes.c_void_p))  # type: ignore[attr-defined]
-        assert library.SSL_key_update(inner, 0) == 1
-        library.SSL_do_handshake(inner)
-        return self.outgoing.read()
+        return library, inner
 
     async def read_to_end(self, reader: asyncio.StreamReader) -> bytes:
         """Return all plain bytes up to the server's close_notify."""
@@ -358,6 +363,22 @@ async def test_a_few_changes_of_keys_and_the_smallest_records_are_no_fault(
         client.tls.write(GET.replace(b"\r\n\r\n", f"\r\n{CLOSE}\r\n\r\n".encode()))
         writer.write(client.outgoing.read())
         assert (await client.read_to_end(reader)).count(b"HTTP/1.1 200 ") == 101
+
+
+async def test_padded_records_are_no_fault(secure: Starting, authority: Authority) -> None:
+    server = await secure(server={"hosts": ["h"]})
+    client = Client(authority.client_context())
+    library, inner = client.library()
+    assert library.SSL_set_block_padding(inner, 8192) == 1
+    async with server.connect_plainly() as (reader, writer):
+        await client.shake_hands(reader, writer)
+        for _ in range(99):
+            client.tls.write(GET)
+        client.tls.write(GET.replace(b"\r\n\r\n", f"\r\n{CLOSE}\r\n\r\n".encode()))
+        data = client.outgoing.read()
+        assert len(data) > 100 * 8192
+        writer.write(data)
+        assert (await client.read_to_end(reader)).count(b"HTTP/1.1 200 ") == 100
 
 
 async def test_records_without_content_are_work_of_the_read_budget(secure: Starting, authority: Authority) -> None:
