@@ -158,7 +158,7 @@ destroy: $(VENV)/.dev ## a server with 256 MB and half a CPU under loads that ou
 	@exec $(PY) -m bench.destructive $(if $(ONLY),--only '$(ONLY)',$(if $(HOURS),--only soak --hours $(HOURS),--render docs/LIMITS.md))
 
 .PHONY: destroy-quick
-destroy-quick: $(VENV)/.dev ## the same, each scenario at a part of its size, under 3 minutes
+destroy-quick: $(VENV)/.dev ## the same but for the hostile clients, each scenario at a part of its size, under 3 minutes
 	@exec $(PY) -m bench.destructive --quick
 
 .PHONY: fuzz

@@ -20,6 +20,7 @@ from bench.destructive.limits import CPUS, MEMORY_BYTES, MIB, RETENTION, SETTING
 from bench.destructive.samples import read
 from bench.destructive.server import NotStarted, Server
 from bench.destructive.stage import LoadFailed, Stage
+from bench.destructive.tally import total
 from bench.destructive.verdict import LEFT_BYTES_MAX, REST_S, Bound, Run, judge
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Result(msgspec.Struct, kw_only=True):
 
     @property
     def kept(self) -> bool:
-        return not self.failed and all(bound.kept for bound in self.bounds)
+        return not self.failed and not any(bound.missed for bound in self.bounds)
 
 
 def play(scenario: Scenario, folder: Path, *, quick: bool) -> Result:
@@ -91,6 +92,7 @@ def _play(scenario: Scenario, folder: Path, result: Result, *, quick: bool) -> N
         server.wait_until_ready()
         with Stage(server, csv, quick=quick) as stage, telling(stage, scenario.name):
             result.csv = str(csv)
+            warm_up = stage.warm_up(scenario.key(own) if scenario.key else None)
             baseline_bytes = stage.settled()
             result.began = time.monotonic()
             outcome = scenario.play(stage)
@@ -99,9 +101,12 @@ def _play(scenario: Scenario, folder: Path, result: Result, *, quick: bool) -> N
             exit_code = server.stop()
         shutil.copy(server.log, folder / f"{scenario.name}.log")
         result.notes = outcome.notes
+        outcome.tally = total([warm_up, outcome.tally])
         run = _run(scenario, outcome, result, server, read(csv))
         result.bounds = judge(
-            msgspec.structs.replace(run, baseline_bytes=baseline_bytes, rested_s=rested_s, exit_code=exit_code)
+            msgspec.structs.replace(
+                run, baseline_bytes=baseline_bytes, rested_s=rested_s, exit_code=exit_code, quick=quick
+            )
         )
 
 

@@ -61,13 +61,13 @@ def summary(results: Sequence[Result]) -> str:
 
 
 def _missed(result: Result) -> list[Bound]:
-    return [bound for bound in result.bounds if not bound.kept]
+    return [bound for bound in result.bounds if bound.missed]
 
 
 def _section(result: Result, folder: Path) -> str:
     rows = "".join(
-        f'<tr class="{"" if bound.kept else "missed"}"><td class="{"kept" if bound.kept else "missed"}">'
-        f"{'kept' if bound.kept else 'MISSED'}</td><td>{escape(bound.what)}</td><td>{escape(bound.wanted)}</td>"
+        f'<tr class="{"missed" if bound.missed else ""}"><td class="{"missed" if bound.missed else "kept"}">'
+        f"{bound.word}</td><td>{escape(bound.what)}</td><td>{escape(bound.wanted)}</td>"
         f"<td>{escape(bound.seen)}</td></tr>"
         for bound in result.bounds
     )
@@ -98,7 +98,8 @@ def limits_section(results: Sequence[Result]) -> str:
     parts = [str(describe()) + "."]
     for result in results:
         rows = [
-            (bound.what, bound.wanted, bound.seen, "kept" if bound.kept else "**missed**") for bound in result.bounds
+            (bound.what, bound.wanted, bound.seen, "**missed**" if bound.missed else bound.word)
+            for bound in result.bounds
         ]
         parts.append(f"### {result.name}\n\n{_sentence(result.says)} {_sentence(result.confinement)}")
         if result.failed:

@@ -176,6 +176,13 @@ class Stage:
             time.sleep(every_s)
         return False
 
+    def warm_up(self, key: str | None = None) -> Tally:
+        """Have jobs run in a process, as any server has after its first ones; return their figures.
+
+        The memory before a load is then that of a server in use: with the process, and with what requests import.
+        """
+        return self.load("honest", 1, "spin", '{"duration_s": 0.01}', name="warm-up", key=key).tally(60)
+
     def settled(self) -> float:
         """Wait until its memory is still, as its processes have started; return it, in bytes."""
         give_up_at = time.monotonic() + SETTLE_S

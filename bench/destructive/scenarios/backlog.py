@@ -15,10 +15,11 @@ BATCH = 100
 
 def play(stage: Stage) -> Outcome:
     count, seconds = (4_000, 40) if stage.quick else (20_000, 90)
+    before = stage.look().beat.succeeded
     tally = stage.load("flood", seconds, count, BATCH, JOB).tally(seconds + 60)
     if not stage.until(lambda sample: sample.beat.live == 0, seconds):
         tally.note_lost(f"{stage.look().beat.live:,.0f} jobs are still live")
-    ended = stage.look().beat.succeeded
+    ended = stage.look().beat.succeeded - before
     if ended != tally.accepted:
         tally.note_lost(f"{ended:,.0f} of {tally.accepted:,} succeeded")
     tally.notes.clear()

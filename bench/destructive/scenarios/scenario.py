@@ -35,6 +35,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
         says: What it does, in one sentence.
         settings: Of the server, beside those of all scenarios.
         prepare: Writes what the server reads at its start into its folder, and returns further settings.
+        key: Returns an API key for the first jobs, given that folder; None: none is needed.
         retention: Whether records go after seconds (`limits.RETENTION`); if not, `clean` frees the memory.
         clean: Called after the load, before the memory is to be back.
         follows: Whether its loads see each accepted job end; if not, the server's counts alone tell.
@@ -47,6 +48,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     play: Callable[[Stage], Outcome]
     settings: tuple[str, ...] = ()
     prepare: Callable[[Path], tuple[str, ...]] | None = None
+    key: Callable[[Path], str] | None = None
     retention: bool = True
     clean: Callable[[Stage], None] | None = None
     follows: bool = True

@@ -208,8 +208,8 @@ class Buffers(web.RequestHandler):
     def _drop(self) -> bool:
         """Free the buffers, receive no more, and reject the request."""
         if not self._body.is_eof():  # its reader checks `Received.refused`
-            # aiohttp: a reader that awaits the body and has no waiter is taking the buffer: the parser was resumed within
-            # that. It takes all of it.
+            # aiohttp: a reader that awaits the body and has no waiter takes the whole buffer now, and has resumed the
+            # parser within that.
             if self._body._waiter is not None or not self.received.awaited:
                 self._body._buffer.clear()
                 self._body._size = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from bench.destructive.limits import MIB
@@ -13,7 +14,7 @@ from tests.bench.destructive.samples_of import run, sample, samples
 
 
 def missed(**changes: Any) -> list[str]:
-    return [bound.what for bound in judge(run(**changes)) if not bound.kept]
+    return [bound.what for bound in judge(run(**changes)) if bound.missed]
 
 
 def tally(**changes: Any) -> Tally:
@@ -37,7 +38,10 @@ def test_a_healthy_run_keeps_every_bound() -> None:
         ({"samples": [*samples(50), *[sample(105 + n / 10, alive=False) for n in range(50)]]}, "alive to the end"),
         ({"tally": tally(answers={"500": 1})}, "answers of 500"),
         ({"internal_errors": 1}, "answers of 500"),
-        ({"samples": samples(beat={"gap_s_max": 0.51})}, "longest gap"),
+        (
+            {"samples": [*samples(20), *[sample(102 + n / 10, beat={"gap_s_max": 0.51}) for n in range(80)]]},
+            "longest gap",
+        ),
         ({"samples": samples(beat={"beats": 0})}, "longest gap"),
         ({"tally": tally(answers={"503": 3}, bare_refusals=1)}, "rejections"),
         ({"rested_s": None}, "memory back"),
@@ -55,6 +59,34 @@ def test_a_bound_is_missed_by_its_figure(changes: dict[str, Any], bound: str) ->
     found = missed(**changes)
     assert len(found) == 1, found
     assert found[0].startswith(bound)
+
+
+SPOILED = [sample(100 + n / 10, wait_s=n / 20, beat={"gap_s_max": 0.51 if n > 30 else 0.06}) for n in range(100)]
+
+
+def test_a_gap_before_the_load_does_not_count() -> None:
+    assert missed(samples=samples(beat={"gap_s_max": 0.51})) == []
+
+
+def test_a_full_run_misses_figures_of_time_that_other_programs_spoil() -> None:
+    assert missed(samples=SPOILED) == ["longest gap of the heartbeat"]
+
+
+def test_a_quick_run_judges_no_figure_of_time_that_other_programs_spoil() -> None:
+    bounds = judge(run(samples=SPOILED, quick=True, internal_errors=1))
+    assert [bound.what for bound in bounds if bound.missed] == ["answers of 500, by the clients and by the log"]
+    (gap,) = [bound for bound in bounds if not bound.judged]
+    assert str(gap).startswith("not judged")
+    assert "other programs kept its loop from a CPU for 50% of the time" in gap.seen
+
+
+def test_a_quick_run_judges_time_that_its_quota_took() -> None:
+    throttled = [
+        msgspec.structs.replace(each, usage=msgspec.structs.replace(each.usage, throttled_s=(each.at - 100) / 2))
+        for each in SPOILED
+    ]
+    bounds = judge(run(samples=throttled, quick=True))
+    assert [bound.what for bound in bounds if bound.missed] == ["longest gap of the heartbeat"]
 
 
 def test_a_frozen_server_misses_the_heartbeat_although_its_own_figure_is_good() -> None:
@@ -77,7 +109,12 @@ def test_attackers_may_have_more_jobs_accepted_than_are_counted() -> None:
 
 def test_throttling_stands_beside_the_heartbeat() -> None:
     throttled = [
-        sample(100 + n / 10, usage={"periods": n, "throttled": n // 2, "throttled_s": n / 40}) for n in range(100)
+        sample(
+            100 + n / 10,
+            usage={"periods": n, "throttled": n // 2, "throttled_s": n / 40},
+            beat={"gap_s_max": 0.06 if n > 30 else 0.05},
+        )
+        for n in range(100)
     ]
     (heart,) = (bound for bound in judge(run(samples=throttled)) if bound.what.startswith("longest gap"))
     assert heart.seen == "60 ms, throttled in 50% of the periods, its loop waited for a CPU 25% of the time"

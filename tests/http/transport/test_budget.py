@@ -91,7 +91,7 @@ async def test_a_rejected_request_frees_its_bytes_and_is_answered_while_the_clie
 async def test_a_body_that_is_cut_while_its_handler_takes_it_is_rejected(
     tight: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # aiohttp: taking a body's last pieces resumes the parser within the read, and what that finds may exceed the budget.
+    # aiohttp: taking a body's last pieces resumes the parser within the read; what it finds may exceed the budget.
     monkeypatch.setattr(Received, "count", lambda received: received.awaited and received.cut())
     async with tight.connect() as (reader, _):
         while not tight.server.connections:
