@@ -23,3 +23,7 @@ async def connected(port: int, context: ssl.SSLContext | None = None) -> AsyncIt
         writer.close()
         with contextlib.suppress(ConnectionError, ssl.SSLError):
             await writer.wait_closed()
+
+
+def port_of(url: str) -> int:
+    return int(url.rpartition(":")[2])

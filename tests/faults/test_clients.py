@@ -17,7 +17,7 @@ import pytest
 from tests.faults.measuring import Vitals, seen
 from tests.faults.storm import Storm, p99_ms
 from tests.faults.test_handlers import ended, submit
-from tests.streams import connected
+from tests.streams import connected, port_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
     from tests.faults.conftest import Serve
 
 FORM = "multipart/form-data; boundary=xyz"
-
-
-def port_of(url: str) -> int:
-    return int(url.rpartition(":")[2])
 
 
 def post(token: str, *headers: str, seconds: float = 0.0) -> bytes:

@@ -14,8 +14,9 @@ import pytest
 
 from tests.faults.measuring import Vitals, seen
 from tests.faults.storm import Storm, p99_ms
-from tests.faults.test_clients import connected, read_to_the_end, witnessed
+from tests.faults.test_clients import read_to_the_end, witnessed
 from tests.faults.test_handlers import ended, submit
+from tests.streams import connected, port_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +37,7 @@ async def test_two_hundred_sockets_at_sixty_four_descriptors_hurt_no_open_connec
     async with storm.raging():
         await asyncio.sleep(0.2)  # these connections are open before the others come
         async with contextlib.AsyncExitStack() as many:
-            wires = [await many.enter_async_context(connected(server.url)) for _ in range(200)]
+            wires = [await many.enter_async_context(connected(port_of(server.url))) for _ in range(200)]
             for _, writer in wires:
                 writer.write(get)
             for _ in range(20):
@@ -53,7 +54,7 @@ async def test_two_hundred_sockets_at_sixty_four_descriptors_hurt_no_open_connec
     assert (counts.faults, storm.unanswered) == ([], 0)
     assert statuses[b"200"] + statuses[b"503"] > 0
     assert peak <= 64
-    async with connected(server.url) as (reader, writer):
+    async with connected(port_of(server.url)) as (reader, writer):
         writer.write(get.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
         assert b" 200 OK" in await read_to_the_end(reader)
     capped = server.wait_for("server.connections_capped")
