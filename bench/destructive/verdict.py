@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import msgspec
 
 from bench.destructive.limits import MIB
@@ -161,8 +163,10 @@ def _heartbeat(run: Run) -> Bound:
     """Judge the gaps under the load: a longer one before, at the start, says nothing of it."""
     before = most((each for each in run.samples if each.at < run.began), lambda each: each.beat.gap_s_max)
     told = most(run.loaded, lambda each: each.beat.gap_s_max)
-    seen = most((each for each in run.loaded if each.alive), lambda each: each.age_s)
-    gap_s = max(told if told > before else 0.0, seen)
+    if told <= before:  # no shorter one is told: the beats of successive samples bound it, a sample too long at most
+        beats_at = [each.beat.at for each in run.loaded]
+        told = max((after - at for at, after in pairwise(beats_at)), default=0.0)
+    gap_s = max(told, most((each for each in run.loaded if each.alive), lambda each: each.age_s))
     beats = most(run.samples, lambda each: each.beat.beats)
     return Bound(
         what="longest gap of the heartbeat",

@@ -144,6 +144,7 @@ async def stalled(target: Target, request: bytes, *, connections: int, receive_b
             with contextlib.suppress(Cut):
                 async with connected(target, receive_bytes) as wire:
                     await send(wire, request)
+                    # Nothing reads this socket, so no event tells of its reset.
                     while not wire.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):  # noqa: ASYNC110
                         await asyncio.sleep(0.25)
             await asyncio.sleep(0.05)

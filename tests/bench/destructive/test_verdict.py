@@ -68,6 +68,14 @@ def test_a_gap_before_the_load_does_not_count() -> None:
     assert missed(samples=samples(beat={"gap_s_max": 0.51})) == []
 
 
+def test_a_gap_before_the_load_does_not_hide_a_shorter_one_under_it() -> None:
+    told = [sample(100 + n / 10, beat={"gap_s_max": 0.9}) for n in range(100)]
+    told[30:34] = [msgspec.structs.replace(each, beat=told[29].beat) for each in told[30:34]]
+    told[34] = sample(103.4, beat={"at": 103.4, "gap_s_max": 0.9})
+    assert max(each.age_s for each in told) < 0.5
+    assert missed(samples=told) == ["longest gap of the heartbeat"]
+
+
 def test_a_full_run_misses_figures_of_time_that_other_programs_spoil() -> None:
     assert missed(samples=SPOILED) == ["longest gap of the heartbeat"]
 
