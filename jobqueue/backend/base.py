@@ -197,8 +197,8 @@ class Backend(Snapshot, Protocol):
         """Return the record.
 
         Args:
-            owner: To whom it must belong: for all others this call can't be told, by its result or its time, from one
-                for an id that was never issued. None: to any.
+            owner: Its owner; for any other one this call can't be told, by its result or its time, from one
+                for an id that was never issued. None: any owner.
 
         Raises:
             JobNotFound: The id was never issued.

@@ -5,7 +5,7 @@ So the keys may have another owner and other permissions than the settings, and 
 Rules:
 
 1. It must be a regular file: a pipe would be empty at the next reload.
-2. A file that everyone may write to is a fault: everyone could add a key.
+2. A file that all users may write to is a fault: each could add a key.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def read_keys(text: str, named_at: str) -> Reading:
     if not stat.S_ISREG(mode):
         return Reading([], [f"{named_at}: {text} is not a regular file"])
     if mode & stat.S_IWOTH:
-        return Reading([], [f"{named_at}: everyone may write to {text}, and so add keys: run `chmod o-w {text}`"])
+        return Reading([], [f"{named_at}: all users may write to {text}, and so add keys: run `chmod o-w {text}`"])
     given, faults = read_file(path, holds="keys by name, such as `ci:`")
     return Reading([replace(each, path=("auth", "keys", *each.path), spell=_spell) for each in given], faults)
 

@@ -140,7 +140,7 @@ class Engine:
         """Return the record with this id.
 
         Args:
-            owner: To whom it must belong, as if there were no others; None: to any.
+            owner: Its owner, as if there were no others; None: any owner.
 
         Raises:
             JobNotFound: The id was never issued.

@@ -173,7 +173,7 @@ def test_a_file_with_write_access_for_all_is_an_error(capsys: pytest.CaptureFixt
     file.chmod(0o666)
     code, out, err = new(capsys, "ci", "--scope", "submit", "--keys-file", str(file))
     assert (code, out) == (2, "")
-    assert "everyone may write" in err
+    assert "all users may write" in err
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root, to give files away")

@@ -156,7 +156,7 @@ def test_a_file_of_keys_with_write_permission_for_all_is_refused(folder: Path) -
     auth_of(folder, "", f"ci: {entry(ONE, 'read')}\n")
     (folder / "keys.yaml").chmod(0o646)
     assert faults_of(folder, "auth: {keys_file: keys.yaml}") == [
-        "config.yaml:1:19: auth.keys_file: everyone may write to keys.yaml, and so add keys: run `chmod o-w keys.yaml`"
+        "config.yaml:1:19: auth.keys_file: all users may write to keys.yaml, and so add keys: run `chmod o-w keys.yaml`"
     ]
 
 

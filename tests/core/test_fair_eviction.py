@@ -269,14 +269,14 @@ def test_early_evictions_are_those_of_the_naive_model(
     steps: list[tuple[str, int, int]], jobs_max: int, bytes_max: int, failed_max: int
 ) -> None:
     driver = driver_of(jobs_max=jobs_max, bytes_max=bytes_max, failed_max=failed_max, ttl_s=5, failed_ttl_s=7)
-    for act, who, size in steps:
+    for act, number, size in steps:
         kept, known = snapshot(driver), len(driver.events)
         views = [("bytes", kept)]
         if act == "submit" and sum(each.size_bytes for each in kept) + size <= bytes_max:
             views = [("records", kept)]
         elif act == "submit":  # of the two bounds, bytes come first
             views.append(("records", kept.copy()))
-        job = step(driver, kept, act, CALLERS[who], size)
+        job = step(driver, kept, act, CALLERS[number], size)
         if act == "fail" and job is not None:
             views.append(
                 ("failed", [each._replace(ended=0, failed=True) if each.job is job else each for each in kept])
@@ -339,9 +339,9 @@ ANY_ACTS = (
 )
 def test_holdings_are_those_of_a_recount_after_any_steps(steps: list[tuple[str, int, int]], bytes_max: int) -> None:
     driver = driver_of(jobs_max=12, bytes_max=bytes_max, failed_max=4, ttl_s=5, failed_ttl_s=7)
-    for act, who, size in steps:
+    for act, number, size in steps:
         with contextlib.suppress(JobQueueError):
-            any_step(driver, act, CALLERS[who], size)
+            any_step(driver, act, CALLERS[number], size)
         driver.note_events()
         check_counts(driver)
     driver.advance(3600)

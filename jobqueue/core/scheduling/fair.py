@@ -120,5 +120,5 @@ class Fair:
 
 
 def _name_of(job: Job) -> Name:
-    owner, group = job.owner, job.spec.group
-    return group if owner is None else (owner, group)
+    uniqueness, group = job.uniqueness, job.spec.group  # no property: it is read for each job, several times
+    return group if uniqueness is None or uniqueness.owner is None else (uniqueness.owner, group)

@@ -1,4 +1,4 @@
-"""Access: which key a request has, what it may do, and whose jobs it sees.
+"""Access: which key a request has, what it may do, and the owner of the jobs that it sees.
 
 Sources: RFC 6750 (Bearer tokens), RFC 9110 section 11.
 
@@ -14,7 +14,7 @@ Rules:
    true, and each request where no key is needed. The jobs of others are treated as absent.
 5. A grant is one object for all requests with its key, so what is cached of one is valid as long as the keys.
    A changed key has another grant, and the old one is `revoked`: waits and streams that it has begun end, and a request
-   whose body comes later than that changes nothing.
+   with a body that comes later than that changes nothing.
 6. No message has a secret. `auth.failed` counts the failures in the log.
 """
 
@@ -56,8 +56,8 @@ class Grant:
         name: The key's; None: no key is needed.
         scopes: With all that they include.
         caller: The caller of quotas and idempotency keys; None: the connection's peer.
-        owner: To whom the jobs that it submits belong; None: to all.
-        sees: Whose jobs it sees and changes; None: those of all.
+        owner: The owner of the jobs that it submits; None: they are no secret.
+        sees: The owner of the jobs that it sees and changes; None: any owner.
         uniqueness: The identity of its plain submissions; None: that of the peer.
         revoked: The key was removed or changed.
     """

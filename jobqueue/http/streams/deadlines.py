@@ -26,7 +26,7 @@ class Timed(Protocol):
 
     Attributes:
         revoked: The grant of its request was revoked.
-        caller: The caller whose waits it counts among; None: they are not limited.
+        caller: The caller that it counts for; None: they are not limited.
     """
 
     caller: str | None

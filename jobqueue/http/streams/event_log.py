@@ -113,7 +113,7 @@ class Subscriber:
     Args:
         job_id: The job of the stream; None: all jobs.
         cut: Cuts the connection; called when its client is too slow.
-        sees: To whom the jobs of its events belong; None: to all, and it has the events of types, too.
+        sees: The owner of the jobs of its events; None: any owner, and it has the events of types, too.
 
     Attributes:
         replayed_to: The serial of the last event that was replayed; None: the replay is complete.
@@ -364,7 +364,7 @@ def frame(event_id: str, name: str, data: bytes) -> bytes:
 
 
 def _name_of(event: JobEvent) -> str | None:
-    """Return the name of an event whose type alone does not tell it; None: clients see no change."""
+    """Return the name of an event that its type alone does not tell; None: clients see no change."""
     job = event.job
     if isinstance(event, Ended):
         return job.state

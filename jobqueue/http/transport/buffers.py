@@ -44,7 +44,7 @@ class CountingServer(web.Server):
     """The server of such connections: what they share.
 
     Attributes:
-        proxies: Peers whose headers tell the caller; None: there are none.
+        proxies: Peers that tell the caller in headers; None: there are none.
         open: The number of its connections; those that were rejected don't count.
         rejected: The connections over the limit that linger.
         caller_connections: Its connections by caller; None: those of callers are not limited.

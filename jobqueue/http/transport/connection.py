@@ -83,7 +83,7 @@ class Connection(Buffers):
         super().__init__(server, **kwargs)
         self.uniqueness: Uniqueness | None = None
         self._peer: Peer | None = None
-        # The caller whose connections this one counts among, if they are limited; `MANY` for none.
+        # The caller that this connection counts for, if they are limited; `MANY` for none.
         self.counted_for: str | None = None
         self.half_closed = False
         # For the request that the stock path begins next.

@@ -99,7 +99,7 @@ class HeadCache:
     """The cached heads of all connections of a server."""
 
     def __init__(self) -> None:
-        # The rest of a head after the id, the entity tags that it names, and whose jobs it sees.
+        # The rest of a head after the id, the entity tags that it names, and the owner of the jobs it sees.
         self._looks: dict[bytes, tuple[tuple[str, ...], str | None]] = {}
         # A whole head without the empty line at its end, its Content-Length, and the identity of its submissions.
         self._submissions: dict[bytes, tuple[int, Uniqueness | None]] = {}
@@ -110,7 +110,7 @@ class HeadCache:
         return len(self._looks) + len(self._submissions) + len(self._waits)
 
     def look(self, data: bytes) -> tuple[str, bool, tuple[str, ...], str | None] | None:
-        """Match a read: its id, whether it is a HEAD, the entity tags it names, whose jobs it sees; None: not cached.
+        """Match a read: its id, whether it is a HEAD, its entity tags, the owner that it sees; None: not cached.
 
         The id is not validated: without a job of this id the caller must check it before it answers.
         """

@@ -13,7 +13,7 @@ Rules:
    Received bytes without content cost it, too, and a client that sends nothing else is cut: a record that changes keys
    has 27 bytes, and takes 15 microseconds.
 3. OpenSSL's buffers keep the size of the largest piece that they have held, so they get pieces of `PIECE_BYTES`.
-4. A client that sends HTTP without TLS is told so, in HTTP. A client whose handshake fails is sent the alert.
+4. A client that sends HTTP without TLS is told so, in HTTP. If a handshake fails, its client is sent the alert.
 5. A change of the context concerns new connections only.
 """
 
@@ -117,7 +117,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._ended = False  # the client's end has come
         self._uncharged_bytes = 0  # received without content, less what was counted as work
         self._empty_bytes = 0  # received since the last content
-        self._counted_for: str | None = None  # the peer whose handshakes this one counts among
+        self._counted_for: str | None = None  # the peer that this handshake counts for
 
     # -- the socket's protocol
 
