@@ -198,7 +198,7 @@ def circles(package: list[Module]) -> Iterator[frozenset[str]]:
 LEVELS = {
     "jobqueue.http": (
         {"assembly"},
-        {"route", "routes"},
+        {"description_routes", "route", "routes"},
         {"transport"},
         {"resources"},
         {"streams"},

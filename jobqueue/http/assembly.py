@@ -20,8 +20,10 @@ from jobqueue.http.request.receiving import forget_frames
 from jobqueue.http.resources.bulk import Bulk
 from jobqueue.http.resources.events import Streams
 from jobqueue.http.resources.health import Health
+from jobqueue.http.resources.index import Index
 from jobqueue.http.resources.job_list import JobList
 from jobqueue.http.resources.jobs import Jobs
+from jobqueue.http.resources.problem_types import ProblemTypes
 from jobqueue.http.resources.queues import Queues
 from jobqueue.http.resources.submissions import Submissions
 from jobqueue.http.response.descriptors import DESCRIPTORS, Descriptors
@@ -82,6 +84,8 @@ class Api:
             queues=Queues(service, bodies, lag),
             health=Health(service, lambda: self._fast_path.in_use),
             streams=Streams(service, self.waiters),
+            problem_types=ProblemTypes(),
+            index=Index(lambda: [row.path for row in self._rows.values() if row.method == hdrs.METH_GET]),
         )
 
     def add_to(self, app: web.Application) -> None:

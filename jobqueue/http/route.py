@@ -30,8 +30,10 @@ if TYPE_CHECKING:
     from jobqueue.http.resources.bulk import Bulk
     from jobqueue.http.resources.events import Streams
     from jobqueue.http.resources.health import Health
+    from jobqueue.http.resources.index import Index
     from jobqueue.http.resources.job_list import JobList
     from jobqueue.http.resources.jobs import Jobs
+    from jobqueue.http.resources.problem_types import ProblemTypes
     from jobqueue.http.resources.queues import Queues
     from jobqueue.http.resources.submissions import Submissions
 
@@ -67,6 +69,8 @@ class Resources:
     queues: Queues
     streams: Streams
     health: Health
+    problem_types: ProblemTypes
+    index: Index
 
 
 class Answer(msgspec.Struct, frozen=True):

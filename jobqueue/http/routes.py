@@ -5,13 +5,15 @@ Rules:
 1. Rows of one path are adjacent, so that they are one resource of aiohttp, with one list of allowed methods.
 2. aiohttp tries the resources below a path in their order, so the most frequent one comes first.
 3. `docs/reference/http.md` says the same as the rows, in words.
-4. Each row has the scope that it needs of a key; only the probes of a balancer have none.
+4. Each row has the scope that it needs of a key; only the probes of a balancer, the types of problems and the index
+   have none.
 """
 
 from __future__ import annotations
 
 from jobqueue import errors
 from jobqueue.handlers import Submission
+from jobqueue.http.description_routes import DESCRIPTION_ROUTES
 from jobqueue.http.errors import (
     BodyTooLarge,
     BodyTooSlow,
@@ -366,6 +368,7 @@ ROUTES: tuple[Route, ...] = (
         answers=(Answer(200, ReadyDocument, JSON_TYPE),),
         problems=(errors.Draining,),
     ),
+    *DESCRIPTION_ROUTES,
 )
 
 

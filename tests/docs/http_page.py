@@ -13,7 +13,7 @@ Answer = tuple[int, str]
 
 REQUEST_HEADERS = {"Idempotency-Key", "If-None-Match", "Last-Event-ID", "Prefer"}
 HEADER = re.compile(r"`([A-Z][A-Za-z]*(?:-[A-Z][A-Za-z]*)*)(?:: [^`]*)?`")
-HEADING = re.compile(r"^### ((?:`[A-Z]+ /\S+`(?:, )?)+)$", re.MULTILINE)
+HEADING = re.compile(r"^### ((?:`[A-Z]+ /\S*`(?:, )?)+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, eq=False)

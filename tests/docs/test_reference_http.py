@@ -41,10 +41,12 @@ CONTENT = {"Content-Type", "Content-Length"}
 
 def listed(answers: Iterable[RouteAnswer]) -> dict[Answer, set[str]]:
     """Return declared answers in the form of the page: status and problem, with the headers."""
-    return {
-        (answer.status, "" if answer.problem is None else answer.problem.slug): set(answer.headers)
-        for answer in answers
-    }
+    found: dict[Answer, set[str]] = {}
+    for answer in answers:
+        found.setdefault((answer.status, "" if answer.problem is None else answer.problem.slug), set()).update(
+            answer.headers
+        )
+    return found
 
 
 def rows_of(heading: str, head: str) -> list[list[str]]:

@@ -15,7 +15,9 @@ from jobqueue.core.report import ErrorCode, Progress
 from jobqueue.core.scheduling.eta import WaitReason
 from jobqueue.http.resources.bulk import BulkDocument
 from jobqueue.http.resources.health import ReadyDocument
+from jobqueue.http.resources.index import IndexDocument
 from jobqueue.http.resources.job_list import ListDocument
+from jobqueue.http.resources.problem_types import ProblemTypeDocument
 from jobqueue.http.resources.queues import QueuesDocument
 from jobqueue.http.resources.submissions import BatchItemDocument
 from jobqueue.http.response.job_document import AttemptDocument, JobDocument, UnknownJobDocument, WaitingDocument
@@ -93,6 +95,8 @@ def check_dict(heading: str, of: type) -> None:
         ("## Queues", QueuesDocument),
         ("### Limiter", LimiterDocument),
         ("## Health", ReadyDocument),
+        ("## Type of problems", ProblemTypeDocument),
+        ("## Links", IndexDocument),
     ],
 )
 def test_the_page_has_the_members_and_nullability_of_each_document(heading: str, of: type) -> None:

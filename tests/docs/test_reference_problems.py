@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from jobqueue import errors
 from jobqueue.http.response import problems
+from jobqueue.http.response.explanations import EXPLANATIONS, Explanation
 from jobqueue.http.response.problems import INTERNAL, TABLE, Row, problem_of
 from tests.docs.tables import codes, page, rows
 
@@ -45,6 +48,14 @@ def test_a_row_has_the_status_and_title_of_the_code(row: Row) -> None:
     _, status, title, _, when, what_to_do = table()[row.slug]
     assert (int(status), title) == (row.status, row.title)
     assert min(len(when), len(what_to_do)) >= 8
+
+
+def test_the_server_explains_each_type_in_the_words_of_the_page() -> None:
+    def plain(cell: str) -> str:
+        return re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", cell)
+
+    on_page = {slug: Explanation(plain(cells[4]), plain(cells[5])) for slug, cells in table().items()}
+    assert on_page == EXPLANATIONS
 
 
 @pytest.mark.parametrize("kind", TABLE, ids=lambda kind: kind.__name__)

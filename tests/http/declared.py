@@ -14,7 +14,7 @@ import orjson
 from aiohttp import web
 
 from jobqueue.http.in_flight import SMALL_BYTES
-from jobqueue.http.route import JSON_TYPE, PROBLEM_TYPE, Answer, Route
+from jobqueue.http.route import ANY_TYPE, PROBLEM_TYPE, Answer, Route
 from jobqueue.http.routes import ANY_REQUEST, PREFLIGHT, ROUTES, answers_of
 
 if TYPE_CHECKING:
@@ -117,9 +117,9 @@ class Answers:
     def _faults(self, answer: Answer, headers: Iterable[str], body: bytes | None, media_type: str) -> Iterable[str]:
         names = {name.lower() for name in headers}
         yield from sorted(names - OF_ALL_ANSWERS - {name.lower() for name in answer.headers})
-        if answer.media_type in (JSON_TYPE, PROBLEM_TYPE) and media_type != answer.media_type:
+        if answer.media_type not in ("", ANY_TYPE, media_type):
             yield f"is of {media_type}, not {answer.media_type}"
-        if answer.document is not None and body:
+        if answer.document is not None and body and "json" in media_type:
             yield from differences(answer.document, orjson.loads(body), "")
 
 

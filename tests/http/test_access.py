@@ -69,7 +69,7 @@ async def session(serving: Serving, key: Key | None) -> AsyncIterator[aiohttp.Cl
 
 
 def line_of(row: Route, method: str, key: Key | None) -> bytes:
-    path = row.path.replace("{id}", ABSENT).replace("{name}", "default")
+    path = re.sub(r"\{\w+\}", "default", row.path.replace("{id}", ABSENT))
     return request(method, path, key, "Connection: close", body=b"{}" if row.body is not None else b"")
 
 
@@ -99,8 +99,9 @@ async def ask_head(serving: Serving, data: bytes) -> Answer:
         return Answer(await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5))
 
 
-def test_only_the_probes_of_a_balancer_need_no_key() -> None:
-    assert {row.path for row in ROUTES if row.scope is None} == {"/livez", "/readyz"}
+def test_only_probes_and_descriptions_need_no_key() -> None:
+    open_paths = {row.path for row in ROUTES if row.scope is None}
+    assert open_paths == {"/livez", "/readyz", "/problems", "/problems/{slug}", "/"}
     assert {row.scope for row in ROUTES} == {None, "submit", "read", "operate"}
 
 
@@ -116,7 +117,7 @@ async def test_a_403_names_the_missing_scope(start: Start, fast_path: bool) -> N
     }
 
 
-@pytest.mark.parametrize("path", ["/", "/nowhere", "/v1/jobs/a/b/c", "/livez/x"])
+@pytest.mark.parametrize("path", ["/nowhere", "/problems/a/b", "/v1/jobs/a/b/c", "/livez/x"])
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "OPTIONS"])
 async def test_a_path_without_a_resource_needs_a_key(start: Start, method: str, path: str) -> None:
     serving = await serve(start)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import defaultdict
 from itertools import groupby
 from pathlib import Path
@@ -56,9 +57,9 @@ class Seen:
         """Send a request, record the response, and return the document.
 
         Args:
-            path: The value of `{id}` or `{name}`, and a query.
+            path: The value of the name in braces, and a query.
         """
-        url = template.replace("{id}", path).replace("{name}", path) if "{" in template else template + path
+        url = re.sub(r"\{\w+\}", path, template) if "{" in template else template + path
         async with http.request(method, url, **more) as response:
             is_json = method != "HEAD" and "json" in response.headers.get("Content-Type", "")
             document = await response.json(content_type=None) if is_json else None
@@ -87,7 +88,7 @@ async def test_the_server_gives_every_declared_response_with_its_headers(start: 
     seen = Seen()
     serving = await start()
     http = await http_to(serving)
-    for scenario in (submissions, reads, actions, lists_and_bulk, streams, queues):
+    for scenario in (submissions, reads, actions, lists_and_bulk, streams, queues, descriptions):
         await scenario(serving, http, seen)
     rejections = (rejected_without_room, rejected_over_quota, rejected_in_quarantine, rejected_without_memory)
     for rejected in (*rejections, rejected_without_scope, draining):
@@ -209,6 +210,15 @@ async def queues(serving: Serving, http: aiohttp.ClientSession, seen: Seen) -> N
             await seen.ask(http, "POST", QUEUE + action, name)
         await seen.ask(http, "PATCH", QUEUE, name, json={"weight": 2})
     await seen.ask(http, "PATCH", QUEUE, "default", json={"weight": 0})
+
+
+async def descriptions(serving: Serving, http: aiohttp.ClientSession, seen: Seen) -> None:
+    for method in ("GET", "HEAD"):
+        await seen.ask(http, method, "/")
+        for accept in ("*/*", "text/html"):
+            await seen.ask(http, method, "/problems", headers={"Accept": accept})
+            for slug in ("queue-full", "nope"):
+                await seen.ask(http, method, "/problems/{slug}", slug, headers={"Accept": accept})
 
 
 async def rejected_without_room(start: Start, http_to: Open, seen: Seen) -> None:
@@ -354,7 +364,7 @@ def test_every_problem_is_declared_somewhere() -> None:
 
 @pytest.mark.parametrize("row", ROUTES, ids=lambda row: row.name)
 async def test_a_route_accepts_exactly_the_media_types_of_its_row(row: Route, http: aiohttp.ClientSession) -> None:
-    path = row.path.format(id="nope", name="default")
+    path = re.sub(r"\{\w+\}", "default", row.path)
     headers = {"Content-Type": "text/plain"}
     async with http.request(row.method, path, data=b"x", headers=headers) as response:
         accepted = response.headers.get(f"Accept-{row.method.title()}")

@@ -328,7 +328,7 @@ async def test_a_draining_server_is_live_not_ready_and_rejects_submissions(
         assert response.status == 202
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v1/jobs/", "/v1/jobs/a/b", "/v1/jobs/a:fly", "/v2/jobs", "/V1/jobs"])
+@pytest.mark.parametrize("path", ["/v1", "/v1/", "/v1/jobs/", "/v1/jobs/a/b", "/v1/jobs/a:fly", "/v2/jobs", "/V1/jobs"])
 async def test_an_unknown_path_gets_a_404_problem(http: aiohttp.ClientSession, path: str) -> None:
     async with http.get(path) as response:
         assert response.status == 404
