@@ -209,7 +209,7 @@ binutils:
 .PHONY: lock
 lock: ## rewrite the lock files from pyproject.toml; needs uv
 	@command -v uv >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv/" >&2; exit 1; }
-	$(LOCK) --extra cli --extra fleet --extra reload pyproject.toml -o requirements.lock
+	$(LOCK) --extra server --extra cli --extra fleet --extra reload pyproject.toml -o requirements.lock
 	$(LOCK) --group audit -o requirements-audit.lock
 	$(LOCK) --all-extras --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 

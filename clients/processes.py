@@ -19,12 +19,12 @@ from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import uvloop
 
 from clients.counters import Counters, Counts
 from clients.fleet import Fleet
 from clients.report import Report, report_of
 from clients.timeline import Timeline
+from jobqueue.event_loop import loop_factory
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
@@ -176,7 +176,7 @@ def _child(pipe: Pipe, options: Options, part: int) -> None:
     pipe.send(("ready",))
     try:
         _, starts_at = pipe.recv()
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(_run_fleet(pipe, options, part, starts_at))
     except (EOFError, BrokenPipeError):
         return  # the parent has exited

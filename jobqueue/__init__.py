@@ -4,7 +4,8 @@ It holds bounded queues, a pool of workers and a job store with TTL.
 Jobs are submitted in-process or over HTTP, and their status can be read.
 
 The public API in Python is this module and its submodules `client`, `config`, `errors`, `http` and `testing`; every
-other submodule is private, and may change in any release.
+other submodule is private, and may change in any release. `client` and `errors` need no extra; what runs jobs needs the
+extra `server`.
 """
 
 from importlib import import_module
@@ -74,9 +75,11 @@ def __dir__() -> list[str]:
 
 def __getattr__(name: str) -> object:
     """Import a public name or module on first use: the fleet and a handler's process need no server."""
-    if name in _MODULES:
-        return import_module(f"jobqueue.{name}")
-    home = _HOMES.get(name)
+    home = f"jobqueue.{name}" if name in _MODULES else _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'jobqueue' has no attribute {name!r}")
-    return getattr(import_module(home), name)
+    from jobqueue.extras import extra
+
+    with extra("server", f"jobqueue.{name}"):
+        module = import_module(home)
+    return module if name in _MODULES else getattr(module, name)

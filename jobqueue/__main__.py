@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from jobqueue.extras import MissingExtra, extra
 from jobqueue.process.first_process import go_on_in_a_child
 from jobqueue.process.signals import signals
 from jobqueue.process.standard_files import open_standard_files
@@ -20,9 +21,14 @@ def main() -> int:
 
         divert(sys.argv)  # a frozen program is started again to be its own fork server
 
-    from jobqueue.cli import main as cli
+    try:
+        with extra("server", "the command jobqueue"):
+            from jobqueue.cli import main as cli
 
-    return cli.main()
+            return cli.main()
+    except MissingExtra as missing:
+        print(missing, file=sys.stderr)
+        return 2
 
 
 if __name__ == "__main__":

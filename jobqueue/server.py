@@ -32,7 +32,6 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 import psutil
-import uvloop
 from aiohttp import web
 
 from jobqueue import terminal
@@ -40,6 +39,7 @@ from jobqueue.build import build, interpreter
 from jobqueue.config.auth import EXPOSED, is_exposed
 from jobqueue.config.reload import Reload
 from jobqueue.errors import ConfigError, LifespanFailed
+from jobqueue.event_loop import loop_factory
 from jobqueue.http.assembly import FAST_PATH, Api
 from jobqueue.http.response.descriptors import DESCRIPTORS
 from jobqueue.http.transport.job_server import JobServer
@@ -98,7 +98,10 @@ def serve(service: Service, settings: Settings, *, load: Callable[[], Settings],
     signals.install()
     service.configure(settings)
     writer = configure(settings.log)
-    runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+    factory = loop_factory()
+    if factory is None:
+        log.info("server.uvloop_missing", reason="requests take more CPU on asyncio's own event loop")
+    runner = asyncio.Runner(loop_factory=factory)
     try:
         if signals.stopped:  # during an import that swallowed it
             return 0

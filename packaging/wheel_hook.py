@@ -31,7 +31,10 @@ class WheelHook(BuildHookInterface[Any]):
 
     def dependencies(self) -> list[str]:
         """Return what the build needs beside `build-system.requires`: packages that mypyc reads the types of."""
-        return self.metadata.core.dependencies if wanted() != "pure" and missing() is None else []
+        core = self.metadata.core
+        return (
+            core.dependencies + core.optional_dependencies["server"] if wanted() != "pure" and missing() is None else []
+        )
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile, and say which form the wheel has. Raises CannotCompile if it has to be compiled, and can't be."""

@@ -9,7 +9,7 @@ import types
 import uuid
 from decimal import Decimal
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal, NamedTuple, Optional, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Optional, TypedDict
 
 import msgspec
 import orjson
@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobqueue import JobQueue
+from jobqueue import JobQueue, encoder
 from jobqueue.client.submit import encoded
 from jobqueue.core.job import JobState
 from jobqueue.core.report import ErrorCode
@@ -25,6 +25,18 @@ from jobqueue.encoder import encode
 from jobqueue.handlers import Handler, HandlerOptions, Registry, register
 from jobqueue.handlers.result import BadResult, encode_result
 from jobqueue.testing import virtual_time
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(params=["orjson", "msgspec"], autouse=True, scope="module")
+def _encoded_by(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Run each test with orjson, and as where only the client is installed."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "msgspec":
+            patch.setattr(encoder, "dumps", encoder.by_msgspec)
+        yield
 
 
 class Colour(enum.Enum):

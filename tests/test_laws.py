@@ -95,7 +95,7 @@ def calls(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:
 # Imports run downwards
 
 LAYERS = (
-    {"api_limits", "build", "duration", "encoder", "errors", "keys"},
+    {"api_limits", "build", "duration", "encoder", "errors", "event_loop", "extras", "keys"},
     {"core"},
     {
         "cli.parser",
@@ -406,14 +406,24 @@ def imported_test_kit(module: Module) -> Iterator[str]:
 
 CLIENT_MAY_IMPORT = {
     f"jobqueue.{part}"
-    for part in ("api_limits", "errors", "duration", "encoder", "keys", "core.job", "core.report", "files.source")
+    for part in (
+        "api_limits",
+        "errors",
+        "extras",
+        "duration",
+        "encoder",
+        "keys",
+        "core.job",
+        "core.report",
+        "files.source",
+    )
 }
 
 
 FLEET_MAY_IMPORT = {
     "jobqueue.client",
     "jobqueue.api_limits",
-    *(f"jobqueue.{part}" for part in ("cli.parser", "paths", "process.standard_files")),
+    *(f"jobqueue.{part}" for part in ("cli.parser", "event_loop", "paths", "process.standard_files")),
 }
 """The public client, and what the fleet shares with the server: the start of processes and the parser."""
 

@@ -20,7 +20,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 GROUPS = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
 EXTRAS = PROJECT["optional-dependencies"]
 
-RUNTIME = [*PROJECT["dependencies"], *EXTRAS["fleet"]]
+RUNTIME = [*PROJECT["dependencies"], *(it for extra in ("server", "cli", "fleet", "reload") for it in EXTRAS[extra])]
 DEVELOPMENT = [*PROJECT["dependencies"], *(it for extra in EXTRAS.values() for it in extra), *GROUPS["dev"]]
 
 

@@ -32,6 +32,7 @@ from jobqueue.client.sse import EventParser, ServerSentEvent
 from jobqueue.client.sync_client import SyncClient
 from jobqueue.client.tls import CA_VARIABLE, CERT_KEY_VARIABLE, CERT_VARIABLE, TlsFiles
 from jobqueue.client.transport import Address, address_of
+from jobqueue.extras import extra
 
 if TYPE_CHECKING:
     from jobqueue.client.async_client import Client
@@ -81,4 +82,5 @@ def __getattr__(name: str) -> object:
     """Import `Client` on first use: `SyncClient` needs no aiohttp."""
     if name != "Client":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return import_module("jobqueue.client.async_client").Client
+    with extra("async", "jobqueue.client.Client"):
+        return import_module("jobqueue.client.async_client").Client

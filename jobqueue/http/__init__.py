@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aiohttp import web
+from jobqueue.extras import extra
 
-from jobqueue.http.assembly import Api
+with extra("server", "jobqueue.http"):
+    from aiohttp import web
+
+    from jobqueue.http.assembly import Api
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -68,6 +68,21 @@ def test_a_wheel_serves_a_job_in_a_fresh_environment(python: str, form: str, tmp
     assert wheel.name.endswith("-py3-none-any.whl") == (form == "pure")
 
     programs = new_environment(python, tmp_path / "use")
-    subprocess.run([programs / "python", "-m", "pip", "install", "-q", str(wheel)], check=True)
+    subprocess.run([programs / "python", "-m", "pip", "install", "-q", f"{wheel}[server]"], check=True)
 
     assert serve_a_job(programs, tmp_path)["build"] == form
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_a_wheel_alone_installs_the_blocking_client_and_nothing_of_the_server(python: str, tmp_path: Path) -> None:
+    wheel = build_wheel(new_environment(python, tmp_path / "build"), tmp_path / "dist", "pure")
+    programs = new_environment(python, tmp_path / "use")
+    subprocess.run([programs / "python", "-m", "pip", "install", "-q", str(wheel)], check=True)
+
+    listed = subprocess.run(
+        [programs / "python", "-m", "pip", "list", "--format=json"], check=True, capture_output=True
+    )
+    names = {package["name"].replace("_", "-") for package in json.loads(listed.stdout)} - {"pip", "setuptools"}
+
+    assert names == {"ephemeral-jobqueue", "msgspec", "mypy-extensions"}
+    subprocess.run([programs / "python", "-c", "from jobqueue.client import SyncClient"], check=True)
