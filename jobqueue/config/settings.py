@@ -140,6 +140,13 @@ class ServerSettings(Section, frozen=True):
         ]
         | None
     ) = None
+    openapi: Annotated[
+        Literal["read", "open", "off"],
+        Meta(
+            description="Access to the description of the API, `/openapi.json`: read (keys with that scope, where keys "
+            "are needed), open (without a key, too) or off (404)."
+        ),
+    ] = "read"
     tls: TlsSettings = TlsSettings()
 
 

@@ -29,6 +29,8 @@ JobId = NewType("JobId", str)
 
 
 class JobState(StrEnum):
+    """The state of a job."""
+
     DELAYED = "delayed"
     QUEUED = "queued"
     RUNNING = "running"

@@ -19,6 +19,8 @@ ATTEMPT_BYTES = 150
 
 
 class ErrorCode(StrEnum):
+    """Why an attempt failed, as a word for programs."""
+
     HANDLER_ERROR = "handler_error"
     TIMED_OUT = "timed_out"
     WORKER_CRASHED = "worker_crashed"
@@ -29,7 +31,12 @@ class ErrorCode(StrEnum):
 
 
 class Progress(msgspec.Struct, frozen=True, gc=False):
-    """Progress of a running job: a fraction from 0 to 1, and a note."""
+    """Progress of a running job.
+
+    Attributes:
+        fraction: How much is done, from 0 to 1.
+        note: A few words; null: none.
+    """
 
     fraction: float
     note: str | None = None
@@ -57,7 +64,12 @@ class Failure(msgspec.Struct, frozen=True, gc=False):
 
 
 class JobError(msgspec.Struct, frozen=True, gc=False):
-    """Why a job failed: a code for programs, a message for readers."""
+    """Why a job failed.
+
+    Attributes:
+        code: A word for programs.
+        message: A sentence for readers.
+    """
 
     code: ErrorCode
     message: str

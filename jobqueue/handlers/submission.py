@@ -32,7 +32,13 @@ UniqueValue = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
 
 class UniqueSubmission(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """A unique value, and the mode if a live job of the type has it; a text alone means `return`."""
+    """A unique value; a text alone means `return`.
+
+    Attributes:
+        value: At most one live job of the type has it.
+        mode: What happens if a live job of the type has the value: it is the answer (`return`), the submission is
+            rejected (`reject`), the live job is cancelled (`replace`) or changed (`debounce`).
+    """
 
     value: UniqueValue
     mode: UniqueMode = "return"
@@ -46,7 +52,22 @@ class PlainSubmission(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class Submission(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """A submission as in `POST /v1/jobs`; only `type` is required. None: the handler's default."""
+    """A submission of a job; only `type` is required. Null: the handler's default.
+
+    Attributes:
+        type: The handler's registered name.
+        args: The handler's arguments, by name.
+        queue: The queue that holds the job.
+        priority: 9 first, with the discipline `priority`.
+        delay_s: Seconds until it may start.
+        run_at: Instant from which it may start; not together with `delay_s`. The past means now.
+        start_by_s: Seconds in which its first attempt must start, or it expires; more than the delay.
+        timeout_s: Seconds that one attempt may take, at most the handler's.
+        attempts_max: How often it may run.
+        group: For the discipline `fair`, and for limits per group.
+        unique: At most one live job of the type has this value.
+        ttl_s: Seconds that its record stays readable after its end.
+    """
 
     type: TypeName
     args: msgspec.Raw = msgspec.Raw(b"{}")

@@ -17,6 +17,7 @@ from jobqueue.http.request.early_refusal import EarlyRefusal
 from jobqueue.http.request.origins import OriginPolicy
 from jobqueue.http.request.rate_limit import RateLimits
 from jobqueue.http.request.receiving import forget_frames
+from jobqueue.http.resources.api_description import ApiDescription
 from jobqueue.http.resources.bulk import Bulk
 from jobqueue.http.resources.events import Streams
 from jobqueue.http.resources.health import Health
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Middleware
 
     from jobqueue.config import Settings
+    from jobqueue.handlers import Registry
     from jobqueue.http.route import Handler, Route
     from jobqueue.service import Service
 
@@ -86,6 +88,7 @@ class Api:
             streams=Streams(service, self.waiters),
             problem_types=ProblemTypes(),
             index=Index(lambda: [row.path for row in self._rows.values() if row.method == hdrs.METH_GET]),
+            api_description=ApiDescription(service, _describe),
         )
 
     def add_to(self, app: web.Application) -> None:
@@ -126,7 +129,7 @@ class Api:
             self._rate_limits.take_request(caller_of_request(request))
 
     def _check_key(self, request: web.Request, row: Route | None) -> None:
-        if row is not None and row.scope is None:
+        if row is not None and (row.scope is None or (row.opened is not None and row.opened(self._service.settings))):
             return
         request[GRANT] = grant = self.access.grant_of(request.headers)
         if row is not None and row.scope is not None and row.scope not in grant.scopes:
@@ -185,6 +188,12 @@ def _answering(policy: OriginPolicy, admit: Callable[[web.Request], None]) -> Mi
             del error
 
     return answer
+
+
+def _describe(settings: Settings, registry: Registry | None = None, *, prefix: str = "") -> bytes:
+    from jobqueue.http.openapi import describe  # imported now: most servers are never asked
+
+    return describe(settings, registry, prefix=prefix)
 
 
 def _key_of(request: web.Request) -> str | None:

@@ -1,11 +1,12 @@
-"""The routes of what describes the service itself: the index and the types of problems. Part of the table in `routes`.
+"""The routes of what describes the service itself: index, types of problems, the API. Part of the table in `routes`.
 
-All are open: they tell what is published, too.
+The first two are open: they tell what is published, too. `server.openapi` opens the third.
 """
 
 from __future__ import annotations
 
-from jobqueue.http.errors import PathNotFound
+from jobqueue.http.errors import MalformedRequest, PathNotFound
+from jobqueue.http.resources.api_description import DESCRIPTION, DescriptionDocument, DescriptionQuery
 from jobqueue.http.resources.index import INDEX, IndexDocument
 from jobqueue.http.resources.problem_types import ProblemTypeDocument, ProblemTypesDocument
 from jobqueue.http.response.html import HTML_TYPE
@@ -44,5 +45,18 @@ DESCRIPTION_ROUTES: tuple[Route, ...] = (
         summary="Answers with links to what this API has",
         handler=lambda resources: resources.index.links,
         answers=(Answer(200, IndexDocument, JSON_TYPE),),
+    ),
+    Route(
+        method="GET",
+        path=DESCRIPTION,
+        name="get_api_description",
+        scope="read",
+        opened=lambda settings: settings.server.openapi == "open",
+        summary="Answers with the description of this API, in OpenAPI 3.1",
+        handler=lambda resources: resources.api_description.document,
+        query=DescriptionQuery,
+        headers=("If-None-Match",),
+        answers=(Answer(200, DescriptionDocument, JSON_TYPE, ("ETag",)), Answer(304, headers=("ETag",))),
+        problems=(MalformedRequest,),
     ),
 )

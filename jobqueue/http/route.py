@@ -20,6 +20,7 @@ import msgspec
 from aiohttp import hdrs, web
 
 from jobqueue import errors
+from jobqueue.config import Settings
 from jobqueue.http.errors import InsufficientScope, MethodNotAllowed, Unauthorized, UnsupportedMediaType
 from jobqueue.http.request.body import BodyKind, answer_expectation
 from jobqueue.http.response.problems import GONE_REASON, INTERNAL, TABLE, Row
@@ -27,6 +28,7 @@ from jobqueue.http.response.responses import closing_problem
 from jobqueue.keys import Scope  # msgspec reads it from the annotations
 
 if TYPE_CHECKING:
+    from jobqueue.http.resources.api_description import ApiDescription
     from jobqueue.http.resources.bulk import Bulk
     from jobqueue.http.resources.events import Streams
     from jobqueue.http.resources.health import Health
@@ -71,6 +73,7 @@ class Resources:
     health: Health
     problem_types: ProblemTypes
     index: Index
+    api_description: ApiDescription
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -81,6 +84,7 @@ class Answer(msgspec.Struct, frozen=True):
         media_type: Of the body; empty: it has none.
         headers: Names of the headers that it may have, beside those of all answers.
         problem: Of an answer from 400 on.
+        when: What it means, in a few words; empty: what its status means.
     """
 
     status: int
@@ -88,6 +92,7 @@ class Answer(msgspec.Struct, frozen=True):
     media_type: str = ""
     headers: tuple[str, ...] = ()
     problem: Row | None = None
+    when: str = ""
 
 
 class Body(msgspec.Struct, frozen=True):
@@ -113,6 +118,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
         expect: Names the method that answers `Expect: 100-continue`; by default it is always continued.
         body: None: the request needs none, and one that is sent is ignored.
         scope: What the key of a request must have; None: the request needs no key.
+        opened: Whether the settings open it to requests without a key; None: never.
         query: Its fields are the parameters of the query.
         headers: The request's headers that change the answer, beside those of every request.
         answers: Those below 400, beside the answers to any request and any body.
@@ -128,6 +134,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     scope: Scope | None
     expect: Callable[[Resources], ExpectHandler] | None = None
     body: Body | None = None
+    opened: Callable[[Settings], bool] | None = None
     query: type[msgspec.Struct] | None = None
     headers: tuple[str, ...] = ()
     problems: tuple[type[BaseException], ...] = ()

@@ -44,6 +44,7 @@ from jobqueue.http.resources.submissions import BatchDocument
 from jobqueue.http.response.job_document import JobDocument
 from jobqueue.http.response.queue_document import QueueDocument
 from jobqueue.http.route import ANY_TYPE, EVENT_STREAM, JSON_TYPE, Answer, Body, Route, problem
+from jobqueue.http.streams.event_document import EventDocument
 
 JOBS = "/v1/jobs"
 JOB = "/v1/jobs/{id}"
@@ -54,7 +55,7 @@ LIVE = Answer(202, JobDocument, JSON_TYPE, (*OF_A_JOB, "Retry-After"))
 TERMINAL = Answer(200, JobDocument, JSON_TYPE, OF_A_JOB)
 COUNTED = Answer(200, BulkDocument, JSON_TYPE)
 ONE_QUEUE = Answer(200, QueueDocument, JSON_TYPE)
-STREAM = Answer(200, media_type=EVENT_STREAM, headers=("X-Accel-Buffering",))
+STREAM = Answer(200, EventDocument, EVENT_STREAM, headers=("X-Accel-Buffering",))
 
 NO_JOB = (errors.JobNotFound, errors.JobGone)
 """The id was never issued, or its record is gone."""
@@ -169,7 +170,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         method="POST",
         path=f"{JOBS}:batch",
-        name="submit_batch",
+        name="submit_jobs",
         scope="submit",
         summary="Submits many jobs; each is accepted or rejected on its own",
         handler=lambda resources: resources.submissions.submit_batch,
@@ -291,7 +292,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         method="GET",
         path="/v1/events",
-        name="stream_all_events",
+        name="stream_events",
         scope="read",
         summary="The events of all jobs, from now on",
         handler=lambda resources: resources.streams.all,

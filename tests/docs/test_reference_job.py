@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import types
 import typing
 
 import msgspec
@@ -40,11 +39,7 @@ def nullable(heading: str) -> set[str]:
 
 def optional_fields(of: type[msgspec.Struct]) -> set[str]:
     hints = typing.get_type_hints(of)
-    return {
-        name
-        for name in of.__struct_fields__
-        if isinstance(hints[name], types.UnionType) and type(None) in hints[name].__args__
-    }
+    return {name for name in of.__struct_fields__ if type(None) in typing.get_args(hints[name])}
 
 
 def check_struct(heading: str, of: type[msgspec.Struct]) -> None:

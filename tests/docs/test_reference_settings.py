@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 PAGE = Path(__file__).parents[2] / "docs/reference/settings.md"
 OTHER_VALUES: Mapping[str, str] = {
+    "server.openapi": "open",
     "server.host": "localhost",
     "server.fast_path": "false",
     "server.origins": "https://app.example.com",

@@ -125,8 +125,8 @@ class Answers:
 
 def differences(kind: Any, value: Any, at: str) -> list[str]:
     """Return the differences between a value and its declared type: members, and types of members."""
-    if isinstance(kind, types.UnionType):
-        found = [differences(one, value, at) for one in kind.__args__]
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        found = [differences(one, value, at) for one in typing.get_args(kind)]
         return [] if [] in found else found[0]
     if typing.get_origin(kind) is list and isinstance(value, list):
         (item,) = typing.get_args(kind)

@@ -205,6 +205,9 @@ async def queues(serving: Serving, http: aiohttp.ClientSession, seen: Seen) -> N
             await seen.ask(http, method, template)
         for name in ("default", "nope"):
             await seen.ask(http, method, QUEUE, name)
+        await seen.ask(http, method, "/openapi.json", "?types=2")
+        for known in ({}, {"If-None-Match": "*"}):
+            await seen.ask(http, method, "/openapi.json", headers=known)
     for name in ("default", "nope"):
         for action in (":pause", ":resume"):
             await seen.ask(http, "POST", QUEUE + action, name)

@@ -8,7 +8,13 @@ from jobqueue.handlers import PlainSubmission, Submission
 
 
 class Batch(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of `POST /v1/jobs:batch`: submissions, each decoded separately."""
+    """Submissions, each accepted or rejected on its own.
+
+    Each is decoded separately.
+
+    Attributes:
+        jobs: The submissions, without files.
+    """
 
     jobs: list[msgspec.Raw]
 

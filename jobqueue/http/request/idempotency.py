@@ -23,8 +23,11 @@ IDEMPOTENCY_KEY = "Idempotency-Key"
 FINGERPRINT_BYTES = 16
 
 # RFC 9651, section 3.3.3: printable ASCII, in which a quote and a backslash are escaped.
-_QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"')
+_CHARACTER = r'(?:[ !#-\[\]-~]|\\["\\])'
+_QUOTED = re.compile(rf'"({_CHARACTER}*)"')
 _BARE = re.compile(r"[!#-~][ -~]*")
+KEY_PATTERN = rf'"{_CHARACTER}{{1,{KEY_LENGTH_MAX}}}"|[!#-~][ -~]{{0,{KEY_LENGTH_MAX - 1}}}'
+"""What the header may be, for the description of the API."""
 _ESCAPED = re.compile(r"\\(.)")
 
 

@@ -21,6 +21,7 @@ from jobqueue.http.request.body import check_head
 from jobqueue.http.request.json_body import decode
 from jobqueue.http.response.long_response import whole_answer
 from jobqueue.http.response.reply import JSON
+from jobqueue.http.response.value_types import Count  # noqa: TC001  # read from the annotations below
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -32,7 +33,15 @@ Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
 
 class BulkFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A filter of jobs; `older_than_s` counts from their submission. At least one field is required."""
+    """A filter of jobs: all that is given must match. At least one member is required.
+
+    Attributes:
+        state: Jobs in this state.
+        type: Jobs of this type.
+        queue: Jobs in this queue.
+        group: Jobs of this group.
+        older_than_s: Jobs submitted longer ago, in seconds.
+    """
 
     state: JobState | UnsetType = UNSET
     type: Text | UnsetType = UNSET
@@ -42,10 +51,15 @@ class BulkFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class BulkDocument(TypedDict):
-    """The number of jobs that the action took effect on, and of those that it could not act on, if there are any."""
+    """What an action on many jobs did.
 
-    count: int
-    skipped: NotRequired[int]
+    Attributes:
+        count: Jobs that the action took effect on.
+        skipped: Jobs that matched and could not be acted on; not there: none.
+    """
+
+    count: Count
+    skipped: NotRequired[Count]
 
 
 class Bulk:

@@ -19,13 +19,23 @@ if TYPE_CHECKING:
 
 
 class AliveDocument(TypedDict):
-    """The document of `/livez`."""
+    """The event loop runs.
+
+    Attributes:
+        status: Always the same.
+    """
 
     status: Literal["alive"]
 
 
 class ReadyDocument(TypedDict):
-    """The document of `/readyz`."""
+    """Jobs are admitted.
+
+    Attributes:
+        status: Always the same.
+        fast_path: Whether plain requests take the fast path.
+        degraded: What can't be done although jobs are admitted, as sentences; not there: nothing.
+    """
 
     status: Literal["ready"]
     fast_path: bool

@@ -17,6 +17,7 @@ from jobqueue.errors import JobGone, JobNotFound, JobQueueError, shown
 from jobqueue.http.errors import MalformedRequest
 from jobqueue.http.request.auth import GRANT
 from jobqueue.http.request.prefer import preferred_wait_s
+from jobqueue.http.request.query import parameters
 from jobqueue.http.response.job_document import (
     JobDocument,  # noqa: TC001  # read from the annotations of ListDocument
     UnknownJobDocument,  # noqa: TC001  # as below
@@ -45,7 +46,17 @@ PAGE_DEFAULT, PAGE_MAX = 50, 100
 
 
 class ListQuery(msgspec.Struct):
-    """The parameters of the query: `ids` alone, or any of the others."""
+    """The parameters of the query: `ids` alone, or any of the others.
+
+    Attributes:
+        ids: These jobs, in this order; no other parameter beside it.
+        state: Only jobs in this state.
+        type: Only jobs of this type.
+        queue: Only jobs in this queue.
+        group: Only jobs of this group.
+        limit: Jobs on a page at most.
+        cursor: The `next_cursor` of the page before.
+    """
 
     ids: str | UnsetType = UNSET
     state: JobState | UnsetType = UNSET
@@ -57,7 +68,12 @@ class ListQuery(msgspec.Struct):
 
 
 class ListDocument(TypedDict):
-    """A list; one of `ids` has no `next_cursor`, and stand-ins for jobs without a record."""
+    """A list of jobs; of given `ids` it has stand-ins for jobs without a record.
+
+    Attributes:
+        jobs: Newest first; of `ids` in their order.
+        next_cursor: The `cursor` of the next page; null: this is the last one. Not there with `ids`.
+    """
 
     jobs: list[JobDocument | UnknownJobDocument]
     next_cursor: NotRequired[str | None]
@@ -73,7 +89,7 @@ class JobList:
 
     async def list_jobs(self, request: web.Request) -> web.StreamResponse:
         """GET /v1/jobs: those in `ids`, or a page of those that match."""
-        given = _parameters(request, ListQuery.__struct_fields__)
+        given = parameters(request, ListQuery.__struct_fields__)
         if "ids" in given:
             if len(given) > 1:
                 raise MalformedRequest("ids can't be combined with a filter")
@@ -167,17 +183,6 @@ class JobList:
             async for piece in document_pieces(self._service, document, job_id, result_bytes):
                 yield piece
         yield end
-
-
-def _parameters(request: web.Request, known: Sequence[str]) -> dict[str, str]:
-    given: dict[str, str] = {}
-    for name, value in request.query.items():
-        if name not in known:
-            raise MalformedRequest(f"unknown query parameter {shown(name)!r}; known: {', '.join(known)}")
-        if name in given:
-            raise MalformedRequest(f"duplicate query parameter {name}")
-        given[name] = value
-    return given
 
 
 def _ids(text: str) -> list[str]:

@@ -45,7 +45,13 @@ QueueChange = msgspec.defstruct(
 
 
 class QueuesDocument(TypedDict):
-    """All queues, the limiters at which their jobs may wait, and the lag of the event loop, if it is measured."""
+    """All queues, the limiters at which their jobs may wait, and the lag of the event loop.
+
+    Attributes:
+        queues: All queues.
+        limiters: The limits at which queued jobs may wait.
+        loop_lag_s: Seconds that the event loop runs late now; null: not measured.
+    """
 
     queues: list[QueueDocument]
     limiters: list[LimiterDocument]

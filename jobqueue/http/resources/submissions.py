@@ -32,6 +32,7 @@ from jobqueue.http.response.long_response import whole_answer
 from jobqueue.http.response.problems import Problem, ProblemDocument, refuse, without_errors
 from jobqueue.http.response.reply import DEDUPLICATED, JSON
 from jobqueue.http.response.responses import error_answer, job_answer
+from jobqueue.http.response.value_types import Id, Status  # noqa: TC001  # read from the annotations below
 from jobqueue.http.streams.waiters import WAITED
 from jobqueue.log import event_logger
 
@@ -66,16 +67,27 @@ log = event_logger(__name__)
 
 
 class BatchItemDocument(TypedDict):
-    """The answer to one submission of a batch."""
+    """The answer to one submission of a batch.
 
-    status: int
-    id: NotRequired[str]
+    Attributes:
+        status: What the submission alone would have been answered with.
+        id: Of the job; not there with a problem.
+        deduplicated: True: the job existed before; else not there.
+        problem: Why there is no job; else not there.
+    """
+
+    status: Status
+    id: NotRequired[Id]
     deduplicated: NotRequired[bool]
     problem: NotRequired[ProblemDocument]
 
 
 class BatchDocument(TypedDict):
-    """The answers to a batch, in its order."""
+    """The answers to a batch.
+
+    Attributes:
+        jobs: One for each submission, in their order.
+    """
 
     jobs: list[BatchItemDocument]
 

@@ -10,7 +10,7 @@ Rules:
 from __future__ import annotations
 
 import time
-from typing import Any, NotRequired, TypedDict
+from typing import Annotated, Any, NotRequired, TypedDict
 
 import msgspec
 import orjson
@@ -127,23 +127,41 @@ INTERNAL = Row("internal", "Internal server error", 500)
 
 
 class FaultDocument(TypedDict):
-    """One fault of a request's document."""
+    """One fault of a request's document.
+
+    Attributes:
+        pointer: JSON pointer (RFC 6901) to the faulty member; empty: the whole document.
+        detail: What is wrong, and what would be right.
+    """
 
     pointer: str
     detail: str
 
 
 class ProblemDocument(TypedDict):
-    """A problem as it is sent; the members that not all problems have belong to single types."""
+    """A problem (RFC 9457): why a request was not answered as it asked.
+
+    Attributes:
+        type: The kind of problem, for programs.
+        title: The kind of problem, for readers.
+        status: The status code.
+        detail: What is wrong, and what would be right.
+        errors: All faults of the request's document. Of `invalid-submission`, `invalid-request` and `unknown-type`.
+        id: The job that has the unique value. Of `duplicate`.
+        reason: Why there is no record. Of `job-gone`.
+        retry_after_s: Seconds after which to try again. Of every 429 and 503.
+        scope: The scope that the key lacks. Of `insufficient-scope`.
+        state: The state of the job. Of `wrong-state`.
+    """
 
     type: str
     title: str
-    status: int
+    status: Annotated[int, msgspec.Meta(ge=400, le=599)]
     detail: str
     errors: NotRequired[list[FaultDocument]]
     id: NotRequired[str]
     reason: NotRequired[str]
-    retry_after_s: NotRequired[float]
+    retry_after_s: NotRequired[Annotated[float, msgspec.Meta(ge=0.0)]]
     scope: NotRequired[str]
     state: NotRequired[str]
 

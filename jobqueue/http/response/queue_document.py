@@ -4,18 +4,51 @@ from __future__ import annotations
 
 from typing import TypedDict
 
+from jobqueue.http.response.value_types import Count, Duration, Instant  # noqa: TC001  # read from the annotations below
+
 
 class QuarantinedDocument(TypedDict):
-    """A type in quarantine."""
+    """A type in quarantine.
+
+    Attributes:
+        type: The handler's registered name.
+        since: The begin of the quarantine.
+        until: When the next job of the type is tried.
+        reason: Code and message of the last failure that counted.
+    """
 
     type: str
-    since: str
-    until: str
+    since: Instant
+    until: Instant
     reason: str
 
 
 class QueueDocument(TypedDict):
-    """A queue: settings, present counts, drain rate, counters since start."""
+    """A queue: settings, present counts, drain rate, counters since start.
+
+    Attributes:
+        name: Its name.
+        discipline: The order in which its jobs start.
+        weight: Its share of the workers relative to the other queues' weights.
+        workers: How many of its jobs run at once.
+        capacity: How many live jobs it holds.
+        paused: Whether its jobs don't start.
+        delayed: Jobs in this state now.
+        queued: Jobs in this state now.
+        running: Jobs in this state now.
+        oldest_queued_at: Since when the oldest queued job is ready to run; null: no job is queued.
+        oldest_queued_s: The seconds since then; null: no job is queued.
+        drain_rate_per_s: Jobs ended per second, lately.
+        drain_s: Estimated seconds until it is empty, if no more came; null: not known, or more than 30 days.
+        quarantined: The types in quarantine, of all queues.
+        submitted_total: Submissions accepted since the start.
+        refused_total: Submissions rejected for lack of room since the start.
+        retried_total: Failed jobs queued again on request since the start.
+        succeeded_total: Jobs ended in this state since the start.
+        failed_total: Jobs ended in this state since the start.
+        cancelled_total: Jobs ended in this state since the start.
+        expired_total: Jobs ended in this state since the start.
+    """
 
     name: str
     discipline: str
@@ -23,18 +56,18 @@ class QueueDocument(TypedDict):
     workers: int
     capacity: int
     paused: bool
-    delayed: int
-    queued: int
-    running: int
-    oldest_queued_at: str | None
-    oldest_queued_s: float | None
-    drain_rate_per_s: float
-    drain_s: float | None
+    delayed: Count
+    queued: Count
+    running: Count
+    oldest_queued_at: Instant | None
+    oldest_queued_s: Duration | None
+    drain_rate_per_s: Duration
+    drain_s: Duration | None
     quarantined: list[QuarantinedDocument]
-    submitted_total: int
-    refused_total: int
-    retried_total: int
-    succeeded_total: int
-    failed_total: int
-    cancelled_total: int
-    expired_total: int
+    submitted_total: Count
+    refused_total: Count
+    retried_total: Count
+    succeeded_total: Count
+    failed_total: Count
+    cancelled_total: Count
+    expired_total: Count

@@ -1,0 +1,104 @@
+"""Operations: a method and a path, as a row of the routes says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import hdrs
+
+from jobqueue.http.openapi.examples import EXAMPLES
+from jobqueue.http.openapi.parameters import parameters_of
+from jobqueue.http.request.body import BodyKind
+from jobqueue.http.routes import answers_of
+
+if TYPE_CHECKING:
+    from jobqueue.http.openapi.answers import Responses
+    from jobqueue.http.openapi.schemas import Schemas
+    from jobqueue.http.route import Body, Route
+
+KEY_SCHEME = "key"
+
+TAGS = {
+    "Jobs": "Submit a job, look at it, wait for it, change it.",
+    "Bulk": "Actions on all jobs that match a filter.",
+    "Events": "Server-sent events.",
+    "Queues": "Counts, rates and settings of queues.",
+    "Types": "What can be submitted.",
+    "Server": "The process: health, numbers, this description.",
+}
+
+
+def operation_of(row: Route, method: str, schemas: Schemas, responses: Responses, *, keys: bool) -> dict[str, Any]:
+    """Return the operation of a row's method.
+
+    Args:
+        keys: Whether the server needs a key.
+    """
+    head = method == hdrs.METH_HEAD
+    operation: dict[str, Any] = {
+        "operationId": operation_id(row.name, method),
+        "tags": [tag_of(row.path)],
+        "summary": f"{row.summary}, without a body" if head else row.summary,
+        "description": _description(row),
+        "security": _security(row, keys=keys),
+    }
+    if parameters := parameters_of(row, schemas):
+        operation["parameters"] = parameters
+    if row.body is not None:
+        operation["requestBody"] = _request_body(row.name, row.body, schemas)
+    operation["responses"] = responses.of(answers_of(row), submits=row.scope == "submit", head=head)
+    return operation
+
+
+def operation_id(name: str, method: str) -> str:
+    """Return a row's name as an identifier in camel case; of its HEAD the verb is `head`."""
+    verb, *others = name.split("_")
+    verb = "head" if method == hdrs.METH_HEAD else verb
+    return verb + "".join(other.title() for other in others)
+
+
+def tag_of(path: str) -> str:
+    """Return the group of operations that a path belongs to."""
+    if path.endswith("/events"):
+        return "Events"
+    if path.startswith("/v1/jobs:") and not path.endswith(":batch"):
+        return "Bulk"
+    part = path.removeprefix("/v1/").partition("/")[0].partition(":")[0].title()
+    return part if part in TAGS else "Server"
+
+
+def _description(row: Route) -> str:
+    if row.scope is None:
+        return "Needs no key."
+    return f"Needs the scope `{row.scope}`, where keys are needed."
+
+
+def _security(row: Route, *, keys: bool) -> list[dict[str, list[str]]]:
+    if row.scope is None:
+        return []
+    return [{KEY_SCHEME: [row.scope]}] if keys else [{KEY_SCHEME: [row.scope]}, {}]
+
+
+def _request_body(name: str, body: Body, schemas: Schemas) -> dict[str, Any]:
+    schema = schemas.of(body.document)
+    content: dict[str, Any] = {}
+    if BodyKind.JSON in body.kinds:
+        content[BodyKind.JSON.value] = {"schema": schema}
+        if name in EXAMPLES:
+            content[BodyKind.JSON.value]["examples"] = EXAMPLES[name]
+    if BodyKind.MULTIPART in body.kinds:
+        content[BodyKind.MULTIPART.value] = _form(schema)
+    return {"required": True, "content": content}
+
+
+def _form(job: dict[str, Any]) -> dict[str, Any]:
+    """Return the form of a submission with files: its first part is the job, the others may have any name."""
+    file = {"type": "string", "contentMediaType": "application/octet-stream"}
+    parts = {
+        "type": "object",
+        "description": "The part `job` comes first. Each other part is a file; its name is free, and may come again.",
+        "properties": {"job": job},
+        "required": ["job"],
+        "additionalProperties": {"anyOf": [file, {"type": "array", "items": file}]},
+    }
+    return {"schema": parts, "encoding": {"job": {"contentType": BodyKind.JSON.value}}}

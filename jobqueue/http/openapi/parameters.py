@@ -1,0 +1,93 @@
+"""Parameters of requests: those in paths, queries and headers."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from jobqueue.api_limits import IDS_MAX
+from jobqueue.http.request.idempotency import KEY_PATTERN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jobqueue.http.openapi.schemas import Schemas
+    from jobqueue.http.route import Route
+
+_NAME_IN_PATH = re.compile(r"\{(\w+)\}")
+
+PATHS: dict[str, tuple[str, str]] = {
+    "/v1/jobs/{id}": ("Id of the job, as its submission was answered.", "0aB000000-1c3FfGhIjKlM"),
+    "/v1/queues/{name}": ("Name of the queue.", "default"),
+    "/v1/types/{name}": ("Type of jobs: the name of a handler.", "echo"),
+    "/problems/{slug}": ("Last part of the `type` of a problem.", "queue-full"),
+}
+"""Description and example of a name in a path, by the path up to it."""
+
+HEADERS: dict[str, dict[str, Any]] = {
+    "Idempotency-Key": {
+        "description": "Makes a repeated submission safe: the same key with the same content is answered with the "
+        "first job. 1 to 255 printable ASCII characters, in quotes or bare.",
+        "schema": {"type": "string", "pattern": f"^(?:{KEY_PATTERN})$"},
+        "example": '"order-17"',
+    },
+    "Prefer": {
+        "description": "`wait=N` delays the answer until there is news, at most N seconds (RFC 7240). An invalid "
+        "preference is ignored.",
+        "schema": {"type": "string"},
+        "example": "wait=5",
+    },
+    "If-None-Match": {
+        "description": "Entity tags that the client has: while one holds, the answer is a 304.",
+        "schema": {"type": "string"},
+        "example": 'W/"2"',
+    },
+    "Last-Event-ID": {
+        "description": "Id of the last event that the client has seen: what it has missed comes first.",
+        "schema": {"type": "string"},
+        "example": "5f0c9a1b2c3d-17",
+    },
+}
+"""By name, each with its schema."""
+
+_LISTS = {"ids": {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1, "maxItems": IDS_MAX}}
+"""Parameters that hold several values, separated by commas."""
+
+
+def parameters_of(row: Route, schemas: Schemas) -> list[dict[str, Any]]:
+    """Return the parameters of a row, in the order of a request: path, query, headers."""
+    found = [*_of_path(row.path)]
+    if row.query is not None:
+        found += _of_query(schemas.members(row.query))
+    return found + [{"$ref": f"#/components/parameters/{name}"} for name in row.headers]
+
+
+def components() -> dict[str, Any]:
+    """Return the parameters that operations refer to: the headers."""
+    return {name: {"name": name, "in": "header", **header} for name, header in HEADERS.items()}
+
+
+def _of_path(path: str) -> Iterator[dict[str, Any]]:
+    for found in _NAME_IN_PATH.finditer(path):
+        description, example = PATHS.get(path[: found.end()], ("", ""))
+        yield {
+            "name": found[1],
+            "in": "path",
+            "required": True,
+            "description": description,
+            "schema": {"type": "string", "minLength": 1},
+            "example": example,
+        }
+
+
+def _of_query(query: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    required = query.get("required", ())
+    for name, member in query["properties"].items():
+        schema = dict(member)
+        description = schema.pop("description", "")
+        parameter = {"name": name, "in": "query", "description": description, "schema": _LISTS.get(name, schema)}
+        if name in required:
+            parameter["required"] = True
+        if name in _LISTS:
+            parameter["explode"] = False
+        yield parameter

@@ -1,0 +1,25 @@
+"""The query of a request: its parameters, each known and given once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jobqueue.errors import shown
+from jobqueue.http.errors import MalformedRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aiohttp import web
+
+
+def parameters(request: web.Request, known: Sequence[str]) -> dict[str, str]:
+    """Return the parameters by name. Raises MalformedRequest for one that is unknown, or given twice."""
+    given: dict[str, str] = {}
+    for name, value in request.query.items():
+        if name not in known:
+            raise MalformedRequest(f"unknown query parameter {shown(name)!r}; known: {', '.join(known)}")
+        if name in given:
+            raise MalformedRequest(f"duplicate query parameter {name}")
+        given[name] = value
+    return given
