@@ -19,6 +19,7 @@ from jobqueue.core.stored_file import Upload
 from jobqueue.errors import InvalidField, InvalidSubmission, raise_if_any
 from jobqueue.handlers import PlainSubmission, Submission, uniqueness_of
 from jobqueue.handlers.submission import Bounds
+from jobqueue.snapshot import RegisteredType, ServiceSnapshot, SpoolCounts
 from jobqueue.wiring import Wiring, system
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from jobqueue.backend.base import Asked, Backend, LocalBackend
     from jobqueue.config import Settings
+    from jobqueue.core.counts import QueueCounts
     from jobqueue.core.job import IdempotencyKey, Job, JobSpec, Uniqueness
     from jobqueue.core.job_view import JobView
     from jobqueue.core.stored_file import StoredFile
@@ -186,6 +188,31 @@ class Service:
     def spool(self) -> Spool:
         """The spool. Raises RuntimeError if the queue doesn't run."""
         return self._running.spool
+
+    def snapshot(self) -> ServiceSnapshot:
+        """Return the counts of this instant. Raises RuntimeError if the queue doesn't run."""
+        wiring = self._running
+        store, queues = wiring.backend.stats()
+        threads, processes = wiring.pools()
+        return ServiceSnapshot(
+            at=wiring.backend.now(),
+            wall_offset_s=self.wall_offset_s(),
+            started_at=self.wall(wiring.started_at),
+            settings=self.settings,
+            draining=self.draining,
+            degraded=wiring.degraded,
+            types=[RegisteredType(handler.name, handler.queue) for handler in self.registry],
+            store=store,
+            queues=queues,
+            limiters=wiring.backend.limiters(),
+            threads=threads,
+            processes=processes,
+            spool=SpoolCounts(bytes_used=wiring.spool.bytes_used, errors_total=wiring.spool.errors_total),
+        )
+
+    def counts(self, queue: str) -> QueueCounts:
+        """Return what a queue has counted by type, as `Snapshot.counts`. Raises RuntimeError if it doesn't run."""
+        return self._running.backend.counts(queue)
 
     # -- submissions
 

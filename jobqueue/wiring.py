@@ -25,6 +25,7 @@ from jobqueue.runtime import cgroup
 from jobqueue.runtime.executor import Executor, Offload
 from jobqueue.runtime.job_log import LOGGED, JobLog
 from jobqueue.runtime.lifespan import Lifespan
+from jobqueue.runtime.pools.pool_counts import PoolCounts
 from jobqueue.runtime.pools.processes import ProcessPool
 from jobqueue.runtime.pools.threads import ThreadPool
 from jobqueue.runtime.spool import Spool
@@ -58,6 +59,9 @@ class Threads(Offload, Protocol):
     size: int
     state: Any
 
+    @property
+    def counts(self) -> PoolCounts: ...
+
     async def close(self) -> None: ...
 
 
@@ -66,6 +70,9 @@ class Processes(Offload, Protocol):
 
     size: int
     on_strength: Callable[[int], None]
+
+    @property
+    def counts(self) -> PoolCounts: ...
 
     @property
     def degraded(self) -> str | None: ...
@@ -168,6 +175,7 @@ class Wiring:
             executor=self._executor,
             abandoned_min=given.tuning.abandoned_min,
         )
+        self.started_at = given.clock()
         self._job_log = JobLog(given.clock)
         self._lost_told = False
 
@@ -195,6 +203,11 @@ class Wiring:
                 "runtime.processes is more than the CPUs that this process may use: handlers will wait for each other"
             )
             log.warning("processes.over_quota", processes=count, cpus=cpus, cpu_quota=quota, hint=hint)
+
+    def pools(self) -> tuple[PoolCounts, PoolCounts]:
+        """Return the counts of threads and of processes; there are no processes unless a handler runs in one."""
+        processes = self._processes.counts if self._in_process else PoolCounts(size=0)
+        return self._threads.counts, processes
 
     @property
     def degraded(self) -> list[str]:

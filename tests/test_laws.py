@@ -112,7 +112,7 @@ LAYERS = (
     },
     {"backend"},
     {"runtime"},
-    {"handle", "registration", "wiring"},
+    {"handle", "registration", "snapshot", "wiring"},
     {"service"},
     {"app"},
     {"demo", "http", "testing"},
@@ -218,11 +218,13 @@ LEVELS = {
             "expiry_bucket",
             "holdings",
             "quotas",
+            "counts",
             "stats",
         },
         {"limits"},
         {"scheduling"},
         {
+            *("attempt_outcome", "histogram"),
             *("attempts", "backoff", "deadlines", "events", "ids", "job", "policy", "rate", "rate_meter"),
             *("job_view", "record_size", "record", "report", "store_bounds", "stored_file", "struct_record", "tuning"),
             "uniqueness",
@@ -301,7 +303,7 @@ def records_unlike_their_fields(module: Module) -> Iterator[str]:
 # What a package may import
 
 CORE_MAY_IMPORT = {
-    *("__future__", "array", "binascii", "collections", "enum", "hashlib", "heapq", "hmac"),
+    *("__future__", "array", "binascii", "bisect", "collections", "enum", "hashlib", "heapq", "hmac"),
     *("inspect", "math", "msgspec", "mypy_extensions", "operator", "random", "re", "types", "typing"),
 }
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Sequence
 
+    from jobqueue.core.counts import QueueCounts
     from jobqueue.core.events import Event
     from jobqueue.core.job import JobId, JobSpec, Lease, Uniqueness
     from jobqueue.core.limits.limiter_stats import LimiterStats
@@ -115,6 +116,10 @@ class Snapshot(Protocol):
 
     def stats(self) -> tuple[StoreStats, Sequence[QueueStats]]:
         """Return the counts of the job store, and of each queue by name."""
+
+    def counts(self, queue: str) -> QueueCounts:
+        """Return what a queue has counted since the start, by type. Takes some microseconds a type."""
+        ...
 
     def limiters(self) -> Sequence[LimiterStats]:
         """Return the counts of each limiter: permits held, jobs waiting."""

@@ -109,7 +109,7 @@ class MemoryBackend:
         self._scheduler = engine.scheduler
         # Bound directly: a method around each would be a call more for each read and each submission.
         self.find, self.missing, self.is_closed = engine.find, engine.missing, engine.is_closed
-        self.unique_values = engine.unique_values
+        self.unique_values, self.counts = engine.unique_values, engine.counts
         self._ready = ReadyQueue(engine.scheduler, now)
         self._waits = Waits()
         self.when_ended, self.forget = self._waits.add, self._waits.remove

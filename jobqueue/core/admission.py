@@ -202,10 +202,10 @@ class AdmissionControl:
         return self._refuse(self._soonest(now), uniqueness, now, "every queue is at its capacity")
 
     def _refuse(self, queue_state: QueueState, uniqueness: Uniqueness | None, now: float, detail: str) -> Refused:
-        queue_state.refused_total += 1
         if not self.open:
             queue_state.arrivals.add(now)
-            return Draining()
+            return _counted(Draining(), queue_state)
+        queue_state.refused_total += 1
         caller = key = None
         if uniqueness is not None:
             caller = uniqueness.caller
@@ -283,7 +283,10 @@ class AdmissionControl:
 
 
 def _counted(refusal: Refused, queue_state: QueueState) -> Refused:
-    queue_state.refused_total += 1
+    if isinstance(refusal, QueueFull):
+        queue_state.refused_total += 1
+    else:
+        queue_state.refuse(refusal)
     return refusal
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from jobqueue.core.attempt_outcome import ATTEMPT_CRASHED, ATTEMPT_FAILED, ATTEMPT_LOST, ATTEMPT_TIMED_OUT
 from jobqueue.core.report import MESSAGE_LENGTH_MAX, ErrorCode, FailedAttempt, Failure, JobError
 
 if TYPE_CHECKING:
@@ -40,6 +41,15 @@ def timed_out(job: Job, own: Failure | None = None) -> Failure:
     """
     message = f"the attempt ran longer than its timeout of {job.spec.timeout_s} s"
     return Failure(ErrorCode.TIMED_OUT, message, traceback=own.traceback if own is not None else None)
+
+
+def outcome_of(failure: Failure, *, lost: bool) -> int:
+    """Return the outcome by which a failed attempt is counted (`attempt_outcome`)."""
+    if lost:
+        return ATTEMPT_LOST
+    if failure.code is ErrorCode.TIMED_OUT:
+        return ATTEMPT_TIMED_OUT
+    return ATTEMPT_CRASHED if failure.code is ErrorCode.WORKER_CRASHED else ATTEMPT_FAILED
 
 
 def shut_down(job: Job) -> JobError:

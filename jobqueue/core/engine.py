@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 from jobqueue.core import attempts
 from jobqueue.core.admission import AdmissionControl
+from jobqueue.core.attempt_outcome import ATTEMPT_CANCELLED, ATTEMPT_LOST, ATTEMPT_SUCCEEDED
 from jobqueue.core.backoff import Backoff
 from jobqueue.core.events import (
     AttemptFailed,
@@ -51,7 +52,7 @@ from jobqueue.core.limits.circuit_breaker import CircuitBreaker
 from jobqueue.core.report import MESSAGE_LENGTH_MAX, ErrorCode, Failure, JobError
 from jobqueue.core.scheduling.eta import PAUSED, POLL_AFTER_S_UNKNOWN, Estimate, WaitingFor, WaitReason, estimate_of
 from jobqueue.core.shutdown import ShutDown
-from jobqueue.core.stats import QueueStats, StoreStats, Totals, all_stats
+from jobqueue.core.stats import QueueStats, StoreStats, all_stats
 from jobqueue.core.store_bounds import StoreBounds
 from jobqueue.core.submit import SubmitResult, Submitter
 from jobqueue.core.transitions import Transitions
@@ -123,6 +124,7 @@ class Engine:
         self.find, self.is_closed = transitions.store.get, self.admission.closed_to_all
         self.unique_values = transitions.uniqueness_index.values
         self.limiter_stats = transitions.limiters.stats
+        self.counts, self.totals = transitions.counts, transitions.totals
 
     # -- operations of clients
 
@@ -181,7 +183,7 @@ class Engine:
         job = self.get(job_id)
         if job.live:
             raise WrongState(f"the job is {job.state}: cancel it first, or wait for its end", state=job.state)
-        self._transitions.evict([job], early=False)
+        self._transitions.delete(job)
 
     def retry(self, job_id: str, *, now: float) -> Job:
         """Retry a failed job: a new series of attempts, under the same id.
@@ -276,7 +278,7 @@ class Engine:
             self._transitions.events.append(Released(job.spec.type))
         job.result = success.result
         job.file = success.file
-        self._transitions.end(job, SUCCEEDED, now)
+        self._transitions.end(job, SUCCEEDED, now, ATTEMPT_SUCCEEDED)
 
     def nack(self, job_id: JobId, *, attempt: int, failure: Failure, now: float) -> None:
         """Record that an attempt failed: its job waits for the next one, or is terminal.
@@ -391,9 +393,6 @@ class Engine:
         events, self._transitions.events = self._transitions.events, []
         return events
 
-    def totals(self) -> Totals:
-        return Totals(self._submitter.accepted, self._transitions.evicted, self._transitions.evicted_early)
-
     def live(self) -> int:
         """Return the number of live jobs."""
         return self.store.live
@@ -427,42 +426,43 @@ class Engine:
             self._transitions.request_stop(job, StopReason.TIMED_OUT, now)
         else:
             self._transitions.events.append(LeaseLost(job, job.attempt))
-            self._end_stopped(job, job.stopping, None, now)
+            self._end_stopped(job, job.stopping, None, now, lost=True)
 
     def _expire(self, job: Job, now: float) -> None:
         self._transitions.events.append(Expired(job))
         self._transitions.end(job, EXPIRED, now)
 
-    def _end_stopped(self, job: Job, reason: StopReason, failure: Failure | None, now: float) -> None:
+    def _end_stopped(self, job: Job, why: StopReason, failure: Failure | None, now: float, lost: bool = False) -> None:
         """Conclude a stopped attempt. Args: failure: Its own outcome; None if it reported none."""
-        if reason is TIMED_OUT:
-            self._fail(job, attempts.timed_out(job, failure), now)
+        if why is TIMED_OUT:
+            self._fail(job, attempts.timed_out(job, failure), now, lost=lost)
             return
         if failure is not None and failure.traceback is not None:  # an error of the handler's clean-up
             self._transitions.events.append(AttemptFailed(job, job.attempt, failure, now))
-        if reason is StopReason.SHUTDOWN:
+        if why is StopReason.SHUTDOWN:
             job.error = attempts.shut_down(job)
-        self._transitions.end(job, CANCELLED, now)
+        self._transitions.end(job, CANCELLED, now, ATTEMPT_LOST if lost else ATTEMPT_CANCELLED)
 
-    def _fail(self, job: Job, failure: Failure, now: float) -> None:
+    def _fail(self, job: Job, failure: Failure, now: float, *, lost: bool = False) -> None:
+        outcome = attempts.outcome_of(failure, lost=lost)
         self._remember(job, failure, now)
         self._blame(job, failure, now)
         self._transitions.events.append(AttemptFailed(job, job.attempt, failure, now))
         if failure.final or job.attempt >= job.attempts_max or self._shut_down is not None:
             job.error = JobError(failure.code, failure.message[:MESSAGE_LENGTH_MAX])
-            self._transitions.end(job, FAILED, now)
+            self._transitions.end(job, FAILED, now, outcome)
             while (out := self.store.next_failed_out()) is not None:
                 self._transitions.evict([out], early=True)
         elif failure.code is ErrorCode.WORKER_CRASHED:
             # The fault is the worker's, not the handler's: no backoff, and it keeps its position.
-            self._transitions.change_state(job, QUEUED, now)
+            self._transitions.change_state(job, QUEUED, now, outcome)
             self._transitions.make_ready(job, now, front=True)
         else:
             wait_s = failure.retry_after_s
             backoff = job.spec.backoff or BACKOFF
             attempt = job.attempt - job.attempts_before
             job.run_at = now + (backoff.wait_s(attempt, self._rng) if wait_s is None else wait_s)
-            self._transitions.change_state(job, DELAYED, now)
+            self._transitions.change_state(job, DELAYED, now, outcome)
             self._transitions.events.append(BackedOff(job))
 
     def _remember(self, job: Job, failure: Failure, now: float) -> None:

@@ -23,6 +23,7 @@ class Totals(msgspec.Struct, frozen=True):
     accepted: int
     evicted: int
     evicted_early: int
+    deleted: int
 
 
 class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +63,8 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
 class StoreStats(msgspec.Struct, frozen=True, kw_only=True):
     """The job store at this instant; counters run since start.
 
-    At every step accepted_total = live + terminal + evicted_total.
+    At every step accepted_total = live + terminal + evicted_total. Of the evicted records, bounds forced out
+    `evicted_early_total`, and clients deleted `deleted_total`; the TTL of the others was over.
     """
 
     live: int
@@ -71,6 +73,7 @@ class StoreStats(msgspec.Struct, frozen=True, kw_only=True):
     accepted_total: int
     evicted_total: int
     evicted_early_total: int
+    deleted_total: int
 
 
 def all_stats(
@@ -84,6 +87,7 @@ def all_stats(
         accepted_total=totals.accepted,
         evicted_total=totals.evicted,
         evicted_early_total=totals.evicted_early,
+        deleted_total=totals.deleted,
     )
     return records, [_queue_stats(queue, quarantined, now) for queue in queues]
 

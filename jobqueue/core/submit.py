@@ -65,7 +65,6 @@ class Submitter:
         self._transitions = transitions
         self._admission = admission
         self._ids = ids
-        self.accepted = 0
 
     def submit(
         self, spec: JobSpec, args: bytes, upload: Upload | None, uniqueness: Uniqueness | None = None, *, now: float
@@ -79,6 +78,7 @@ class Submitter:
         """
         if uniqueness is not None and not uniqueness.plain:
             if (job := self._same_key(uniqueness)) is not None:
+                self._transitions.queue_states[spec.queue].type_state(spec.type).same_key_total += 1
                 return SubmitResult(job, duplicate=True)
             holder = self._transitions.uniqueness_index.holder(spec.type, uniqueness)
             if holder is not None:
@@ -134,7 +134,7 @@ class Submitter:
         queue_state = self._transitions.queue_states[job.spec.queue]
         self._admission.admit(queue_state, job.spec, job.size_bytes, uniqueness, now=now, by_client=False)
         self._transitions.store.revive(job)
-        queue_state.retried_total += 1
+        queue_state.types[job.spec.type].retried_total += 1
         job.attempts_before = job.attempt
         job.run_at = now
         job.started_at = job.finished_at = job.progress = job.stopping = job.error = None
@@ -164,6 +164,7 @@ class Submitter:
                     self._transitions.queue_states[holder.spec.queue], holder, more_bytes, uniqueness, now=now
                 )
             self._share(uniqueness, holder)
+            self._transitions.queue_states[spec.queue].type_state(spec.type).same_value_total += 1
             return SubmitResult(holder, duplicate=True)
         if mode == "reject":
             raise Duplicate(holder.id)
@@ -171,6 +172,7 @@ class Submitter:
         if mode == "debounce" and waits and holder.spec.queue == spec.queue:
             self._put_off(holder, spec, args, uniqueness, now)
             self._share(uniqueness, holder)
+            self._transitions.queue_states[spec.queue].type_state(spec.type).same_value_total += 1
             return SubmitResult(holder, duplicate=True)
         queue_state = self._transitions.queue_states[spec.queue]
         held = held_bytes(spec, upload, uniqueness)
@@ -244,8 +246,7 @@ class Submitter:
             extras=Extras(held_bytes=held) if held else None,
         )
         transitions.store.add(job, counted)
-        self.accepted += 1
-        transitions.queue_states[spec.queue].submitted_total += 1
+        transitions.accepted += 1
         transitions.begin(job, now)
         transitions.events.append(Submitted(job))
         if job.state is QUEUED:

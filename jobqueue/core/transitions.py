@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from jobqueue.core.attempt_outcome import ATTEMPT_CANCELLED
+from jobqueue.core.counts import QueueCounts, counts_of
 from jobqueue.core.deadlines import Deadlines
 from jobqueue.core.events import Ended, Evicted, Offered, Ready, StopRequested
 from jobqueue.core.job import CANCELLED, DELAYED, LIVE, QUEUED, RUNNING, StopReason
@@ -15,6 +17,7 @@ from jobqueue.core.job_store import JobStore
 from jobqueue.core.limits.limiters import Limiters
 from jobqueue.core.scheduling.queue_state import QueueState
 from jobqueue.core.scheduling.scheduler import Scheduler
+from jobqueue.core.stats import Totals
 from jobqueue.core.tuning import TUNING
 from jobqueue.core.uniqueness import UniquenessIndex
 
@@ -52,45 +55,55 @@ class Transitions:
         self.uniqueness_index = UniquenessIndex()
         self.deadlines: Deadlines[JobId] = Deadlines()
         self.events: list[Event] = []
-        self.evicted = self.evicted_early = 0
+        self.accepted = self.evicted = self.evicted_early = self.deleted = 0
 
     # -- transitions
 
     def begin(self, job: Job, now: float) -> None:
         """Give an accepted or retried job its slot, and its place by its state."""
-        queue_state = self.queue_states[job.spec.queue]
-        queue_state.live += 1
         if job.uniqueness is not None and not job.uniqueness.plain:
             self.uniqueness_index.stake(job)
-        queue_state.count_in(job, now)
+        self.queue_states[job.spec.queue].begin(job, now)
         # No other new job has a deadline, nor an earlier one to take back.
         if job.state is DELAYED or job.start_by_at is not None:
             self.set_deadline(job, now)
 
-    def end(self, job: Job, state: JobState, now: float) -> None:
-        """Make a job terminal: free its slot and permits, keep its record for its TTL."""
+    def end(self, job: Job, state: JobState, now: float, outcome: int = ATTEMPT_CANCELLED) -> None:
+        """Make a job terminal: free its slot and permits, keep its record for its TTL.
+
+        Args:
+            outcome: As `change_state`.
+        """
         job.finished_at = now
-        self.change_state(job, state, now)
-        self.queue_states[job.spec.queue].note_end(state, now)
+        self.change_state(job, state, now, outcome)
+        self.queue_states[job.spec.queue].note_end(job, now)
         if job.uniqueness is not None and not job.uniqueness.plain:
             self.uniqueness_index.end(job)
         self.store.finish(job)
         self.events.append(Ended(job))
 
-    def change_state(self, job: Job, state: JobState, now: float) -> None:
-        """Change a job's state, with its counts, permits, place and deadline."""
+    def change_state(self, job: Job, state: JobState, now: float, outcome: int = ATTEMPT_CANCELLED) -> None:
+        """Change a job's state, with its counts, permits, place and deadline.
+
+        Args:
+            outcome: That of the attempt, of a running job (`attempt_outcome`).
+        """
         before = job.state
         job.move(state)
         queue_state = self.queue_states[job.spec.queue]
         queue_state.counts[before] -= 1
         if before is RUNNING:
-            queue_state.note_run(job, now)
+            queue_state.note_run(job, outcome, now)
             self.limiters.leave(job, now)
             self.apply_offers(now)
         elif before is QUEUED:
-            del queue_state.waiting[job.id]
-            queue_state.waiting_by_type[job.spec.type] -= 1
-            if state is not RUNNING:
+            since = queue_state.waiting.pop(job.id)
+            type_state = queue_state.types[job.spec.type]
+            type_state.waiting -= 1
+            if state is RUNNING:
+                type_state.started_total += 1
+                queue_state.waits.add(now - since, job.id)
+            else:
                 self.scheduler.remove(job)
                 self.limiters.withdraw(job, now)
                 self.apply_offers(now)
@@ -177,10 +190,22 @@ class Transitions:
             job = self.store.next_out(caller, more_jobs=more_jobs, more_bytes=more_bytes)
         self.note_evicted(out, early=True)
 
+    def delete(self, job: Job) -> None:
+        """Remove the record of a terminal job on request."""
+        self.deleted += 1
+        self.evict([job], early=False)
+
     def evict(self, jobs: list[Job], *, early: bool) -> None:
         for job in jobs:
             self.store.drop(job)
         self.note_evicted(jobs, early=early)
+
+    def totals(self) -> Totals:
+        return Totals(self.accepted, self.evicted, self.evicted_early, self.deleted)
+
+    def counts(self, queue: str) -> QueueCounts:
+        """Return what a queue has counted since the start, by type."""
+        return counts_of(self.queue_states[queue])
 
     def note_evicted(self, jobs: list[Job], *, early: bool) -> None:
         self.evicted += len(jobs)

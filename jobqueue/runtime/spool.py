@@ -93,6 +93,7 @@ class Spool:
         self._dir = settings.dir
         self._bytes_max = settings.bytes_max
         self._bytes_used = 0
+        self.errors_total = 0
         # Bytes by folder: of each upload, and of each job that has files.
         self._held: dict[str, int] = {}
         # The folder that a job's handler knows: an abandoned one may write to it even after the job's end.
@@ -221,6 +222,7 @@ class Spool:
         while self._doomed:
             batch, self._doomed = self._doomed, []
             for error in await self.in_thread(partial(_clear_all, batch)):
+                self.errors_total += 1
                 log.sampled("spool.remove_failed", reason=str(error))
         self._removing = None
 
@@ -301,6 +303,7 @@ class PendingFile:
             # Shielded, because a thread can't be cancelled: `__aexit__` waits for it.
             await asyncio.shield(writing)
         except OSError as error:
+            self._upload.spool.errors_total += 1
             log.sampled("spool.write_failed", reason=str(error))
             detail = f"the spool can't take the file now: {error.strerror}"
             raise SpoolFull(detail, retry_after_s=RETRY_AFTER_S) from error

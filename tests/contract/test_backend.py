@@ -323,6 +323,26 @@ async def test_a_rejected_submission_stores_no_job_and_is_counted(make: Make) ->
 
 
 @virtual_time
+async def test_a_queue_counts_its_jobs_by_type(make: Make) -> None:
+    backend = make()
+    await submit(backend, JobSpec(type="odd"))
+    lease = await backend.lease()
+    await backend.ack(lease.job_id, lease.attempt, Success(b"1"))
+    await submit(backend, JobSpec(type="even"))
+    await backend.submit(SMALL)
+    with pytest.raises(QueueFull):
+        await backend.submit(SMALL)
+    counts = backend.counts("default")
+    assert {name: (each.submitted_total, each.waiting) for name, each in counts.types.items()} == {
+        "odd": (1, 0),
+        "even": (1, 1),
+    }
+    assert (counts.types["odd"].succeeded_total, counts.types["odd"].runs["succeeded"].count) == (1, 1)
+    assert (counts.waits.count, backend.counts("small").waits.count) == (1, 0)
+    assert backend.counts("small").refused == {QueueFull: 1}
+
+
+@virtual_time
 async def test_pages_cover_all_matching_jobs_newest_first(make: Make) -> None:
     backend = make()
     odd, even = JobSpec(type="odd", group="g"), JobSpec(type="even")

@@ -82,7 +82,7 @@ def test_the_counts_of_the_store_add_up_to_all_accepted_jobs() -> None:
     stats, _ = driver.engine.stats(driver.now)
     assert stats == StoreStats(
         live=7, terminal=7, bytes_used=driver.engine.store.bytes_used, accepted_total=18, evicted_total=4,
-        evicted_early_total=0,
+        evicted_early_total=0, deleted_total=0,
     )  # fmt: skip
     assert stats.bytes_used > 0
 

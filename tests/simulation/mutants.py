@@ -215,8 +215,8 @@ def a_stop_has_no_deadline(request_stop: Any) -> Any:
 
 @mutant(Transitions, "change_state")
 def a_backoff_frees_the_slot_of_its_job(change_state: Any) -> Any:
-    def changed(self: Transitions, job: Any, state: Any, now: float) -> None:
-        change_state(self, job, state, now)
+    def changed(self: Transitions, job: Any, state: Any, now: float, *outcome: int) -> None:
+        change_state(self, job, state, now, *outcome)
         if job.state is JobState.DELAYED and job.attempt:
             self.queue_states[job.spec.queue].counts[JobState.DELAYED] -= 1
 

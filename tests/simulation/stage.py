@@ -20,6 +20,7 @@ from jobqueue.core.tuning import Tuning
 from jobqueue.errors import JobQueueError, Reject, Retry
 from jobqueue.handlers.result import encode_result, failure_of
 from jobqueue.runtime import spool
+from jobqueue.runtime.pools.pool_counts import PoolCounts
 from jobqueue.runtime.wall_clock import WallClock
 from jobqueue.wiring import Surroundings
 
@@ -256,6 +257,10 @@ class SeededPool:
         self.state: Any = None
         self.on_strength: Callable[[int], None] = lambda strength: None
         self._taken = 0
+
+    @property
+    def counts(self) -> PoolCounts:
+        return PoolCounts(size=self.size, busy=self._taken)
 
     def check(self, handler: Handler) -> None:
         """Accept every handler: they are functions of the stage."""

@@ -87,7 +87,7 @@ def estimate_of(
     if waiting_for is not None and waiting_for.retry_at is not None:
         left_s = waiting_for.retry_at - now
         return Estimate(position, None, min(POLL_AFTER_S_MAX, max(POLL_AFTER_S_UNKNOWN, left_s)), waiting_for)
-    run_s = queue_state.run_s_by_type.get(job.spec.type)
+    run_s = queue_state.typical_run_s(job.spec.type)
     eta_s: float | None
     if job.state is RUNNING:
         assert job.started_at is not None

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, defaultdict
+from collections import OrderedDict
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from jobqueue.core.job import DELAYED, QUEUED, RUNNING, TERMINAL
+from jobqueue.core.histogram import Histogram
+from jobqueue.core.job import CANCELLED, DELAYED, EXPIRED, FAILED, QUEUED, RUNNING, SUCCEEDED
 from jobqueue.core.rate_meter import RateMeter
 from jobqueue.core.scheduling.retry_after import RETRY_AFTER_S_MAX, RetryAfter
+from jobqueue.core.scheduling.type_state import TypeState
 
 if TYPE_CHECKING:
     from random import Random
 
     from jobqueue.core.job import Job, JobId, JobState
     from jobqueue.core.policy import QueuePolicy
+    from jobqueue.errors import Refused
 
 RUN_WEIGHT: Final = 0.1
 """Weight of the latest run in the typical one."""
@@ -39,11 +42,14 @@ class QueueState:
         live: The slots that are taken: by delayed, queued and running jobs.
         counts: The same by state.
         waiting: Queued jobs in the order in which they became so, and since when; the first is the oldest.
-        waiting_by_type: Number of queued jobs by type.
+        waits: Waiting times, from becoming queued to the start of the attempt.
+        types: What is known of each type that has had a job in this queue.
         closed: Whether none of its jobs starts any more, because of the shutdown.
         retry_after: The retry slots of rejected submissions.
         arrivals: The rate of submissions, accepted or not.
-        run_s: Typical run time, and by type; None and empty before the first one ended.
+        run_s: Typical run time; None before the first one ended.
+        refused_total: All rejected submissions, and `refused_otherwise` by the error's class those that were rejected
+            for another reason than a full queue: so the most frequent reason takes one count.
     """
 
     __slots__ = (
@@ -56,19 +62,17 @@ class QueueState:
         "arrivals",
         "closed",
         "counts",
-        "ended_total",
         "live",
         "name",
         "paused",
         "policy",
+        "refused_otherwise",
         "refused_total",
-        "retried_total",
         "retry_after",
         "run_s",
-        "run_s_by_type",
-        "submitted_total",
+        "types",
         "waiting",
-        "waiting_by_type",
+        "waits",
     )
 
     def __init__(self, name: str, policy: QueuePolicy, rng: Random) -> None:
@@ -77,14 +81,12 @@ class QueueState:
         self.paused = self.closed = False
         self.live = 0
         self.counts = {DELAYED: 0, QUEUED: 0, RUNNING: 0}
-        self.submitted_total = 0
         self.refused_total = 0
-        self.retried_total = 0
-        self.ended_total = dict.fromkeys(TERMINAL, 0)
+        self.refused_otherwise: dict[type[Refused], int] = {}
         self.waiting: OrderedDict[JobId, float] = OrderedDict()
-        self.waiting_by_type: dict[str, int] = defaultdict(int)
+        self.waits = Histogram()
+        self.types: dict[str, TypeState] = {}
         self.run_s: float | None = None
-        self.run_s_by_type: dict[str, float] = {}
         self._ends = RateMeter()
         # The measured drain rate as of an instant: many submissions are rejected in one.
         self._drained_at = -inf
@@ -100,12 +102,52 @@ class QueueState:
         """Whether one more of its jobs may run now."""
         return not self.paused and not self.closed and self.counts[RUNNING] < self.policy.workers
 
+    @property
+    def submitted_total(self) -> int:
+        return sum([type_state.submitted_total for type_state in self.types.values()])
+
+    @property
+    def retried_total(self) -> int:
+        return sum([type_state.retried_total for type_state in self.types.values()])
+
+    @property
+    def ended_total(self) -> dict[JobState, int]:
+        """Jobs that ended since start, by state."""
+        types = self.types.values()
+        return {
+            SUCCEEDED: sum([type_state.succeeded_total for type_state in types]),
+            FAILED: sum([type_state.failed_total for type_state in types]),
+            CANCELLED: sum([type_state.cancelled_total for type_state in types]),
+            EXPIRED: sum([type_state.expired_total for type_state in types]),
+        }
+
+    def type_state(self, job_type: str) -> TypeState:
+        """Return what is known of a type; it begins with nothing."""
+        type_state = self.types.get(job_type)
+        if type_state is None:
+            type_state = self.types[job_type] = TypeState()
+        return type_state
+
+    def begin(self, job: Job, now: float) -> None:
+        """Give a new or retried job a slot, and count it in its state."""
+        self.live += 1
+        job_type = job.spec.type
+        type_state = self.types.get(job_type)
+        if type_state is None:
+            type_state = self.type_state(job_type)
+        type_state.begun_total += 1
+        state = job.state
+        self.counts[state] += 1
+        if state is QUEUED:
+            self.waiting[job.id] = now
+            type_state.waiting += 1
+
     def count_in(self, job: Job, now: float) -> None:
         """Count a live job in its state."""
         self.counts[job.state] += 1
         if job.state is QUEUED:
             self.waiting[job.id] = now
-            self.waiting_by_type[job.spec.type] += 1
+            self.types[job.spec.type].waiting += 1
 
     def note_start(self, now: float) -> None:
         if self._started_at is None:
@@ -113,25 +155,49 @@ class QueueState:
             self._ends.begin(now)
             self._drained_at = -inf
 
-    def note_run(self, job: Job, now: float) -> None:
-        """Include an ended attempt in the typical run times."""
+    def note_run(self, job: Job, outcome: int, now: float) -> None:
+        """Count an ended attempt, and include it in the typical run times. Args: outcome: As in `attempt_outcome`."""
         assert job.started_at is not None
-        run_s, job_type = now - job.started_at, job.spec.type
+        run_s = now - job.started_at
         known = self.run_s
         self.run_s = run_s if known is None else known + RUN_WEIGHT * (run_s - known)
-        known = self.run_s_by_type.get(job_type)
-        self.run_s_by_type[job_type] = run_s if known is None else known + RUN_WEIGHT * (run_s - known)
+        type_state = self.types[job.spec.type]
+        known = type_state.run_s
+        type_state.run_s = run_s if known is None else known + RUN_WEIGHT * (run_s - known)
+        runs = type_state.runs[outcome] or type_state.first_run(outcome)
+        runs.add(run_s, job.id)
 
-    def note_end(self, state: JobState, now: float) -> None:
+    def note_end(self, job: Job, now: float) -> None:
         """Count a job that ended, and free its slot."""
         self.live -= 1
-        self.ended_total[state] += 1
+        if job.state is not SUCCEEDED:
+            self._note_end_without_success(job)
         self._ends.add(now)
         self._drained_at = -inf
 
+    def _note_end_without_success(self, job: Job) -> None:
+        type_state = self.types[job.spec.type]
+        if job.state is FAILED:
+            type_state.failed_total += 1
+        elif job.state is CANCELLED:
+            type_state.cancelled_total += 1
+        else:
+            type_state.expired_total += 1
+
+    def refuse(self, refusal: Refused) -> None:
+        """Count a submission that is rejected for another reason than a full queue."""
+        self.refused_total += 1
+        kind = type(refusal)
+        self.refused_otherwise[kind] = self.refused_otherwise.get(kind, 0) + 1
+
+    def typical_run_s(self, job_type: str) -> float | None:
+        """Return a type's typical run time in this queue; None before the first one ended."""
+        type_state = self.types.get(job_type)
+        return None if type_state is None else type_state.run_s
+
     def cost(self, job: Job) -> float:
         """Return this job's run time relative to the queue's typical one, from a quarter to four times."""
-        run_s = self.run_s_by_type.get(job.spec.type)
+        run_s = self.typical_run_s(job.spec.type)
         if not run_s or not self.run_s:
             return 1.0
         return min(COST_MAX, max(COST_MIN, run_s / self.run_s))
@@ -165,11 +231,11 @@ class QueueState:
         if now >= self._pace_until:
             self._pace_until = now + PACE_S
             known, all_s = 0, 0.0
-            for job_type, count in self.waiting_by_type.items():
-                run_s = self.run_s_by_type.get(job_type)
+            for type_state in self.types.values():
+                run_s = type_state.run_s
                 if run_s is not None:
-                    known += count
-                    all_s += count * run_s
+                    known += type_state.waiting
+                    all_s += type_state.waiting * run_s
             self._pace_per_s = max(1, self.counts[RUNNING]) * known / max(all_s, known * RUN_S_MIN) if known else None
         return self._pace_per_s
 

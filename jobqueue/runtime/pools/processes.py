@@ -30,6 +30,7 @@ from jobqueue.core.report import ErrorCode, Failure, Success
 from jobqueue.handlers.result import described
 from jobqueue.log import event_logger
 from jobqueue.runtime.pools.fork_server import ForkServer
+from jobqueue.runtime.pools.pool_counts import RESTART_REASONS, PoolCounts
 from jobqueue.runtime.pools.sendable import check_importable, check_sendable
 from jobqueue.runtime.pools.worker_process import WorkerProcess
 
@@ -70,12 +71,19 @@ class ProcessPool:
         self._init: bytes | None = None
         self._failures = 0
         self._restart: asyncio.TimerHandle | None = None
+        self._restarts = dict.fromkeys(RESTART_REASONS, 0)
         self._closed = False
 
     @property
     def pids(self) -> list[int]:
         """The processes that run now."""
         return list(self._processes)
+
+    @property
+    def counts(self) -> PoolCounts:
+        """The processes of this instant; those that are not ready yet are neither busy nor idle."""
+        busy = sum(process.busy for process in self._processes.values())
+        return PoolCounts(size=self.size, busy=busy, idle=len(self._idle), restarts=dict(self._restarts))
 
     @property
     def degraded(self) -> str | None:
@@ -123,6 +131,7 @@ class ProcessPool:
             if process.busy:
                 process.kill()
                 log.info("process.killed", pid=process.pid, job_id=call.job_id)
+                self._restarts["stopped"] += 1
                 self._end(process, "its run was cancelled")
             else:  # it had ended; the cancellation was only a little late
                 self._offer(process)
@@ -260,12 +269,14 @@ class ProcessPool:
         elif line:
             how = f"{how}: {line}"
         log.warning("process.exited", pid=pid, how=how)
+        self._restarts["exited"] += 1
         self._end(process, how)
 
     def on_lost(self, how: str) -> None:
         self._server = None
         for process in list(self._processes.values()):
             process.kill()
+            self._restarts["server_lost"] += 1
             self._end(process, f"its fork server died: {how}")
         self._failed(f"the fork server died: {how}")
 

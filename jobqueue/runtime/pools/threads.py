@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 from jobqueue.core.report import ErrorCode, Failure
 from jobqueue.handlers.result import described
 from jobqueue.log import event_logger
+from jobqueue.runtime.pools.pool_counts import PoolCounts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +55,13 @@ class ThreadPool:
         self._slots = asyncio.Semaphore(size)
         self._idle: list[_Thread] = []
         self._abandoned = 0
+        self._busy = 0
         self._closed = False
+
+    @property
+    def counts(self) -> PoolCounts:
+        """The threads of this instant; those that were abandoned are not busy."""
+        return PoolCounts(size=self.size, busy=self._busy, idle=len(self._idle), abandoned=self._abandoned)
 
     async def run(self, call: Call, *, on_progress: ProgressSink) -> Success | Failure:
         """Run a call in a thread and return its outcome.
@@ -89,6 +96,7 @@ class ThreadPool:
 
         context = call.context(on_progress, state=self.state)
         thread.give(_Work(call, context, partial(_call_on, future.get_loop(), ended)))
+        self._busy += 1
         try:
             outcome = await future
         except asyncio.CancelledError:
@@ -98,6 +106,8 @@ class ThreadPool:
             else:  # it had ended; the cancellation was only a little late
                 self._take_back(thread)
             raise
+        finally:
+            self._busy -= 1
         self._take_back(thread)
         return outcome
 

@@ -27,11 +27,11 @@ def queue_of(*, waiting: int = 0, running: int = 1, run_s: float | None = 8.0, w
     """A queue of jobs of type "t", all of which run for `run_s`; None: none has ended yet."""
     queue_state = QueueState("q", QueuePolicy(workers=workers), Random(1))
     queue_state.waiting.update((JobId(f"w{n}"), NOW) for n in range(waiting))
-    queue_state.waiting_by_type["t"] = waiting
+    queue_state.type_state("t").waiting = waiting
     queue_state.counts[JobState.QUEUED] = waiting
     queue_state.counts[JobState.RUNNING] = running
     if run_s is not None:
-        queue_state.run_s_by_type["t"] = run_s
+        queue_state.type_state("t").run_s = run_s
     return queue_state
 
 
@@ -87,7 +87,7 @@ def test_a_job_of_an_unknown_type_has_a_position_and_no_eta() -> None:
 def test_a_job_of_a_known_type_behind_jobs_of_unknown_types_has_no_eta() -> None:
     queue_state = queue_of()
     queue_state.waiting[JobId("w")] = NOW
-    queue_state.waiting_by_type["unknown"] = 1
+    queue_state.type_state("unknown").waiting = 1
     assert estimate_of(QUEUED, queue_state, 1, NOW, LIMIT) == Estimate(1, None, POLL_AFTER_S_UNKNOWN, LIMIT)
 
 

@@ -24,6 +24,10 @@ def queue_state_of(driver: Driver, name: str = "default") -> QueueState:
     return driver.engine.queue_states[name]
 
 
+def typical_runs(queue_state: QueueState) -> dict[str, float | None]:
+    return {name: queue_state.typical_run_s(name) for name in queue_state.types}
+
+
 def run(driver: Driver, run_s: float, **spec: object) -> None:
     job = driver.submit(**spec)  # type: ignore[arg-type]  # any option
     driver.lease(job)
@@ -42,7 +46,7 @@ def test_the_typical_run_time_is_the_first_run_shifted_by_later_runs() -> None:
     assert queue_state.run_s == 2.0
     run(driver, 12.0)
     assert queue_state.run_s == pytest.approx(2.0 + RUN_WEIGHT * 10.0)
-    assert queue_state.run_s_by_type == {"t": queue_state.run_s}
+    assert queue_state.typical_run_s("t") == queue_state.run_s
 
 
 def test_typical_run_times_are_kept_per_type_and_queue() -> None:
@@ -51,9 +55,9 @@ def test_typical_run_times_are_kept_per_type_and_queue() -> None:
         run(driver, 1.0, type="quick")
         run(driver, 9.0, type="slow")
     run(driver, 5.0, type="slow", queue="other")
-    assert queue_state_of(driver).run_s_by_type == pytest.approx({"quick": 1.0, "slow": 9.0})
+    assert typical_runs(queue_state_of(driver)) == pytest.approx({"quick": 1.0, "slow": 9.0})
     assert queue_state_of(driver).run_s == pytest.approx(5.0, abs=0.5)
-    assert queue_state_of(driver, "other").run_s_by_type == {"slow": 5.0}
+    assert typical_runs(queue_state_of(driver, "other")) == {"slow": 5.0}
 
 
 def test_failed_and_crashed_attempts_count_as_runs() -> None:
@@ -112,7 +116,7 @@ def test_the_pace_follows_the_waiting_types_and_is_cached_for_a_hundredth_of_a_s
         driver.submit(type="slow")
     quick = driver.submit(type="quick")
     driver.submit(type="unknown")
-    assert queue_state.waiting_by_type == {"quick": 1, "slow": 3, "unknown": 1}
+    assert {name: each.waiting for name, each in queue_state.types.items()} == {"quick": 1, "slow": 3, "unknown": 1}
     assert queue_state.pace_per_s(driver.now) == pytest.approx(4 / 9.1)
     driver.cancel(quick)
     driver.now += 0.9 * PACE_S

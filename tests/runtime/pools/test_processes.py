@@ -203,6 +203,20 @@ async def test_a_killed_process_fails_its_job_and_is_replaced(fresh_pool: Proces
     assert logged.of("process.failed") == []
 
 
+async def test_replaced_processes_are_counted_by_the_reason(fresh_pool: ProcessPool) -> None:
+    await run(fresh_pool, blocking.kill_itself)
+    running = Run(fresh_pool, call_of(blocking.hang))
+    await running.next_report()
+    assert fresh_pool.counts.busy == 1
+    await running.cancel()
+    assert fresh_pool.counts.restarts == {"exited": 1, "stopped": 1, "server_lost": 0}
+    await run(fresh_pool, blocking.echo)
+    fork_server_of(fresh_pool).kill()
+    while not fresh_pool.counts.restarts["server_lost"]:
+        await run(fresh_pool, blocking.echo)
+    assert (fresh_pool.counts.busy, fresh_pool.counts.size) == (0, 2)
+
+
 @pytest.mark.parametrize(
     ("handler", "kwargs", "how"),
     [

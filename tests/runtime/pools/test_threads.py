@@ -9,6 +9,7 @@ import pytest
 
 from jobqueue.core.report import ErrorCode, Failure, Success
 from jobqueue.core.stored_file import StoredFile
+from jobqueue.runtime.pools.pool_counts import PoolCounts
 from jobqueue.runtime.pools.threads import ThreadPool
 from tests.runtime.pools import blocking
 from tests.runtime.pools.calling import LogEvents, Run, call_of, run
@@ -126,6 +127,20 @@ async def test_an_abandoned_thread_releases_its_slot(pool: ThreadPool, tmp_path:
     assert await asyncio.gather(run(pool, blocking.echo), run(pool, blocking.echo)) == [Success(b"null")] * 2
     go.touch()
     await logged.wait("thread.returned", 2)
+
+
+async def test_busy_idle_and_abandoned_threads_are_counted(pool: ThreadPool, tmp_path: Path, logged: LogEvents) -> None:
+    go = tmp_path / "go"
+    abandoned, busy = [Run(pool, call_of(blocking.wait_for, path=str(go))) for _ in range(2)]
+    await abandoned.next_report()
+    await busy.next_report()
+    assert pool.counts == PoolCounts(size=2, busy=2)
+    await abandoned.cancel()
+    assert pool.counts == PoolCounts(size=2, busy=1, abandoned=1)
+    go.touch()
+    await busy.task
+    await logged.wait("thread.returned")
+    assert pool.counts == PoolCounts(size=2, idle=2)
 
 
 async def test_abandoned_threads_are_bounded_and_further_calls_wait(

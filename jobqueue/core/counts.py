@@ -1,0 +1,109 @@
+"""Counts of one queue since its start, by type, as they are given out: copies, which don't change any more.
+
+A difference of two of them tells what happened in between: rates, quantiles, shares.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from jobqueue.core.attempt_outcome import ATTEMPT_OUTCOMES
+from jobqueue.core.histogram import BUCKETS
+from jobqueue.core.job import JobId
+from jobqueue.errors import QueueFull, Refused
+
+if TYPE_CHECKING:
+    from jobqueue.core.histogram import Histogram
+    from jobqueue.core.scheduling.queue_state import QueueState
+    from jobqueue.core.scheduling.type_state import TypeState
+
+
+class Durations(msgspec.Struct, frozen=True, gc=False):
+    """A histogram: the number of durations in each bucket alone (`histogram.BOUNDS_S`), and their sum in seconds.
+
+    `examples`: the latest job of each bucket, whose record may be gone.
+    """
+
+    counts: tuple[int, ...]
+    sum_s: float
+    examples: tuple[JobId | None, ...]
+
+    @property
+    def count(self) -> int:
+        return sum(self.counts)
+
+
+class TypeCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """The jobs of one type in one queue.
+
+    `runs`: run times by outcome of the attempt (`ATTEMPT_OUTCOMES`), of outcomes that occurred; their counts are the
+    attempts. `same_key_total`, `same_value_total`: submissions answered with an existing job.
+    """
+
+    waiting: int
+    running: int
+    submitted_total: int
+    retried_total: int
+    started_total: int
+    succeeded_total: int
+    failed_total: int
+    cancelled_total: int
+    expired_total: int
+    same_key_total: int
+    same_value_total: int
+    runs: dict[str, Durations]
+
+
+class QueueCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """One queue.
+
+    `waits`: from becoming queued to the start of the attempt. `refused`: rejected submissions by the error's class.
+    `types`: those that had a job, or a submission that was answered with one.
+    """
+
+    name: str
+    waits: Durations
+    refused: dict[type[Refused], int]
+    types: dict[str, TypeCounts]
+
+
+NO_DURATIONS = Durations((0,) * BUCKETS, 0.0, (None,) * BUCKETS)
+
+
+def counts_of(queue_state: QueueState) -> QueueCounts:
+    """Copy the counts of a queue."""
+    otherwise = queue_state.refused_otherwise
+    return QueueCounts(
+        name=queue_state.name,
+        waits=_durations(queue_state.waits),
+        refused={QueueFull: queue_state.refused_total - sum(otherwise.values()), **otherwise},
+        types={name: _type_counts(type_state) for name, type_state in queue_state.types.items()},
+    )
+
+
+def _type_counts(type_state: TypeState) -> TypeCounts:
+    runs = {
+        outcome: _durations(histogram)
+        for outcome, histogram in zip(ATTEMPT_OUTCOMES, type_state.runs, strict=True)
+        if histogram is not None
+    }
+    return TypeCounts(
+        waiting=type_state.waiting,
+        running=type_state.started_total - sum(durations.count for durations in runs.values()),
+        submitted_total=type_state.submitted_total,
+        retried_total=type_state.retried_total,
+        started_total=type_state.started_total,
+        succeeded_total=type_state.succeeded_total,
+        failed_total=type_state.failed_total,
+        cancelled_total=type_state.cancelled_total,
+        expired_total=type_state.expired_total,
+        same_key_total=type_state.same_key_total,
+        same_value_total=type_state.same_value_total,
+        runs=runs,
+    )
+
+
+def _durations(histogram: Histogram) -> Durations:
+    return Durations(tuple(histogram.counts), histogram.sum_s, tuple(histogram.examples))

@@ -1,0 +1,23 @@
+"""Counts of one pool at one instant."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class PoolCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """The threads or processes of a pool.
+
+    `abandoned`: threads whose attempt was stopped while its handler runs on. `restarts`: processes that were replaced
+    since the start, by `RESTART_REASONS`.
+    """
+
+    size: int
+    busy: int = 0
+    idle: int = 0
+    abandoned: int = 0
+    restarts: dict[str, int] = {}
+
+
+RESTART_REASONS = ("exited", "stopped", "server_lost")
+"""Why a process is replaced: it ended by itself, it was killed to stop its attempt, the fork server died."""

@@ -1,0 +1,60 @@
+"""A snapshot of one queue at one instant: what metrics, statistics and the console read, and nothing else counts again.
+
+Rules:
+
+1. It is made when it is asked for; nothing is kept for it.
+2. Counters run since the queue's start. What a queue counts by type is apart (`Service.counts`), since it may be large.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence  # msgspec reads it from the annotations
+
+import msgspec
+
+from jobqueue.config import Settings
+from jobqueue.core.limits.limiter_stats import LimiterStats
+from jobqueue.core.stats import QueueStats, StoreStats
+from jobqueue.runtime.pools.pool_counts import PoolCounts
+
+
+class SpoolCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """The spool. `errors_total`: files that could not be written or removed."""
+
+    bytes_used: int
+    errors_total: int
+
+
+class RegisteredType(msgspec.Struct, frozen=True):
+    """A registered type, and the queue of its jobs unless a submission names another."""
+
+    name: str
+    queue: str
+
+
+class ServiceSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """One queue's parts and counts.
+
+    Attributes:
+        at: Instant of the snapshot, on the engine's clock.
+        wall_offset_s: Unix seconds at zero of that clock.
+        started_at: When the queue started, in Unix seconds.
+        settings: Those in effect.
+        degraded: Parts that are unavailable although the queue runs, with the reason.
+        types: All registered types.
+        threads, processes: The pools; `processes.size` is 0 while no handler runs in a process.
+    """
+
+    at: float
+    wall_offset_s: float
+    started_at: float
+    settings: Settings
+    draining: bool
+    degraded: list[str]
+    types: list[RegisteredType]
+    store: StoreStats
+    queues: Sequence[QueueStats]
+    limiters: Sequence[LimiterStats]
+    threads: PoolCounts
+    processes: PoolCounts
+    spool: SpoolCounts
