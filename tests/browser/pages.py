@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from aiohttp import web
 
+from tests.e2e.processes import ROOT
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -141,10 +143,15 @@ async def _page(request: web.Request) -> web.Response:
     return web.Response(text="<!doctype html><title>a page</title><body></body>", content_type="text/html")
 
 
+async def _client(request: web.Request) -> web.FileResponse:
+    return web.FileResponse(ROOT / "clients/js/jobqueue.js")
+
+
 @contextlib.asynccontextmanager
 async def page_server() -> AsyncIterator[int]:
-    """Serve an empty page on 127.0.0.1 for any host name; yield the port."""
+    """Serve an empty page on 127.0.0.1 for any host name, and the JavaScript client; yield the port."""
     app = web.Application()
+    app.router.add_get("/jobqueue.js", _client)
     app.router.add_get("/{path:.*}", _page)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()

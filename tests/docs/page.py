@@ -29,6 +29,8 @@ VERBS = {
     "caddy": set(),
     "ini": set(),
     "dockerfile": set(),
+    "js": set(),
+    "go": set(),
 }
 """The checks of a language besides its syntax."""
 

@@ -33,6 +33,8 @@ def check(block: Block, folder: Path) -> None:
         "caddy": check_caddy,
         "ini": check_unit,
         "dockerfile": check_dockerfile,
+        "js": check_js,
+        "go": check_go,
     }
     if block.language in checks:
         checks[block.language](block, folder)
@@ -136,6 +138,24 @@ def check_dockerfile(block: Block, folder: Path) -> None:
         if "[" in rest and name in ("CMD", "ENTRYPOINT", "HEALTHCHECK"):
             arguments: Any = json.loads(rest[rest.index("[") :])
             assert all(isinstance(each, str) for each in arguments)
+
+
+def check_js(block: Block, folder: Path) -> None:
+    """Parse it as a module, where node is installed."""
+    if node := shutil.which("node"):
+        file = folder / ".checked.mjs"
+        file.write_text(block.text)
+        _run([node, "--check", str(file)])
+
+
+def check_go(block: Block, folder: Path) -> None:
+    """Parse it, and check its form, where Go is installed."""
+    if gofmt := shutil.which("gofmt"):
+        file = folder / "checked.go"
+        file.write_text(block.text)
+        formatted = subprocess.run([gofmt, str(file)], capture_output=True, text=True, check=False, timeout=60)
+        assert formatted.returncode == 0, formatted.stderr
+        assert formatted.stdout == block.text, "gofmt writes it otherwise"
 
 
 def _run(command: list[str]) -> str:

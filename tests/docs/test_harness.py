@@ -65,6 +65,13 @@ def test_a_block_without_a_known_check_raises_bad_page_with_page_and_line(text: 
         ),
         "```dockerfile\nFORM python\n```\n",
         '```dockerfile\nCMD ["jobqueue", serve]\n```\n',
+        pytest.param(
+            "```js\nconst a = ;\n```\n", marks=pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
+        ),
+        pytest.param(
+            "```go\npackage main\nvar  a = 1\n```\n",
+            marks=pytest.mark.skipif(shutil.which("gofmt") is None, reason="needs gofmt"),
+        ),
         "```sh make\nmake no-such-target\n```\n",
         "```sh make\nmake run-clients CLIENT=5\n```\n",
         "```sh serve\njobqueue serve nothing.py\n```\n",
