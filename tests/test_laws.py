@@ -142,8 +142,13 @@ def upward_imports(module: Module) -> Iterator[str]:
             yield f"{module.name}:{it.line} imports from the package; name the module, which has a layer"
 
 
-FACADE_READERS = ("jobqueue.cli.main", "jobqueue.http.openapi.document", "jobqueue.terminal")
-"""The command line, the description of the API and the banner import the version."""
+FACADE_READERS = (
+    "jobqueue.cli.main",
+    "jobqueue.client.transport",
+    "jobqueue.http.openapi.document",
+    "jobqueue.terminal",
+)
+"""The command line, the clients, the description of the API and the banner import the version."""
 
 
 def everyday_imports(module: Module) -> Iterator[str]:
@@ -408,18 +413,9 @@ def imported_test_kit(module: Module) -> Iterator[str]:
 
 
 CLIENT_MAY_IMPORT = {
-    f"jobqueue.{part}"
-    for part in (
-        "api_limits",
-        "errors",
-        "extras",
-        "duration",
-        "encoder",
-        "keys",
-        "core.job",
-        "core.report",
-        "files.source",
-    )
+    "jobqueue",  # the version
+    *(f"jobqueue.{part}" for part in ("api_limits", "errors", "extras", "duration", "encoder", "keys")),
+    *(f"jobqueue.{part}" for part in ("core.job", "core.report", "files.source")),
 }
 
 

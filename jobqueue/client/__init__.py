@@ -26,7 +26,7 @@ from jobqueue.client.models import (
 )
 from jobqueue.client.multipart import Multipart
 from jobqueue.client.prefer import waited_out
-from jobqueue.client.protocol import ErrorAnswer, FateUnknown, NoAnswer, Unreachable
+from jobqueue.client.protocol import Answer, ErrorAnswer, FateUnknown, NoAnswer, Request, Unreachable
 from jobqueue.client.retry_after import pause_s_of, retry_after_s
 from jobqueue.client.sse import EventParser, ServerSentEvent
 from jobqueue.client.sync_client import SyncClient
@@ -44,6 +44,7 @@ __all__ = [
     "KEY_VARIABLE",
     "URL_VARIABLE",
     "Address",
+    "Answer",
     "BulkCount",
     "Client",
     "ErrorAnswer",
@@ -60,6 +61,7 @@ __all__ = [
     "Multipart",
     "NoAnswer",
     "QueueChanges",
+    "Request",
     "Secret",
     "ServerSentEvent",
     "Submission",

@@ -3,24 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
 
 import aiohttp
 from yarl import URL
 
-from jobqueue.client import jobs, queues, submit, transport
+from jobqueue.client import jobs, queues, submit, waiting
+from jobqueue.client import transport as wire
 from jobqueue.client.credentials import given_key, given_url
-from jobqueue.client.events import JobEvent, Listener
+from jobqueue.client.events import JobEvent, Listener, is_stream
+from jobqueue.client.hooks import Hooks, Watch, awaited, checked_transport, watch_of
+from jobqueue.client.in_process import InProcess, is_application
 from jobqueue.client.multipart import CHUNK_BYTES
+from jobqueue.client.pages import Pages
 from jobqueue.client.protocol import RETRY_READS_FOR_S, Answer, NoAnswer, Request, Steps, persistent
 from jobqueue.client.sessions import Sessions
 from jobqueue.client.submit import RETRY_FOR_S
 from jobqueue.client.tls import TlsFiles
-from jobqueue.client.transport import EndlessAnswer, address_of, framed, no_answer, whole_file
+from jobqueue.client.transport import (
+    STAND_IN_URL,
+    EndlessAnswer,
+    address_of,
+    framed,
+    named,
+    no_answer,
+    stood_in,
+    whole_file,
+)
 
 if TYPE_CHECKING:
+    from aiohttp import web
+
     from jobqueue.client.models import (
         BulkCount,
         JobDocument,
@@ -37,6 +52,7 @@ if TYPE_CHECKING:
     from jobqueue.files.source import Files
 
 T = TypeVar("T")
+Transport = Callable[[Request], Awaitable[Answer]]
 
 
 class Client:
@@ -56,6 +72,12 @@ class Client:
             wait).
         headers: Sent with every request.
         retry_reads_for_s: How long a read that is not answered, or only by a proxy, is repeated. Defaults to 5 s.
+        before_request: Called with each request before it is sent; may return another one, such as
+            `request.with_headers({...})`, to be sent instead. What it raises ends the call.
+        after_answer: Called with each request and its answer, errors too. A stream of events has an empty body.
+        transport: For tests: an aiohttp application that answers in this process, such as
+            `jobqueue.http.application(queue)`, started at the first request and stopped by `close`; or a function that
+            returns an `Answer` to each `Request`. No URL is needed then.
 
     Raises:
         ValueError: There is no URL, it or the key is malformed, or a file can't be used; no message shows a key.
@@ -72,14 +94,21 @@ class Client:
         timeout_s: float = 30.0,
         headers: Mapping[str, str] | None = None,
         retry_reads_for_s: float = RETRY_READS_FOR_S,
+        before_request: Callable[[Request], Awaitable[Request | None] | Request | None] | None = None,
+        after_answer: Callable[[Request, Answer], object] | None = None,
+        transport: web.Application | Transport | None = None,
     ) -> None:
         secret, is_given = given_key(key)
-        self._address = address_of(given_url(url), headers, secret, key_is_given=is_given)
+        url = STAND_IN_URL if transport is not None and url is None else given_url(url)
+        self._address = address_of(url, named(headers), secret, key_is_given=is_given)
+        self._hooks = Hooks(before_request, after_answer)
+        in_process = InProcess(transport) if is_application(transport) else None
+        self._transport = cast("Transport", checked_transport(transport)) if transport and not in_process else None
         self._timeout_s = timeout_s
         self._retry_reads_for_s = retry_reads_for_s
         files = TlsFiles(ca_file=ca_file, cert_file=cert_file, cert_key_file=cert_key_file)
         tls = files.context_for(self._address.url)
-        self._sessions = Sessions(self._address.headers, self._address.socket, tls)
+        self._sessions = Sessions(self._address.headers, self._address.socket, tls, in_process)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._address.shown!r})"
@@ -105,6 +134,7 @@ class Client:
         idempotency_key: str | None = None,
         retry_for_s: float = 0.0,
         wait_s: float = 0.0,
+        on_progress: Callable[[JobDocument], object] | None = None,
         **options: Unpack[SubmitOptions],
     ) -> JobDocument:
         """Submit a job.
@@ -118,6 +148,7 @@ class Client:
                 when the answer was lost, or a proxy's. It never becomes two jobs, as long as one server
                 runs.
             wait_s: Return as soon as the job is terminal, or after this time.
+            on_progress: Called with the document of the live job at each change of its state and progress meanwhile.
 
         Raises:
             InvalidSubmission, UnknownType: It is invalid.
@@ -129,8 +160,9 @@ class Client:
             TypeError, ValueError, OSError: One of `files` is no file, or can't be read.
         """
         submission: Submission = {"type": type, "args": args or {}, **options}
-        steps = submit.submit(submission, files, idempotency_key, retry_for_s, wait_s)
-        return await self._run(steps, reads_for_s=0.0)
+        watch = watch_of(on_progress, wait_s)
+        steps = submit.submit(submission, files, idempotency_key, retry_for_s, wait_s, watch)
+        return await self._run(steps, reads_for_s=0.0, watch=watch)
 
     async def run(
         self,
@@ -141,12 +173,14 @@ class Client:
         idempotency_key: str | None = None,
         retry_for_s: float = 0.0,
         wait_s: float | None = None,
+        on_progress: Callable[[JobDocument], object] | None = None,
         **options: Unpack[SubmitOptions],
     ) -> Any:
         """Submit a job, wait for its end, and return its result.
 
         Args:
             wait_s: Maximum time in all; None: no limit.
+            on_progress: As in `submit`.
 
         Raises:
             JobFailed: It failed, was cancelled, or expired; `code` and `message` say why.
@@ -155,8 +189,9 @@ class Client:
             JobGone, NoAnswer: As in `wait`.
         """
         submission: Submission = {"type": type, "args": args or {}, **options}
-        steps = submit.run(submission, files, idempotency_key, retry_for_s, wait_s)
-        return await self._run(steps, reads_for_s=0.0)
+        watch = watch_of(on_progress, wait_s)
+        steps = submit.run(submission, files, idempotency_key, retry_for_s, wait_s, watch)
+        return await self._run(steps, reads_for_s=0.0, watch=watch)
 
     async def submit_many(
         self, submissions: Iterable[Submission], *, retry_for_s: float = 0.0
@@ -186,18 +221,34 @@ class Client:
         """Return a page of the jobs that match, newest first."""
         return await self._run(jobs.page(filters))
 
-    async def wait(self, id: str, timeout_s: float | None = None, *, retry_for_s: float = RETRY_FOR_S) -> JobDocument:
+    async def iter_all(self, **filters: Unpack[ListFilter]) -> AsyncGenerator[JobDocument, None]:
+        """Yield all jobs that match, page by page; `limit` is the number of jobs on a page."""
+        pages = Pages(filters)
+        while not pages.over:
+            for job in pages.take(await self.list(**pages.filters)):
+                yield job
+
+    async def wait(
+        self,
+        id: str,
+        timeout_s: float | None = None,
+        *,
+        retry_for_s: float = RETRY_FOR_S,
+        on_progress: Callable[[JobDocument], object] | None = None,
+    ) -> JobDocument:
         """Wait for the job's end by long polls; poll at the suggested interval while the server doesn't wait.
 
         Args:
             retry_for_s: How long to go on while no answer comes, or only a proxy's.
+            on_progress: As in `submit`.
 
         Raises:
             TimeoutError: It is still live after `timeout_s`.
             JobNotFound, JobGone: As in `get`.
             NoAnswer: None came for `retry_for_s`.
         """
-        return await self._run(jobs.wait(id, timeout_s, retry_for_s), reads_for_s=0.0)
+        watch = watch_of(on_progress, timeout_s)
+        return await self._run(waiting.wait(id, timeout_s, retry_for_s, watch), reads_for_s=0.0, watch=watch)
 
     async def result(self, id: str, *, to: PathLike | None = None) -> Any:
         """Return the JSON result; or write the result to the file `to`, and return its path.
@@ -227,14 +278,18 @@ class Client:
         listener = Listener(id, last_event_id=last_event_id, retry_for_s=retry_for_s)
         while True:
             await asyncio.sleep(listener.pause_s)
-            async with aclosing(self._stream(listener)) as chunks:
-                async for chunk in chunks:
-                    for event in listener.feed(chunk):
+            request = await self._hooks.before_async(listener.request())
+            async with aclosing(self._stream(request)) as pieces:
+                async for piece in pieces:
+                    if isinstance(piece, Answer):
+                        await self._hooks.after_async(request, piece)
+                    for event in listener.take(piece):
                         yield event
                     if listener.over:
                         break
             if listener.over:
                 return
+            listener.ended()
 
     # -- steering
 
@@ -293,24 +348,30 @@ class Client:
 
     # -- carrying
 
-    async def _run(self, steps: Steps[T], *, reads_for_s: float | None = None) -> T:
+    async def _run(self, steps: Steps[T], *, reads_for_s: float | None = None, watch: Watch | None = None) -> T:
         steps = persistent(steps, reads_for_s=self._retry_reads_for_s if reads_for_s is None else reads_for_s)
         try:
             request = next(steps)
             while True:
                 if request.after_s:
                     await asyncio.sleep(request.after_s)
+                request = await self._hooks.before_async(request)
                 try:
                     answer = await self._send(request)
                 except NoAnswer as failure:
                     request = steps.throw(failure)
                 else:
+                    await self._hooks.after_async(request, answer)
                     request = steps.send(answer)
+                if watch is not None:
+                    await watch.tell_async()
         except StopIteration as end:
             result: T = end.value
             return result
 
     async def _send(self, request: Request) -> Answer:
+        if self._transport is not None:
+            return await self._stood_in(self._transport, request)
         try:
             async with await self._ask(request) as answer:
                 if request.save_to is None or answer.status != 200:
@@ -322,24 +383,39 @@ class Client:
         except (aiohttp.ClientError, TimeoutError, EndlessAnswer) as error:
             raise no_answer(request, self._address.name, error, unsent=_unsent(error)) from error
 
-    async def _stream(self, listener: Listener) -> AsyncGenerator[bytes, None]:
-        """Yield the chunks of one stream of events; the listener handles its errors."""
-        request = listener.request()
+    async def _stream(self, request: Request) -> AsyncGenerator[Answer | NoAnswer | bytes, None]:
+        """Yield the head of a stream of events and its chunks; or the answer or failure that came in its place."""
+        if self._transport is not None:
+            try:
+                answer = await self._stood_in(self._transport, request)
+            except NoAnswer as failure:
+                yield failure
+            else:
+                yield answer
+                yield answer.body
+            return
         opened = False
         try:
-            async with await self._ask(request) as answer:
-                if answer.status != 200 or answer.content_type != "text/event-stream":
-                    listener.refused(await _read(answer))
+            async with await self._ask(request) as response:
+                if not is_stream(response.status, response.content_type):
+                    yield await _read(response)
                     return
-                listener.opened()
+                yield Answer(response.status, _names(response), b"")
                 opened = True
-                async for chunk in answer.content.iter_any():
+                async for chunk in response.content.iter_any():
                     yield chunk
         except (aiohttp.ClientError, TimeoutError, EndlessAnswer) as error:
             if not opened:
-                listener.unanswered(no_answer(request, self._address.name, error, unsent=_unsent(error)))
-                return
-        listener.broke()
+                yield no_answer(request, self._address.name, error, unsent=_unsent(error))
+
+    async def _stood_in(self, transport: Transport, request: Request) -> Answer:
+        whole = request.with_headers({**self._address.headers, **request.headers})
+        try:
+            answer = await awaited(transport(whole))
+        except (OSError, EOFError) as error:
+            unsent = isinstance(error, ConnectionRefusedError)
+            raise no_answer(request, self._address.name, error, unsent=unsent) from error
+        return stood_in(request, answer)
 
     async def _ask(self, request: Request) -> aiohttp.client._RequestContextManager:
         session = await self._sessions.of_this_loop()
@@ -363,7 +439,7 @@ async def _read(answer: aiohttp.ClientResponse) -> Answer:
     body = bytearray()
     async for chunk in answer.content.iter_any():
         body += chunk
-        if len(body) > transport.ANSWER_BYTES_MAX:
+        if len(body) > wire.ANSWER_BYTES_MAX:
             raise EndlessAnswer
     return Answer(answer.status, _names(answer), bytes(body))
 

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from jobqueue import errors
-from jobqueue.client.jobs import job_path
+from jobqueue.client.documents import job_path
 from jobqueue.client.protocol import (
     JITTER,
     PAUSE_S,
@@ -61,6 +61,11 @@ class JobEvent(msgspec.Struct, frozen=True):
 _STATES = frozenset(JobState)
 
 
+def is_stream(status: int, content_type: str) -> bool:
+    """Whether this head begins a stream of events."""
+    return status == 200 and content_type.partition(";")[0].strip().lower() == "text/event-stream"
+
+
 class Listener:
     """The state of one subscription: to one job, or to all.
 
@@ -80,6 +85,7 @@ class Listener:
         self._retry_s = PAUSE_S
         self._patience = Patience(retry_for_s)
         self._parser = EventParser(last_event_id)
+        self._opened = False
         self.pause_s = 0.0
         self.over = False
 
@@ -89,11 +95,20 @@ class Listener:
             headers["Last-Event-ID"] = self._parser.last_id
         return Request(method="GET", target=self._target, headers=headers, quiet_s=QUIET_S)
 
-    def opened(self) -> None:
-        """A stream begins."""
-        self._parser = EventParser(self._parser.last_id)
+    def take(self, piece: Answer | NoAnswer | bytes) -> list[JobEvent]:
+        """Take the head of a stream, or a chunk; or the answer or failure that came in its place; return events."""
+        if isinstance(piece, bytes):
+            return self._fed(piece) if self._opened else []
+        if isinstance(piece, NoAnswer):
+            self._unanswered(piece)
+        elif is_stream(piece.status, piece.headers.get("content-type", "")):
+            self._parser = EventParser(self._parser.last_id)
+            self._opened = True
+        else:
+            self._refused(piece)
+        return []
 
-    def refused(self, answer: Answer) -> None:
+    def _refused(self, answer: Answer) -> None:
         """The answer was no stream. Raises its error, unless it is temporary."""
         if answer.status == 204:  # tells an EventSource to stop: the end was received already
             self.over = True
@@ -101,21 +116,21 @@ class Listener:
         try:
             refuse_foreign("GET", answer)
         except NoAnswer as failure:
-            self.unanswered(failure)
+            self._unanswered(failure)
             return
         error = error_in(answer) if answer.status != 200 else ErrorAnswer(200, "not an event stream")
         if not isinstance(error, errors.Refused):
             raise error
-        self.unanswered(error)
+        self._unanswered(error)
 
-    def unanswered(self, failure: errors.Refused | NoAnswer) -> None:
+    def _unanswered(self, failure: errors.Refused | NoAnswer) -> None:
         """The stream could not be opened. Raises the failure once the patience is over."""
         pause_s = self._patience.pause_s(failure)
         if pause_s is None:
             raise failure
         self.pause_s = pause_s
 
-    def feed(self, chunk: bytes) -> list[JobEvent]:
+    def _fed(self, chunk: bytes) -> list[JobEvent]:
         """Return the events that these bytes complete, up to the last one. Raises ErrorAnswer."""
         try:
             heard = [
@@ -129,8 +144,11 @@ class Listener:
                 return heard[:number]
         return heard
 
-    def broke(self) -> None:
-        """The stream ended, in any way; unless over, it is to be resumed from there."""
+    def ended(self) -> None:
+        """The stream ended, in any way, if there was one; unless over, it is to be resumed from there."""
+        if not self._opened:
+            return
+        self._opened = False
         if self._parser.retry_s is not None:
             self._retry_s = self._parser.retry_s
         self._patience = Patience(self._retry_for_s)

@@ -19,6 +19,7 @@ from jobqueue import errors
 from jobqueue.client.credentials import without_keys
 from jobqueue.client.multipart import Multipart
 from jobqueue.client.retry_after import PAUSE_S_MIN, pause_s_of, retry_after_s
+from jobqueue.encoder import encode
 
 T = TypeVar("T")
 
@@ -89,6 +90,12 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     quiet_s: float = 0.0
     save_to: Path | None = None
 
+    def with_headers(self, headers: Mapping[str, str]) -> Request:
+        """Return the same request with more headers; these win."""
+        names = {name.lower() for name in headers}
+        kept = {name: value for name, value in self.headers.items() if name.lower() not in names}
+        return msgspec.structs.replace(self, headers={**kept, **headers})
+
 
 class Answer(msgspec.Struct, frozen=True):
     """An answer; header names are in lower case."""
@@ -96,6 +103,11 @@ class Answer(msgspec.Struct, frozen=True):
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+    @classmethod
+    def of(cls, document: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
+        """Return an answer with a JSON document, for a `transport=` of tests."""
+        return cls(status, {"content-type": "application/json", **(headers or {})}, encode(document))
 
     @property
     def retry_after_s(self) -> float | None:

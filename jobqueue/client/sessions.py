@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncGenerator, Mapping
 
+    from jobqueue.client.in_process import InProcess
+
 IDLE_S = 5.0
 """Idle connections are closed well before a server does (`limits.idle_timeout_s`): a submission on a connection that is
 just being closed has an unknown fate."""
@@ -27,20 +29,28 @@ class Sessions:
         headers: Sent with every request.
         socket: The path of a Unix socket to connect to; None: URLs say where.
         tls: For URLs of TLS.
+        in_process: An application that answers instead; `close` stops it.
     """
 
     def __init__(
-        self, headers: Mapping[str, str], socket: str | None = None, tls: ssl.SSLContext | None = None
+        self,
+        headers: Mapping[str, str],
+        socket: str | None = None,
+        tls: ssl.SSLContext | None = None,
+        in_process: InProcess | None = None,
     ) -> None:
         self._headers = headers
         self._socket = socket
         self._tls = tls
+        self._in_process = in_process
         self._keepers: dict[asyncio.AbstractEventLoop, AsyncGenerator[aiohttp.ClientSession, None]] = {}
         self._open: dict[asyncio.AbstractEventLoop, aiohttp.ClientSession] = {}
 
     async def of_this_loop(self) -> aiohttp.ClientSession:
         """Return the running loop's session; open it first if there is none."""
         loop = asyncio.get_running_loop()
+        if self._in_process is not None:
+            self._socket = await self._in_process.socket()
         session = self._open.get(loop)
         if session is None:
             self._forget_closed_loops()
@@ -57,6 +67,8 @@ class Sessions:
                 await keeper.aclose()
             elif loop.is_running():
                 asyncio.run_coroutine_threadsafe(keeper.aclose(), loop)
+        if self._in_process is not None:
+            await self._in_process.close()
 
     async def _kept(self, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[aiohttp.ClientSession, None]:
         async with aiohttp.ClientSession(connector=self._connector(), headers=self._headers) as session:

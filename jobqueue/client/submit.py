@@ -19,8 +19,6 @@ import msgspec
 
 from jobqueue import errors
 from jobqueue.api_limits import BATCH_MAX, KEY_LENGTH_MAX
-from jobqueue.client import jobs
-from jobqueue.client.jobs import WAIT_S_MAX
 from jobqueue.client.models import JobDocument, Submission
 from jobqueue.client.multipart import Multipart
 from jobqueue.client.protocol import (
@@ -36,12 +34,14 @@ from jobqueue.client.protocol import (
     decoded,
     error_of,
 )
+from jobqueue.client.waiting import WAIT_S_MAX, until_over, wait
 from jobqueue.duration import as_seconds
 from jobqueue.encoder import encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from jobqueue.client.hooks import Watch
     from jobqueue.files.source import Files
 
 T = TypeVar("T")
@@ -51,14 +51,19 @@ BATCH_BYTES = 1 << 19  # in one request; half of a server's default limit
 
 
 def submit(
-    submission: Submission, files: Files | None, idempotency_key: str | None, retry_for_s: float, wait_s: float
+    submission: Submission,
+    files: Files | None,
+    idempotency_key: str | None,
+    retry_for_s: float,
+    wait_s: float,
+    watch: Watch | None = None,
 ) -> Steps[JobDocument]:
     encoding = encoded(submission)
     body: bytes | Multipart = Multipart(encoding, files) if files else encoding
     media_type = f"multipart/form-data; boundary={body.boundary}" if isinstance(body, Multipart) else "application/json"
     key = secrets.token_hex(16) if idempotency_key is None else idempotency_key
     headers = {"Content-Type": media_type, "Idempotency-Key": _quoted(key)}
-    asked_s = math.ceil(min(wait_s, WAIT_S_MAX))
+    asked_s = 0 if watch is not None else math.ceil(min(wait_s, WAIT_S_MAX))  # nothing is told before the answer
     waiting = {"Prefer": f"wait={asked_s}"} if asked_s > 0 else {}
     request = Request(method="POST", target="/v1/jobs", headers=headers | waiting, body=body, quiet_s=max(0, asked_s))
     patience = Patience(retry_for_s)
@@ -85,27 +90,32 @@ def submit(
             job = msgspec.structs.replace(job, deduplicated=deduplicated)
             # A pause may end slightly early: without a wait there would seem to be time left for one.
             left_s = give_up_at - time.monotonic() if wait_s > 0 else 0.0
-            return (yield from _waited_for(job, left_s))
+            return (yield from _waited_for(job, left_s, watch))
 
 
 def run(
-    submission: Submission, files: Files | None, idempotency_key: str | None, retry_for_s: float, wait_s: float | None
+    submission: Submission,
+    files: Files | None,
+    idempotency_key: str | None,
+    retry_for_s: float,
+    wait_s: float | None,
+    watch: Watch | None = None,
 ) -> Steps[Any]:
     give_up_at = time.monotonic() + (math.inf if wait_s is None else wait_s)
-    at_once_s = WAIT_S_MAX if wait_s is None else min(wait_s, WAIT_S_MAX)
+    at_once_s = 0.0 if watch is not None else WAIT_S_MAX if wait_s is None else min(wait_s, WAIT_S_MAX)
     job = yield from submit(submission, files, idempotency_key, retry_for_s, at_once_s)
     if not job.over:
         left_s = None if wait_s is None else max(0.0, give_up_at - time.monotonic())
-        job = yield from jobs.wait(job.id, left_s, max(retry_for_s, RETRY_FOR_S))
+        job = yield from wait(job.id, left_s, max(retry_for_s, RETRY_FOR_S), watch)
     return job.unwrap()
 
 
-def _waited_for(job: JobDocument, left_s: float) -> Steps[JobDocument]:
+def _waited_for(job: JobDocument, left_s: float, watch: Watch | None) -> Steps[JobDocument]:
     """Return an accepted job once it is terminal, or as it is after `left_s`; its id is never lost."""
     if job.over or left_s <= 0:
         return job
     try:
-        later = yield from jobs.until_over(job.id, left_s, RETRY_FOR_S, job)
+        later = yield from until_over(job.id, left_s, RETRY_FOR_S, job, watch)
     except errors.JobQueueError:
         return job
     return job if later is None else msgspec.structs.replace(later, deduplicated=job.deduplicated)

@@ -7,18 +7,31 @@ import socket
 import ssl
 import time
 import zlib
+from collections.abc import Callable
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 from urllib.parse import urlsplit
 
-from jobqueue.client import jobs, queues, submit, transport
+from jobqueue.client import jobs, queues, submit, waiting
+from jobqueue.client import transport as wire
 from jobqueue.client.credentials import given_key, given_url
-from jobqueue.client.events import JobEvent, Listener
+from jobqueue.client.events import JobEvent, Listener, is_stream
+from jobqueue.client.hooks import Hooks, Watch, called, checked_transport, watch_of
 from jobqueue.client.multipart import CHUNK_BYTES
+from jobqueue.client.pages import Pages
 from jobqueue.client.protocol import RETRY_READS_FOR_S, Answer, NoAnswer, Request, Steps, persistent
 from jobqueue.client.submit import RETRY_FOR_S
 from jobqueue.client.tls import TlsFiles
-from jobqueue.client.transport import EndlessAnswer, address_of, framed, no_answer, whole_file
+from jobqueue.client.transport import (
+    STAND_IN_URL,
+    EndlessAnswer,
+    address_of,
+    framed,
+    named,
+    no_answer,
+    stood_in,
+    whole_file,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping
@@ -39,6 +52,7 @@ if TYPE_CHECKING:
     from jobqueue.files.source import Files
 
 T = TypeVar("T")
+Transport = Callable[[Request], Answer]
 
 _BROKEN = (http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError, EndlessAnswer)
 
@@ -62,9 +76,15 @@ class SyncClient:
         timeout_s: float = 30.0,
         headers: Mapping[str, str] | None = None,
         retry_reads_for_s: float = RETRY_READS_FOR_S,
+        before_request: Callable[[Request], Request | None] | None = None,
+        after_answer: Callable[[Request, Answer], object] | None = None,
+        transport: Transport | None = None,
     ) -> None:
         secret, is_given = given_key(key)
-        self._address = address_of(given_url(url), headers, secret, key_is_given=is_given)
+        url = STAND_IN_URL if transport is not None and url is None else given_url(url)
+        self._address = address_of(url, named(headers), secret, key_is_given=is_given)
+        self._hooks = Hooks(before_request, after_answer)
+        self._transport = checked_transport(transport)
         files = TlsFiles(ca_file=ca_file, cert_file=cert_file, cert_key_file=cert_key_file)
         self._tls = files.context_for(self._address.url)
         self._timeout_s = timeout_s
@@ -93,12 +113,14 @@ class SyncClient:
         idempotency_key: str | None = None,
         retry_for_s: float = 0.0,
         wait_s: float = 0.0,
+        on_progress: Callable[[JobDocument], object] | None = None,
         **options: Unpack[SubmitOptions],
     ) -> JobDocument:
         """As `Client.submit`."""
         submission: Submission = {"type": type, "args": args or {}, **options}
-        steps = submit.submit(submission, files, idempotency_key, retry_for_s, wait_s)
-        return self._run(steps, reads_for_s=0.0)
+        watch = watch_of(on_progress, wait_s)
+        steps = submit.submit(submission, files, idempotency_key, retry_for_s, wait_s, watch)
+        return self._run(steps, reads_for_s=0.0, watch=watch)
 
     def run(
         self,
@@ -109,12 +131,14 @@ class SyncClient:
         idempotency_key: str | None = None,
         retry_for_s: float = 0.0,
         wait_s: float | None = None,
+        on_progress: Callable[[JobDocument], object] | None = None,
         **options: Unpack[SubmitOptions],
     ) -> Any:
         """As `Client.run`."""
         submission: Submission = {"type": type, "args": args or {}, **options}
-        steps = submit.run(submission, files, idempotency_key, retry_for_s, wait_s)
-        return self._run(steps, reads_for_s=0.0)
+        watch = watch_of(on_progress, wait_s)
+        steps = submit.run(submission, files, idempotency_key, retry_for_s, wait_s, watch)
+        return self._run(steps, reads_for_s=0.0, watch=watch)
 
     def submit_many(self, submissions: Iterable[Submission], *, retry_for_s: float = 0.0) -> list[str | JobQueueError]:
         """As `Client.submit_many`."""
@@ -138,9 +162,23 @@ class SyncClient:
         """As `Client.list`."""
         return self._run(jobs.page(filters))
 
-    def wait(self, id: str, timeout_s: float | None = None, *, retry_for_s: float = RETRY_FOR_S) -> JobDocument:
+    def iter_all(self, **filters: Unpack[ListFilter]) -> Generator[JobDocument, None, None]:
+        """As `Client.iter_all`."""
+        pages = Pages(filters)
+        while not pages.over:
+            yield from pages.take(self.list(**pages.filters))
+
+    def wait(
+        self,
+        id: str,
+        timeout_s: float | None = None,
+        *,
+        retry_for_s: float = RETRY_FOR_S,
+        on_progress: Callable[[JobDocument], object] | None = None,
+    ) -> JobDocument:
         """As `Client.wait`."""
-        return self._run(jobs.wait(id, timeout_s, retry_for_s), reads_for_s=0.0)
+        watch = watch_of(on_progress, timeout_s)
+        return self._run(waiting.wait(id, timeout_s, retry_for_s, watch), reads_for_s=0.0, watch=watch)
 
     def result(self, id: str, *, to: PathLike | None = None) -> Any:
         """As `Client.result`."""
@@ -153,13 +191,17 @@ class SyncClient:
         listener = Listener(id, last_event_id=last_event_id, retry_for_s=retry_for_s)
         while True:
             time.sleep(listener.pause_s)
-            with closing(self._stream(listener)) as chunks:
-                for chunk in chunks:
-                    yield from listener.feed(chunk)
+            request = self._hooks.before(listener.request())
+            with closing(self._stream(request)) as pieces:
+                for piece in pieces:
+                    if isinstance(piece, Answer):
+                        self._hooks.after(request, piece)
+                    yield from listener.take(piece)
                     if listener.over:
                         break
             if listener.over:
                 return
+            listener.ended()
 
     # -- steering
 
@@ -209,24 +251,30 @@ class SyncClient:
 
     # -- carrying
 
-    def _run(self, steps: Steps[T], *, reads_for_s: float | None = None) -> T:
+    def _run(self, steps: Steps[T], *, reads_for_s: float | None = None, watch: Watch | None = None) -> T:
         steps = persistent(steps, reads_for_s=self._retry_reads_for_s if reads_for_s is None else reads_for_s)
         try:
             request = next(steps)
             while True:
                 if request.after_s:
                     time.sleep(request.after_s)
+                request = self._hooks.before(request)
                 try:
                     answer = self._send(request)
                 except NoAnswer as failure:
                     request = steps.throw(failure)
                 else:
+                    self._hooks.after(request, answer)
                     request = steps.send(answer)
+                if watch is not None:
+                    watch.tell()
         except StopIteration as end:
             result: T = end.value
             return result
 
     def _send(self, request: Request) -> Answer:
+        if self._transport is not None:
+            return self._stood_in(self._transport, request)
         with closing(self._connect(request)) as connection:
             try:
                 with closing(self._ask(connection, request)) as answer:  # it holds the socket, too
@@ -234,30 +282,46 @@ class SyncClient:
             except _BROKEN as error:
                 raise no_answer(request, self._address.name, error, unsent=False) from error
 
-    def _stream(self, listener: Listener) -> Generator[bytes, None, None]:
-        """Yield the chunks of one stream of events; the listener handles its errors."""
-        request = listener.request()
+    def _stream(self, request: Request) -> Generator[Answer | NoAnswer | bytes, None, None]:
+        """Yield the head of a stream of events and its chunks; or the answer or failure that came in its place."""
+        if self._transport is not None:
+            try:
+                answer = self._stood_in(self._transport, request)
+            except NoAnswer as failure:
+                yield failure
+            else:
+                yield answer
+                yield answer.body
+            return
         try:
             connection = self._connect(request)
         except NoAnswer as failure:
-            listener.unanswered(failure)
+            yield failure
             return
         opened = False
         with closing(connection):
             try:
-                with closing(self._ask(connection, request)) as answer:
-                    if answer.status != 200 or answer.headers.get_content_type() != "text/event-stream":
-                        listener.refused(_read(answer, request))
+                with closing(self._ask(connection, request)) as response:
+                    if not is_stream(response.status, response.getheader("content-type", "")):
+                        yield _read(response, request)
                         return
-                    listener.opened()
+                    yield Answer(response.status, _names(response), b"")
                     opened = True
-                    while chunk := answer.read1(CHUNK_BYTES):
+                    while chunk := response.read1(CHUNK_BYTES):
                         yield chunk
             except _BROKEN as error:
                 if not opened:
-                    listener.unanswered(no_answer(request, self._address.name, error, unsent=False))
-                    return
-        listener.broke()
+                    yield no_answer(request, self._address.name, error, unsent=False)
+
+    def _stood_in(self, transport: Transport, request: Request) -> Answer:
+        whole = request.with_headers({**self._address.headers, **request.headers})
+        try:
+            answer = transport(whole)
+        except (OSError, EOFError) as error:
+            unsent = isinstance(error, ConnectionRefusedError)
+            raise no_answer(request, self._address.name, error, unsent=unsent) from error
+        called("transport", answer)
+        return stood_in(request, answer)
 
     def _connect(self, request: Request) -> http.client.HTTPConnection:
         connection = self._connection()
@@ -306,18 +370,22 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 def _read(answer: http.client.HTTPResponse, request: Request) -> Answer:
-    names = {name.lower(): value for name, value in answer.getheaders()}
+    names = _names(answer)
     if request.save_to is None or answer.status != 200:
         body = bytearray()
         for chunk in _chunks(answer):
             body += chunk
-            if len(body) > transport.ANSWER_BYTES_MAX:
+            if len(body) > wire.ANSWER_BYTES_MAX:
                 raise EndlessAnswer
         return Answer(answer.status, names, _decompressed(bytes(body), names.get("content-encoding", "")))
     with whole_file(request.save_to) as file:
         for chunk in _chunks(answer):
             file.write(chunk)
     return Answer(answer.status, names, b"")
+
+
+def _names(answer: http.client.HTTPResponse) -> dict[str, str]:
+    return {name.lower(): value for name, value in answer.getheaders()}
 
 
 def _chunks(answer: http.client.HTTPResponse) -> Iterator[bytes]:
@@ -333,7 +401,7 @@ def _decompressed(body: bytes, coding: str) -> bytes:
         return body
     either = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
     try:
-        plain = either.decompress(body, transport.ANSWER_BYTES_MAX)
+        plain = either.decompress(body, wire.ANSWER_BYTES_MAX)
     except zlib.error as error:
         raise http.client.HTTPException(f"its answer can't be decompressed: {error}") from error
     if either.unconsumed_tail:

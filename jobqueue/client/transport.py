@@ -13,9 +13,10 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
+from jobqueue import __version__
 from jobqueue.client.credentials import Secret, checked_key
 from jobqueue.client.multipart import Multipart
-from jobqueue.client.protocol import FateUnknown, NoAnswer, Request, Unreachable
+from jobqueue.client.protocol import Answer, FateUnknown, NoAnswer, Request, Unreachable
 from jobqueue.client.tls import is_refused_certificate
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ to a file may be larger."""
 
 LOOKS_LIKE = "expected a URL such as http://127.0.0.1:8080, https://jobs.example.com or unix:/run/jobqueue.sock"
 UNIX = "unix:"
+USER_AGENT = f"jobqueue-python/{__version__}"
+STAND_IN_URL = "http://localhost"
+"""The URL of a client with a `transport=` and without one of its own."""
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -110,6 +114,12 @@ def _without_password(url: str) -> str:
     return re.sub(r"(//[^/@:]*):[^/]*@", r"\1@", url)
 
 
+def named(headers: Mapping[str, str] | None) -> dict[str, str]:
+    """Return a client's headers with the name and version of this package, unless they have a User-Agent."""
+    own = dict(headers or {})
+    return own if any(name.lower() == "user-agent" for name in own) else {"User-Agent": USER_AGENT, **own}
+
+
 def framed(request: Request) -> tuple[dict[str, str], bytes | Iterator[bytes] | None]:
     headers = dict(request.headers)
     if not isinstance(request.body, Multipart):
@@ -128,6 +138,22 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def stood_in(request: Request, answer: object) -> Answer:
+    """Return the answer of a function that stands in for a server, as if it had come over the network.
+
+    Raises:
+        TypeError: It is no answer.
+    """
+    if not isinstance(answer, Answer):
+        raise TypeError(f"transport must return an Answer, such as Answer.of({{...}}), not {answer!r:.100}")
+    body = answer.body
+    if request.save_to is not None and answer.status == 200:
+        with whole_file(request.save_to) as file:
+            file.write(body)
+        body = b""
+    return Answer(answer.status, {name.lower(): value for name, value in answer.headers.items()}, body)
 
 
 class EndlessAnswer(Exception):

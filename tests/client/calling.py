@@ -14,32 +14,33 @@ from jobqueue.client import Client, SyncClient
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
-    from jobqueue.client import JobEvent
-
     Call = Callable[..., Awaitable[Any]]
+
+
+YIELDING = ("events", "iter_all")
 
 
 def caller(kind: str, client: Any) -> Call:
     """Return a function that calls a method of the client, in a thread if it is blocking.
 
-    A call of `events` returns a list of all events, or of the `first` ones.
+    A call of `events` or `iter_all` returns a list of all that it yields, or of the `first` ones.
     """
 
     async def call(name: str, *args: Any, first: int | None = None, **options: Any) -> Any:
         method = getattr(client, name)
         if kind == "sync":
-            if name == "events":
+            if name in YIELDING:
                 return await asyncio.to_thread(lambda: list(itertools.islice(method(*args, **options), first)))
             return await asyncio.to_thread(method, *args, **options)
-        if name == "events":
+        if name in YIELDING:
             return await collect(method(*args, **options), first)
         return await method(*args, **options)
 
     return call
 
 
-async def collect(events: AsyncGenerator[JobEvent, None], first: int | None) -> list[JobEvent]:
-    taken: list[JobEvent] = []
+async def collect(events: AsyncGenerator[Any, None], first: int | None) -> list[Any]:
+    taken: list[Any] = []
     async with aclosing(events):
         async for event in events:
             taken.append(event)

@@ -9,7 +9,6 @@ import pytest
 
 from jobqueue import errors
 from jobqueue.client import Client, ErrorAnswer, JobEvent, NoAnswer
-from jobqueue.client.events import Listener
 from jobqueue.core.job import JobState
 from tests.client.calling import answer as plain
 from tests.client.calling import calling, document, event, refusal, scripted, stream
@@ -64,13 +63,12 @@ async def test_events_of_an_unknown_job_raise_not_found(call: Call) -> None:
         await call("events", "x" * 22)
 
 
-async def test_a_stream_may_be_silent_for_longer_than_the_timeout_of_the_client(
-    kind: str, serving: Serving, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    opened: list[Listener] = []
-    monkeypatch.setattr(Listener, "opened", lambda listener: opened.append(listener))
-    async with calling(kind, serving.url, timeout_s=0.2) as call:
+async def test_a_stream_may_be_silent_for_longer_than_the_timeout_of_the_client(kind: str, serving: Serving) -> None:
+    opened: list[str] = []
+    options = {"after_answer": lambda request, answer: opened.append(request.target)}
+    async with calling(kind, serving.url, timeout_s=0.2, **options) as call:
         job = await call("submit", "hold")
+        opened.clear()
         asyncio.get_running_loop().call_later(0.8, serving.gate.set)
         events = await call("events", job.id)
     assert states(events)[-1] == JobState.SUCCEEDED

@@ -10,6 +10,7 @@ import pytest
 
 from jobqueue import client, errors
 from jobqueue.client import (
+    Answer,
     BulkCount,
     Client,
     ErrorAnswer,
@@ -22,6 +23,7 @@ from jobqueue.client import (
     ListFilter,
     NoAnswer,
     QueueChanges,
+    Request,
     SubmitOptions,
     SyncClient,
     Unreachable,
@@ -116,6 +118,15 @@ def test_the_page_has_the_members_of_the_documents() -> None:
     assert more == {"deduplicated", "over", "unwrap"}
     assert {"deduplicated", "over", "unwrap()"} <= set(codes(on_page["JobDocument"]))
     assert set(job_document.JobDocument.__struct_fields__) <= public(JobDocument)
+
+
+def test_the_page_has_the_members_of_requests_and_answers() -> None:
+    on_page = {codes(cells[0])[0]: codes(cells[1]) for cells in table("## Hooks", "Class")}
+    for of in (Request, Answer):
+        made = {name for name, value in vars(of).items() if isinstance(value, property) or inspect.isroutine(value)}
+        public = {name for name in {*of.__struct_fields__, *made} if not name.startswith("_")}
+        assert {name.partition("(")[0] for name in on_page[of.__name__]} == public
+        assert of.__name__ in client.__all__
 
 
 def test_every_document_class_on_the_page_is_exported() -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jobqueue import api_limits, context
-from jobqueue.client import jobs as client_jobs
-from jobqueue.client import protocol
+from jobqueue.client import protocol, waiting
 from jobqueue.core import attempts, ids, policy, report
 from jobqueue.core.scheduling import eta, retry_after
 from jobqueue.errors import FAULTS_MAX
@@ -59,7 +58,7 @@ KIB = 1024
         ("events.md", f"of which {spool.STRANGE_TOLD_MAX} are named"),
         ("handlers.md", f"cut after {context.NOTE_LENGTH_MAX} characters"),
         ("handlers.md", f"integer, 1 to {submission.ATTEMPTS_MAX}"),
-        ("client.md", f"at most {client_jobs.WAIT_S_MAX} s in one request"),
+        ("client.md", f"at most {waiting.WAIT_S_MAX} s in one request"),
         ("client.md", {0.2: "up to a fifth more"}[protocol.JITTER]),
     ],
 )
