@@ -69,6 +69,7 @@ class Registration:
         backoff: Backoff | None = None,
         retry_on: type[BaseException] | tuple[type[BaseException], ...] | None = None,
         reject_on: type[BaseException] | tuple[type[BaseException], ...] | None = None,
+        redact: tuple[str, ...] | None = None,
     ) -> Callable[[F], F]: ...
 
     def handler(self, func: F | None = None, /, **options: Any) -> F | Callable[[F], F]:
@@ -93,6 +94,8 @@ class Registration:
                 the job. Defaults to all.
             reject_on: Exception class, or tuple of classes, which mean that the input is at fault, as `Reject` does:
                 the job ends as `rejected`, and its type isn't blamed. Defaults to none.
+            redact: Tuple of names whose values are hidden where arguments are shown: `password` at any depth,
+                `user.token` at that place. The handler gets them as they are. Defaults to none.
 
         Raises:
             ValueError: The type is taken, or an option or the signature can't be used.

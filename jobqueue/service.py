@@ -7,6 +7,7 @@ parts of a run (`Wiring`). Both HTTP paths call it.
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -169,6 +170,12 @@ class Service:
     def tell_lost(self) -> dict[str, int]:
         """Log the live jobs as lost, once (`drain.lost`); return their count by state. For a forced end."""
         return self._wiring.tell_lost() if self._wiring is not None else {}
+
+    def pid_of(self, job_id: str, run_in: str) -> int | None:
+        """Return the process that runs a job's attempt; None: not known, or it waits for one."""
+        if run_in != "process":
+            return os.getpid()
+        return None if self._wiring is None else self._wiring.pid_of(job_id)
 
     @property
     def running(self) -> bool:

@@ -77,6 +77,8 @@ class Processes(Offload, Protocol):
     @property
     def degraded(self) -> str | None: ...
 
+    def pid_of(self, job_id: str) -> int | None: ...
+
     def check(self, handler: Handler) -> None: ...
 
     def start(self, handlers: Iterable[Callable[..., Any]], init: Callable[[], Any] | None = None) -> None: ...
@@ -214,6 +216,10 @@ class Wiring:
         """Parts that are unavailable now, with the reason."""
         reason = self._processes.degraded if self._in_process else None
         return [] if reason is None else [f"handlers in processes can't run: {reason}"]
+
+    def pid_of(self, job_id: str) -> int | None:
+        """Return the process of the pool that runs a job; None: there is none."""
+        return self._processes.pid_of(job_id)
 
     async def stop(self) -> None:
         try:

@@ -12,12 +12,15 @@ from jobqueue.core.policy import DURATION_S_MAX, Limits
 from jobqueue.core.rate import RATE_EXPECTED, Rate
 from jobqueue.duration import Duration, seconds
 from jobqueue.handlers.callee import callee_of
+from jobqueue.handlers.redaction import Redaction, fault_of
 from jobqueue.handlers.registry import Handler, Registry, RunIn
-from jobqueue.handlers.signature import read_signature
+from jobqueue.handlers.signature import members_of, read_signature
 from jobqueue.handlers.submission import ATTEMPTS_MAX, Name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from jobqueue.handlers.signature import Signature
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -40,6 +43,7 @@ class HandlerOptions(msgspec.Struct, frozen=True, kw_only=True):
     backoff: Backoff | None = None
     retry_on: type[BaseException] | tuple[type[BaseException], ...] | None = None
     reject_on: type[BaseException] | tuple[type[BaseException], ...] | None = None
+    redact: tuple[str, ...] | None = None
 
 
 def refuse_unknown(what: str, given: Iterable[str], known: Iterable[str]) -> None:
@@ -103,6 +107,7 @@ def register(registry: Registry, func: F, options: HandlerOptions) -> F:
             backoff=_backoff_of(options, label),
             retry_on=_kinds_of(options.retry_on, "retry_on", label),
             reject_on=_kinds_of(options.reject_on, "reject_on", label) or (),
+            redaction=_redaction_of(options, signature, label),
         )
     )
     return func
@@ -168,6 +173,14 @@ def _backoff_of(options: HandlerOptions, label: str) -> Backoff | None:
             f" got {backoff!r}"
         )
     return backoff
+
+
+def _redaction_of(options: HandlerOptions, signature: Signature, label: str) -> Redaction | None:
+    if options.redact is None:
+        return None
+    if (fault := fault_of(options.redact, members_of(signature))) is not None:
+        raise ValueError(f"handler {label!r}: {fault}")
+    return Redaction(options.redact)
 
 
 def _kinds_of(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from jobqueue.core.backoff import Backoff
     from jobqueue.core.policy import Limits
     from jobqueue.handlers.callee import Callee
+    from jobqueue.handlers.redaction import Redaction
     from jobqueue.handlers.signature import Signature
     from jobqueue.handlers.submission import PlainSubmission, Submission
 
@@ -30,6 +31,7 @@ class Handler:
     Attributes:
         func: Runs a job: a coroutine function if `run_in` is `loop`.
         context_name: The parameter that takes the context; empty if it goes by position; None: it takes none.
+        redaction: Hides arguments where its jobs are shown; None: all are shown.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Handler:
         backoff: Backoff | None = None,
         retry_on: tuple[type[BaseException], ...] | None = None,
         reject_on: tuple[type[BaseException], ...] = (),
+        redaction: Redaction | None = None,
     ) -> None:
         self.func = callee.awaitable if run_in == "loop" else callee.func
         self.name = name
@@ -55,6 +58,7 @@ class Handler:
         self.queue = queue
         self.retry_on = retry_on
         self.reject_on = reject_on
+        self.redaction = redaction
         self.signature = signature
         self.context_name = signature.context_name
         self.wants_context = self.context_name is not None
@@ -134,6 +138,10 @@ class Registry:
             known = ", ".join(sorted(self._handlers)) or "none"
             raise UnknownType(InvalidField(pointer="/type", detail=f"no handler has the type {name!r}; known: {known}"))
         return handler
+
+    def find(self, name: str) -> Handler | None:
+        """Return the handler of a type, if there is one."""
+        return self._handlers.get(name)
 
     def add(self, handler: Handler) -> None:
         """Register a handler. Raises ValueError if its type is taken."""

@@ -26,6 +26,14 @@ if TYPE_CHECKING:
 
 CONTEXT_NAME = "ctx"
 
+_OPEN = (
+    msgspec.inspect.AnyType,
+    msgspec.inspect.CustomType,
+    msgspec.inspect.DictType,
+    msgspec.inspect.RawType,
+)
+"""Types that may have members of any name."""
+
 
 class Signature(msgspec.Struct, frozen=True):
     """The parameters of a handler.
@@ -40,6 +48,22 @@ class Signature(msgspec.Struct, frozen=True):
     arguments: type[msgspec.Struct]
     takes_more: bool
     reserved: frozenset[str]
+
+
+class Members(msgspec.Struct, frozen=True):
+    """The names that members of a job's arguments may have.
+
+    Attributes:
+        arguments: Those of the arguments themselves.
+        all: Those of any depth.
+        takes_more: Arguments of other names are taken as well.
+        is_open: Members of other names are possible somewhere.
+    """
+
+    arguments: frozenset[str]
+    all: frozenset[str]
+    takes_more: bool
+    is_open: bool
 
 
 def read_signature(callee: Callee) -> Signature:
@@ -78,6 +102,15 @@ def classes_in(signature: Signature) -> Iterator[type]:
         cls = getattr(item, "cls", None)
         if cls is not None and cls is not signature.arguments and not isinstance(item, msgspec.inspect.TypedDictType):
             yield get_origin(cls) or cls
+
+
+def members_of(signature: Signature) -> Members:
+    """Return the names that members may have, by the types of the arguments."""
+    arguments = frozenset(signature.arguments.__struct_fields__)
+    items = list(_types_in(msgspec.inspect.type_info(signature.arguments)))
+    names = {item.encode_name for item in items if isinstance(item, msgspec.inspect.Field)}
+    is_open = signature.takes_more or any(isinstance(item, _OPEN) for item in items)
+    return Members(arguments, arguments | names, signature.takes_more, is_open)
 
 
 def _hints(callee: Callee, parameters: list[inspect.Parameter]) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from jobqueue.http.response.problems import error_of
 from jobqueue.http.response.responses import error_answer
 from jobqueue.http.route import Resources
 from jobqueue.http.routes import ROUTES
+from jobqueue.http.streams.event_log import EventLog
 from jobqueue.http.streams.waiters import Waiters
 from jobqueue.http.transport.caller_connections import CALLER_CONNECTIONS, CallerConnections
 from jobqueue.http.transport.fast_path import FastPath
@@ -74,18 +75,18 @@ class Api:
         self.policy = OriginPolicy(service.settings.server.origins, service.settings.server.hosts)
         self.waiters = Waiters(lambda: service.settings.limits, lambda: service.callers)
         early = EarlyRefusal(service, lag)
-        self._descriptors = Descriptors()
+        self._descriptors, event_log = Descriptors(), EventLog(service)
         self._rate_limits = RateLimits(lambda: service.callers, lambda: service.backend.now())
         self._connections = CallerConnections(lambda: service.callers, lambda: self.access.required)
         self._fast_path = FastPath(service, early, self.policy, self.access, self.waiters, self._rate_limits)
         self._resources = Resources(
             submissions=Submissions(service, self.waiters, bodies, early, self._rate_limits),
-            jobs=Jobs(service, self.waiters, self._descriptors),
+            jobs=Jobs(service, self.waiters, self._descriptors, event_log),
             job_list=JobList(service, self.waiters),
             bulk=Bulk(service, bodies),
             queues=Queues(service, bodies, lag),
             health=Health(service, lambda: self._fast_path.in_use),
-            streams=Streams(service, self.waiters),
+            streams=Streams(service, self.waiters, event_log),
             problem_types=ProblemTypes(),
             index=Index(lambda: [row.path for row in self._rows.values() if row.method == hdrs.METH_GET]),
             api_description=ApiDescription(service, _describe),

@@ -36,8 +36,10 @@ from jobqueue.http.errors import (
 )
 from jobqueue.http.request.batch import Batch
 from jobqueue.http.request.body import BodyKind
+from jobqueue.http.request.include import JobQuery
 from jobqueue.http.resources.bulk import BulkDocument, BulkFilter
 from jobqueue.http.resources.health import AliveDocument, ReadyDocument
+from jobqueue.http.resources.included_document import IncludedDocument
 from jobqueue.http.resources.job_list import ListDocument, ListQuery
 from jobqueue.http.resources.queues import QueueChange, QueuesDocument
 from jobqueue.http.resources.submissions import BatchDocument
@@ -100,13 +102,14 @@ ROUTES: tuple[Route, ...] = (
         scope="read",
         summary="Answers with the job",
         handler=lambda resources: resources.jobs.look,
+        query=JobQuery,
         headers=("If-None-Match", "Prefer"),
         answers=(
-            Answer(202, JobDocument, JSON_TYPE, (*OF_A_JOB, "Retry-After", "Preference-Applied")),
-            Answer(200, JobDocument, JSON_TYPE, (*OF_A_JOB, "Preference-Applied")),
+            Answer(202, IncludedDocument, JSON_TYPE, (*OF_A_JOB, "Retry-After", "Preference-Applied")),
+            Answer(200, IncludedDocument, JSON_TYPE, (*OF_A_JOB, "Preference-Applied")),
             Answer(304, headers=(*OF_A_JOB, "Retry-After", "Preference-Applied")),
         ),
-        problems=NO_JOB,
+        problems=(MalformedRequest, *NO_JOB),
     ),
     Route(
         method="DELETE",

@@ -15,6 +15,7 @@ from jobqueue.core.job import LIVE, TERMINAL, JobId, JobSpec, JobState, UniqueMo
 from jobqueue.handlers import Submission
 from jobqueue.http import routes
 from jobqueue.http.request import origins
+from jobqueue.http.request.include import INCLUDABLE, JobQuery
 from jobqueue.http.resources import events
 from jobqueue.http.resources.bulk import BulkFilter
 from jobqueue.http.resources.job_list import ListQuery
@@ -117,6 +118,9 @@ def test_the_page_has_the_fields_of_a_submission() -> None:
 
 
 def test_the_page_has_the_query_parameters_filters_and_changes() -> None:
+    queries = rows_of("### `GET /v1/jobs/{id}`, `HEAD /v1/jobs/{id}`", "Query")
+    assert first_names(queries) == list(JobQuery.__struct_fields__)
+    assert set(codes(queries[0][1])) == set(INCLUDABLE)
     queries = rows_of("### `GET /v1/jobs`, `HEAD /v1/jobs`", "Query")
     assert first_names(queries) == list(ListQuery.__struct_fields__)
     assert first_names(rows_of("### `POST /v1/jobs:retry`", "Filter")) == list(BulkFilter.__struct_fields__)

@@ -12,8 +12,18 @@ from jobqueue.core.job import LIVE, TERMINAL
 from jobqueue.core.limits.limiter_stats import LimiterStats
 from jobqueue.core.report import ErrorCode, Progress
 from jobqueue.core.scheduling.eta import WaitReason
+from jobqueue.http.request.include import INCLUDABLE
 from jobqueue.http.resources.bulk import BulkDocument
 from jobqueue.http.resources.health import ReadyDocument
+from jobqueue.http.resources.included_document import (
+    FileDocument,
+    IncludedDocument,
+    RecordedEventDocument,
+    ResultFileDocument,
+    SpecDocument,
+    UniqueDocument,
+    WorkerDocument,
+)
 from jobqueue.http.resources.index import IndexDocument
 from jobqueue.http.resources.job_list import ListDocument
 from jobqueue.http.resources.problem_types import ProblemTypeDocument
@@ -51,6 +61,28 @@ def test_the_page_has_the_members_and_nullability_of_a_job_document() -> None:
     check_struct("## Job", JobDocument)
     check_struct("### Waiting for", WaitingDocument)
     check_struct("### Failed attempt", AttemptDocument)
+
+
+def test_the_page_has_the_members_that_a_request_includes() -> None:
+    found = members_of(IncludedDocument)
+    assert found is not None
+    included = {name: kind for name, (kind, always) in found.items() if not always}
+    assert members(own_section("### Included members")) == list(included)
+    assert nullable("### Included members") == {
+        name for name, kind in included.items() if type(None) in typing.get_args(kind)
+    }
+    with_names = {codes(cells[2])[0] for cells in rows(own_section("### Included members"))}
+    assert with_names == set(INCLUDABLE)
+    check_struct("### Spec", SpecDocument)
+    check_struct("### File", FileDocument)
+    check_dict("### Recorded event", RecordedEventDocument)
+    for heading, row, of in (
+        ("### Included members", "result_file", ResultFileDocument),
+        ("### Spec", "unique", UniqueDocument),
+        ("### Spec", "worker", WorkerDocument),
+    ):
+        (meaning,) = (cells[2] for cells in rows(own_section(heading)) if codes(cells[0]) == [row])
+        assert set(of.__struct_fields__) <= set(codes(meaning))
 
 
 def test_the_page_has_every_value_of_each_enumeration() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 import re
 import types
 import typing
@@ -154,10 +156,16 @@ def members_of(kind: Any) -> dict[str, tuple[Any, bool]] | None:
     if not typing.is_typeddict(kind) and not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
         return None
     hints = typing.get_type_hints(kind, include_extras=True)
-    optional = {name for name, hint in hints.items() if typing.get_origin(hint) is typing.NotRequired}
-    return {
-        name: (typing.get_args(hint)[0], False) if name in optional else (hint, True) for name, hint in hints.items()
-    }
+    return {name: _member_of(hint) for name, hint in hints.items()}
+
+
+def _member_of(hint: Any) -> tuple[Any, bool]:
+    if typing.get_origin(hint) is typing.NotRequired:
+        return typing.get_args(hint)[0], False
+    kinds = typing.get_args(hint)
+    if msgspec.UnsetType not in kinds:
+        return hint, True
+    return functools.reduce(operator.or_, (kind for kind in kinds if kind is not msgspec.UnsetType)), False
 
 
 ANSWERS = Answers()

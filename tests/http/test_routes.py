@@ -135,7 +135,9 @@ async def reads(serving: Serving, http: aiohttp.ClientSession, seen: Seen) -> No
     gone = await made(http, "echo", "succeeded")
     await seen.ask(http, "DELETE", JOB, gone)
     for method in ("GET", "HEAD"):
+        await seen.ask(http, method, JOB, f"{live}?include=nope")
         for job_id in (live, done, gone, "nope"):
+            await seen.ask(http, method, JOB, f"{job_id}?include=args,spec,files,events")
             await seen.ask(http, method, JOB, job_id, headers={"Prefer": "wait=0"})
             await seen.ask(http, method, f"{JOB}/result", job_id)
         for job_id in (live, done):

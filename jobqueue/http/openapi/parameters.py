@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobqueue.api_limits import IDS_MAX
 from jobqueue.http.request.idempotency import KEY_PATTERN
+from jobqueue.http.request.include import INCLUDABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +51,10 @@ HEADERS: dict[str, dict[str, Any]] = {
 }
 """By name, each with its schema."""
 
-_LISTS = {"ids": {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1, "maxItems": IDS_MAX}}
+_LISTS: dict[str, dict[str, Any]] = {
+    "ids": {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1, "maxItems": IDS_MAX},
+    "include": {"type": "array", "items": {"enum": [*INCLUDABLE]}, "minItems": 1},
+}
 """Parameters that hold several values, separated by commas."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import TYPE_CHECKING
 
 from jobqueue.errors import shown
@@ -18,8 +19,14 @@ def parameters(request: web.Request, known: Sequence[str]) -> dict[str, str]:
     given: dict[str, str] = {}
     for name, value in request.query.items():
         if name not in known:
-            raise MalformedRequest(f"unknown query parameter {shown(name)!r}; known: {', '.join(known)}")
+            raise MalformedRequest(f"unknown query parameter {shown(name)!r}; {near_or_all(name, known)}")
         if name in given:
             raise MalformedRequest(f"duplicate query parameter {name}")
         given[name] = value
     return given
+
+
+def near_or_all(name: str, known: Sequence[str]) -> str:
+    """Suggest the known name that was probably meant, or else all of them."""
+    near = difflib.get_close_matches(name[:100], known, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"

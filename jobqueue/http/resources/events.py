@@ -24,12 +24,13 @@ from jobqueue.http.cut import cut
 from jobqueue.http.errors import TooManyLongPolls
 from jobqueue.http.request.auth import GRANT
 from jobqueue.http.response.reply import SERVER
-from jobqueue.http.streams.event_log import EventLog, Subscriber, frame
+from jobqueue.http.streams.event_log import Subscriber, frame
 from jobqueue.http.streams.waiters import NO_PLACE_RETRY_AFTER_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from jobqueue.http.streams.event_log import EventLog
     from jobqueue.http.streams.waiters import Waiters
     from jobqueue.service import Service
 
@@ -54,10 +55,10 @@ _REVOKED = b'{"reason":"the key of this stream was removed or changed"}'
 class Streams:
     """The handlers of event streams."""
 
-    def __init__(self, service: Service, waiters: Waiters) -> None:
+    def __init__(self, service: Service, waiters: Waiters, event_log: EventLog) -> None:
         self._service = service
         self._waiters = waiters
-        self._event_log = EventLog(service)
+        self._event_log = event_log
 
     def stop(self) -> None:
         """Stop recording; to be called when no more streams can begin."""

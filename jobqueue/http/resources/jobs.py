@@ -13,7 +13,9 @@ from jobqueue.core.job import JobState
 from jobqueue.errors import JobGone, Refused, WrongState
 from jobqueue.files.media import media_type_or_default
 from jobqueue.http.request.auth import GRANT
+from jobqueue.http.request.include import included_in
 from jobqueue.http.request.prefer import preferred_wait_s
+from jobqueue.http.resources.included import included_answer
 from jobqueue.http.response.long_response import WHOLE_BYTES_MAX, LongResponse, result_pieces, whole_answer
 from jobqueue.http.response.reply import COMMON, JSON
 from jobqueue.http.response.responses import job_answer
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from jobqueue.core.job_view import JobView
     from jobqueue.core.stored_file import StoredFile
     from jobqueue.http.response.descriptors import Descriptors
+    from jobqueue.http.streams.event_log import EventLog
     from jobqueue.http.streams.waiters import Waiters
     from jobqueue.service import Service
 
@@ -33,17 +36,23 @@ CHUNK_BYTES = 256 * 1024
 class Jobs:
     """The handlers of `/v1/jobs/{id}` and what is below it."""
 
-    def __init__(self, service: Service, waiters: Waiters, descriptors: Descriptors) -> None:
+    def __init__(self, service: Service, waiters: Waiters, descriptors: Descriptors, event_log: EventLog) -> None:
+        self._event_log = event_log
         self._descriptors = descriptors
         self._service = service
         self._waiters = waiters
 
     async def look(self, request: web.Request) -> web.StreamResponse:
         """GET or HEAD /v1/jobs/{id}: 202 while live, 200 once terminal; with `Prefer: wait=N`, it waits for the end."""
+        names = included_in(request)
         if (waited := request.get(WAITED)) is not None and waited.job is not None:
             return job_answer(request, waited.job, self._service, waited.headers)
         job = await self._job(request)
-        return await answer_at_end(request, preferred_wait_s(request.headers), job, self._service, self._waiters)
+        wait_s = preferred_wait_s(request.headers)
+        if not names:
+            return await answer_at_end(request, wait_s, job, self._service, self._waiters)
+        job, applied = await job_at_end(request, wait_s, job, self._service, self._waiters)
+        return included_answer(request, job, self._service, names, self._event_log.of_job, applied)
 
     async def cancel(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/jobs/{id}:cancel: 200 if it is cancelled, 202 while its handler still has to stop."""
@@ -145,6 +154,14 @@ async def answer_at_end(
         preferred_s: As `Waiters.wait`.
         more: Additional headers.
     """
+    job, applied = await job_at_end(request, preferred_s, job, service, waiters)
+    return job_answer(request, job, service, {**(more or {}), **applied})
+
+
+async def job_at_end(
+    request: web.Request, preferred_s: int | None, job: JobView, service: Service, waiters: Waiters
+) -> tuple[JobView, dict[str, str]]:
+    """Wait for the end of a job, as `answer_at_end`; return its record, and the headers that tell of the wait."""
     ending: asyncio.Future[JobView] | None = None
 
     async def end() -> None:
@@ -160,7 +177,7 @@ async def answer_at_end(
     finally:
         if ending is not None:
             ending.cancel()
-    return job_answer(request, job, service, {**(more or {}), **applied})
+    return job, applied
 
 
 async def _record_of(job_id: JobId, ending: asyncio.Future[JobView], service: Service) -> JobView:

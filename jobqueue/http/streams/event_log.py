@@ -52,6 +52,9 @@ if TYPE_CHECKING:
 
 RING_MAX = 4096
 RECORD_S = 60.0
+OF_JOB_MAX = 50
+"""Events of one job that are given at once."""
+
 BACKLOG_BYTES_MAX = 256 * 1024
 """Maximum bytes that wait for a subscriber, beside its connection's buffer; of one job's events a quarter."""
 
@@ -268,6 +271,22 @@ class EventLog:
                     break
         subscriber.replayed_to = serial if serial < self._serial else None
         return b"".join(frames)
+
+    def of_job(self, job_id: str) -> bytes:
+        """Return the latest recorded events of a job, oldest first, as JSON; null: no events are recorded."""
+        if not self.recording:
+            return b"null"
+        found: list[bytes] = []
+        for recorded in reversed(self._ring):
+            told = recorded.told
+            if isinstance(told, Seen) and told.id == job_id:
+                event_id = f"{self._tag}-{recorded.serial}".encode()
+                found.append(
+                    b'{"id":"%b","event":"%b","data":%b}' % (event_id, recorded.name.encode(), self._written(told))
+                )
+                if len(found) == OF_JOB_MAX:
+                    break
+        return b"[%b]" % b",".join(reversed(found))
 
     @property
     def _first(self) -> int:

@@ -79,6 +79,10 @@ class ProcessPool:
         """The processes that run now."""
         return list(self._processes)
 
+    def pid_of(self, job_id: str) -> int | None:
+        """Return the process that has the call of a job; None: there is none."""
+        return next((pid for pid, process in self._processes.items() if process.job_id == job_id), None)
+
     @property
     def counts(self) -> PoolCounts:
         """The processes of this instant; those that are not ready yet are neither busy nor idle."""

@@ -95,6 +95,11 @@ class WorkerProcess:
         return self._future is not None
 
     @property
+    def job_id(self) -> str | None:
+        """The job of its call; None: it has none."""
+        return self._call.job_id if self.busy and self._call is not None else None
+
+    @property
     def age_s(self) -> float:
         return self._loop.time() - self._started_at
 

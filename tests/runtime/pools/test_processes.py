@@ -97,6 +97,15 @@ async def test_a_handler_gets_its_context_in_a_process(pool: ProcessPool, tmp_pa
     assert int(outcome.result.rpartition(b":")[2][:-1]) in pool.pids
 
 
+async def test_the_process_of_a_job_is_known_while_it_runs(fresh_pool: ProcessPool) -> None:
+    running = Run(fresh_pool, call_of(blocking.hang))
+    pid = int(await running.next_report())
+    assert fresh_pool.pid_of("some-job") == pid
+    assert fresh_pool.pid_of("other-job") is None
+    await running.cancel()
+    assert fresh_pool.pid_of("some-job") is None
+
+
 async def test_a_result_file_is_found_in_the_folder_of_its_job(pool: ProcessPool, tmp_path: Path) -> None:
     outcome = await run(pool, blocking.write_result, folder=tmp_path)
     path = str(tmp_path / "results" / "result-3")
