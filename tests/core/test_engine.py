@@ -14,7 +14,7 @@ from jobqueue.core.events import (
     Started,
     StopRequested,
 )
-from jobqueue.core.job import TERMINAL, TRANSITIONS, JobSpec, JobState, StopReason
+from jobqueue.core.job import TERMINAL, TRANSITIONS, JobSpec, JobState, StopReason, Uniqueness
 from jobqueue.core.policy import Discipline, Limits, QueuePolicy
 from jobqueue.core.rate import Rate
 from jobqueue.core.report import MESSAGE_LENGTH_MAX, ErrorCode, Failure, JobError, Progress, Success
@@ -488,6 +488,17 @@ def test_cancelling_a_terminal_job_raises_wrong_state() -> None:
     with pytest.raises(WrongState, match="succeeded") as error:
         driver.cancel(job)
     assert error.value.state == "succeeded"
+
+
+def test_a_record_that_is_gone_was_never_there_for_another_owner() -> None:
+    engine = make_engine()
+    job = engine.submit(JobSpec(type="t"), b"{}", None, Uniqueness("ann", owner="ann"), now=1000.0).job
+    engine.cancel(job.id, now=1000.0)
+    engine.delete(job.id)
+    with pytest.raises(JobGone):
+        engine.get(job.id, "ann")
+    with pytest.raises(JobNotFound):
+        engine.get(job.id, "bob")
 
 
 def test_a_deleted_terminal_job_is_gone() -> None:

@@ -6,6 +6,7 @@ from itertools import islice
 from jobqueue.build import build
 from jobqueue.core.ids import ID_PAGE_SIZE
 from jobqueue.core.job_store import BUCKET_JOBS_MAX
+from jobqueue.core.report import Success
 from jobqueue.core.store_bounds import StoreBounds
 from tests.core.making import Driver
 
@@ -189,6 +190,33 @@ def test_the_bytes_of_results_and_of_failed_jobs_are_released_together() -> None
     assert store.bytes_used > 0
     driver.advance(11)
     assert (len(store), store.bytes_used, len(store._failed)) == (0, 0, 0)
+
+
+def test_the_bytes_of_a_deleted_result_are_not_released_again_with_its_bucket() -> None:
+    driver = driver_of(100, ttl_s=10)
+    jobs = []
+    for size in (1, 20, 300):
+        jobs.append(driver.submit())
+        driver.ack(jobs[-1], driver.lease(jobs[-1]), Success(b"1" * size))
+    store = driver.engine.store
+    assert store.bytes_used == 321
+    driver.engine.delete(jobs[1].id)
+    assert store.bytes_used == 301
+    driver.advance(11)
+    assert (len(store), store.bytes_used) == (0, 0)
+
+
+def test_the_bytes_of_a_bucket_evicted_in_parts_are_released_once() -> None:
+    driver = driver_of(5 * BUCKET_JOBS_MAX, ttl_s=10)
+    for _ in range(BUCKET_JOBS_MAX // 2):
+        driver.done()
+    driver.now += 11
+    store = driver.engine.store
+    before = store.bytes_used
+    gone = store.evict_due(driver.now, limit=10)
+    assert (len(gone), store.bytes_used) == (10, before - 10)
+    driver.tick()
+    assert (len(store), store.bytes_used) == (0, 0)
 
 
 def test_empty_id_pages_and_expiry_buckets_are_removed() -> None:

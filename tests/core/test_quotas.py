@@ -8,6 +8,7 @@ from jobqueue.core.job import FAILED, Job
 from jobqueue.core.quotas import Quota, Quotas
 from jobqueue.core.report import Success
 from jobqueue.core.store_bounds import StoreBounds
+from jobqueue.core.stored_file import StoredFile, Upload
 from jobqueue.errors import JobGone, RateLimited, StatusesFull
 from tests.core.making import FINAL, Driver
 
@@ -99,6 +100,24 @@ def test_a_replaced_job_makes_room_for_its_replacement() -> None:
     old = driver.submit(b"x" * 700, caller="elephant", unique="u")
     new = driver.submit(b"x" * 700, caller="elephant", unique="u", mode="replace")
     assert held(driver, [old, new]) == [new]
+
+
+def test_a_replacement_is_rejected_where_its_caller_holds_too_many_other_bytes() -> None:
+    driver = driver_with(Quota(bytes_max=2000))
+    driver.submit(b"x" * 1200, caller="elephant")
+    old = driver.submit(caller="elephant", unique="u")
+    with pytest.raises(RateLimited, match="of 2000"):
+        driver.submit(b"x" * 700, caller="elephant", unique="u", mode="replace")
+    assert old.live
+
+
+def test_the_files_of_a_replacement_count_among_the_bytes_of_its_record() -> None:
+    driver = driver_with()
+    upload = Upload("folder", {"part": (StoredFile("folder/file-0", "text/plain", 3),)})
+    sizes = []
+    for mode in ("return", "replace"):
+        sizes.append(driver.submit(caller="ann", unique="u", mode=mode, upload=upload).size_bytes)
+    assert sizes[0] == sizes[1] > driver.submit(caller="ann", unique="other").size_bytes
 
 
 def test_a_retry_needs_room_among_the_live_records_of_its_caller() -> None:

@@ -105,6 +105,16 @@ def test_a_retry_needs_a_slot() -> None:
     assert (queue_state.live, queue_state.retried_total, queue_state.submitted_total) == (1, 1, 2)
 
 
+def test_each_retry_is_counted() -> None:
+    driver = Driver()
+    job = driver.failed()
+    for count in (1, 2, 3):
+        driver.retry(job)
+        driver.lease(job)
+        driver.nack(job, failure=FINAL)
+        assert driver.engine.queue_states["default"].retried_total == count
+
+
 def test_rejected_retries_of_an_operator_take_no_retry_slots_from_callers() -> None:
     waits = []
     for retries in (0, 500):
