@@ -10,3 +10,6 @@ IDS_MAX = 100
 
 KEY_LENGTH_MAX = 255
 """Characters of an idempotency key."""
+
+SAMPLE_MAX = 20
+"""Ids in the answer to a dry run of an action on many jobs."""

@@ -232,7 +232,7 @@ LEVELS = {
             *("attempt_outcome", "histogram"),
             *("attempts", "backoff", "deadlines", "events", "ids", "job", "policy", "rate", "rate_meter"),
             *("job_view", "record_size", "record", "report", "store_bounds", "stored_file", "struct_record", "tuning"),
-            "uniqueness",
+            *("job_filter", "uniqueness"),
         },
     ),
     "jobqueue.runtime": (
@@ -356,7 +356,17 @@ def grown_leaves(module: Module) -> Iterator[str]:
 CORE_SEEN_FROM_HTTP = {
     f"jobqueue.core.{part}"
     for part in (
-        *("events", "ids", "job", "job_view", "record", "limits.limiter_stats", "limits.token_bucket", "rate"),
+        *(
+            "events",
+            "ids",
+            "job",
+            "job_filter",
+            "job_view",
+            "record",
+            "limits.limiter_stats",
+            "limits.token_bucket",
+            "rate",
+        ),
         *("report", "stored_file", "scheduling.eta", "scheduling.retry_after", "stats", "submit", "uniqueness"),
     )
 }

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 
-from jobqueue.core.job import Job, JobState
+from jobqueue.core.job import Job, JobId
 from jobqueue.core.job_view import AnyJob, JobView
 
 if TYPE_CHECKING:
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from jobqueue.core.counts import QueueCounts
     from jobqueue.core.events import Event
-    from jobqueue.core.job import JobId, JobSpec, Lease, Uniqueness
+    from jobqueue.core.job import JobSpec, Lease, Uniqueness
+    from jobqueue.core.job_filter import JobFilter
     from jobqueue.core.limits.limiter_stats import LimiterStats
     from jobqueue.core.policy import QueuePolicy
     from jobqueue.core.quotas import Quotas
@@ -33,40 +34,24 @@ if TYPE_CHECKING:
 BulkAction = Literal["retry", "cancel", "delete"]
 
 
-class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Filter of a list; None matches all. `created_before` is an instant of the backend's clock.
-
-    `owner`: the caller to which a job belongs.
-    """
-
-    state: JobState | None = None
-    type: str | None = None
-    queue: str | None = None
-    group: str | None = None
-    created_before: float | None = None
-    owner: str | None = None
-
-    def matches(self, job: Job) -> bool:
-        spec = job.spec
-        return (
-            (self.state is None or job.state is self.state)
-            and (self.type is None or spec.type == self.type)
-            and (self.queue is None or spec.queue == self.queue)
-            and (self.group is None or spec.group == self.group)
-            and (self.created_before is None or job.created_at < self.created_before)
-            and (self.owner is None or job.owner == self.owner)
-        )
-
-
 class Page(msgspec.Struct, frozen=True):
-    """Jobs, newest first, and where the next page begins (None: this is the last one).
+    """Jobs, in the order asked for, and where the next page begins (None: this is the last one).
 
     A page may hold fewer jobs than asked for, even none, and still have a next one:
-    the search stops after a bounded number of records.
+    the search ends after a bounded amount of work. `unsearched`: jobs passed over, since their arguments are too long
+    to be looked into.
     """
 
     jobs: list[JobView]
     cursor: str | None
+    unsearched: int = 0
+
+
+class Count(msgspec.Struct, frozen=True):
+    """The number of jobs that match; if it is not complete, the search ended before the last record."""
+
+    count: int
+    complete: bool
 
 
 Asked = tuple["JobSpec", bytes, "Upload | None", "Uniqueness | None"]
@@ -78,10 +63,15 @@ class InvalidCursor(Exception):
 
 
 class BulkCount(msgspec.Struct, frozen=True):
-    """The result of a bulk action: jobs that it changed, and those that it could not (a full queue)."""
+    """The result of a bulk action: jobs that it changed, and those that it could not (a full queue).
+
+    `unsearched`: as of a page. `sample`: the first ids of a dry run.
+    """
 
     count: int
     skipped: int
+    unsearched: int = 0
+    sample: tuple[JobId, ...] = ()
 
 
 class Snapshot(Protocol):
@@ -210,10 +200,14 @@ class Backend(Snapshot, Protocol):
             JobGone: It was issued, but its record is no longer held.
         """
 
-    async def page(self, job_filter: JobFilter, *, limit: int, cursor: str | None) -> Page:
+    async def page(self, job_filter: JobFilter, *, limit: int, cursor: str | None, oldest_first: bool = False) -> Page:
         """Return jobs that match, newest first, from `cursor` on: a page's, or `cursor_after`. Raises InvalidCursor."""
 
-    def cursor_after(self, job: JobView) -> str:
+    async def count(self, job_filter: JobFilter) -> Count:
+        """Return how many jobs match, as far as a bounded search tells."""
+        ...
+
+    def cursor_after(self, job: JobView, oldest_first: bool = False) -> str:
         """Return the cursor of a page that begins after this job: at most 64 letters, digits, `-` and `_`."""
 
     async def lease(self) -> Lease:
@@ -274,8 +268,23 @@ class Backend(Snapshot, Protocol):
             WrongState: The job isn't delayed.
         """
 
-    async def bulk(self, action: BulkAction, job_filter: JobFilter) -> BulkCount:
-        """Retry, cancel or delete all jobs that match and existed when it began; other tasks run meanwhile."""
+    async def bulk(
+        self,
+        action: BulkAction,
+        job_filter: JobFilter,
+        *,
+        limit: int | None = None,
+        oldest_first: bool = False,
+        dry_run: bool = False,
+    ) -> BulkCount:
+        """Retry, cancel or delete all jobs that match and existed when it began; other tasks run meanwhile.
+
+        Args:
+            limit: Change no more than this number of jobs.
+            oldest_first: Begin with the oldest one; by default with the newest.
+            dry_run: Change nothing: count the jobs that it would be tried on.
+        """
+        ...
 
     async def wait(self, job_id: str) -> JobView:
         """Return the record once it is terminal. Raises as `get`."""

@@ -9,28 +9,27 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from itertools import islice
 from typing import TYPE_CHECKING, Any, get_args
 
-from jobqueue.backend.base import BulkCount, InvalidCursor, JobFilter, Page
+from jobqueue.backend.searches import Searches
 from jobqueue.backend.timer import Timer
 from jobqueue.backend.waits import Waits
 from jobqueue.core.events import BackedOff, Ended, Event, LeaseLost, Offered, Ready, StopRequested
-from jobqueue.core.ids import cursor_at, is_well_formed
-from jobqueue.core.job import JobId, JobState
+from jobqueue.core.ids import cursor_at
 from jobqueue.core.job_view import view_of
 from jobqueue.core.scheduling.eta import POLL_AFTER_S_UNKNOWN, Estimate
 from jobqueue.core.submit import SubmitReceipt, SubmitResult
 from jobqueue.core.tuning import TUNING
-from jobqueue.errors import JobQueueError, Refused, WrongState
+from jobqueue.errors import JobQueueError, Refused
 
 if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Callable, Iterator, Sequence
 
-    from jobqueue.backend.base import Asked, BulkAction, Workers
+    from jobqueue.backend.base import Asked, BulkAction, BulkCount, Count, Page, Workers
     from jobqueue.core.engine import Engine
-    from jobqueue.core.job import Job, JobSpec, Lease, Uniqueness
+    from jobqueue.core.job import Job, JobId, JobSpec, Lease, Uniqueness
+    from jobqueue.core.job_filter import JobFilter
     from jobqueue.core.job_view import AnyJob, JobView
     from jobqueue.core.limits.limiter_stats import LimiterStats
     from jobqueue.core.policy import QueuePolicy
@@ -112,6 +111,7 @@ class MemoryBackend:
         self.unique_values, self.counts = engine.unique_values, engine.counts
         self._ready = ReadyQueue(engine.scheduler, now)
         self._waits = Waits()
+        self._searches = Searches(engine, now=now, tuning=tuning)
         self.when_ended, self.forget = self._waits.add, self._waits.remove
         self.when_changed, self.forget_changes = self._waits.add_change, self._waits.remove_change
         self._listeners: dict[type[Event], tuple[Callable[[Any], None], ...]] = dict.fromkeys(get_args(Event), ())
@@ -201,23 +201,14 @@ class MemoryBackend:
     async def get(self, job_id: str, owner: str | None = None) -> JobView:
         return view_of(self._engine.get(job_id, owner))
 
-    async def page(self, job_filter: JobFilter, *, limit: int, cursor: str | None) -> Page:
-        if cursor is not None and not is_well_formed(cursor):
-            raise InvalidCursor(cursor)
-        after = None if cursor is None else JobId(cursor)
-        jobs: list[JobView] = []
-        last = None
-        for job in islice(self._engine.newest_first(after), self._tuning.page_scan_max):
-            last = job.id
-            if job_filter.matches(job):
-                jobs.append(view_of(job))
-                if len(jobs) == limit:
-                    break
-        more = last is not None and next(self._engine.newest_first(last), None) is not None
-        return Page(jobs, cursor_at(last) if last is not None and more else None)
+    async def page(self, job_filter: JobFilter, *, limit: int, cursor: str | None, oldest_first: bool = False) -> Page:
+        return await self._searches.page(job_filter, limit, cursor, oldest_first)
 
-    def cursor_after(self, job: JobView) -> str:
-        return cursor_at(job.id)
+    async def count(self, job_filter: JobFilter) -> Count:
+        return await self._searches.count(job_filter)
+
+    def cursor_after(self, job: JobView, oldest_first: bool = False) -> str:
+        return cursor_at(job.id, oldest_first)
 
     async def lease(self) -> Lease:
         ready = self._scheduler
@@ -292,26 +283,17 @@ class MemoryBackend:
         self._publish()
         return view_of(job)
 
-    async def bulk(self, action: BulkAction, job_filter: JobFilter) -> BulkCount:
-        count = skipped = 0
-        act = {"retry": self.retry, "cancel": self.cancel, "delete": self.delete}[action]
-        for portion in self._portions():
-            for job in portion:
-                if job_filter.matches(job) and _applies(action, job):
-                    try:
-                        await act(job.id)
-                        count += 1
-                    except (WrongState, Refused):
-                        skipped += 1
-            await asyncio.sleep(0)  # thousands of records must not hold up the loop
-        return BulkCount(count, skipped)
-
-    def _portions(self) -> Iterator[list[Job]]:
-        """Iterate over all records, newest first; jobs submitted meanwhile are left out, and none comes twice."""
-        cursor: JobId | None = None
-        while portion := list(islice(self._engine.newest_first(cursor), self._tuning.bulk_portion)):
-            yield portion
-            cursor = portion[-1].id
+    async def bulk(
+        self,
+        action: BulkAction,
+        job_filter: JobFilter,
+        *,
+        limit: int | None = None,
+        oldest_first: bool = False,
+        dry_run: bool = False,
+    ) -> BulkCount:
+        act = None if dry_run else {"retry": self.retry, "cancel": self.cancel, "delete": self.delete}[action]
+        return await self._searches.bulk(action, act, job_filter, limit=limit, oldest_first=oldest_first)
 
     async def wait(self, job_id: str) -> JobView:
         job = self._engine.get(job_id)
@@ -487,14 +469,3 @@ def _rows(many: Sequence[Asked]) -> Iterator[list[Asked]]:
             row = []
     if row:
         yield row
-
-
-def _applies(action: BulkAction, job: Job) -> bool:
-    """Whether the action applies to the job's state."""
-    match action:
-        case "retry":
-            return job.state is JobState.FAILED
-        case "cancel":
-            return job.live
-        case "delete":
-            return not job.live

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlencode
@@ -93,4 +94,19 @@ def bulk(action: Literal["retry", "cancel", "delete"], job_filter: JobFilter) ->
 
 
 def page(filters: ListFilter) -> Steps[JobPage]:
-    return decoded((yield Request(method="GET", target=f"/v1/jobs?{urlencode(filters)}")), JobPage)
+    return decoded((yield Request(method="GET", target=f"/v1/jobs?{urlencode(_query(filters))}")), JobPage)
+
+
+def _query(filters: ListFilter) -> dict[str, object]:
+    """Return the parameters of a list."""
+    query: dict[str, object] = dict(filters)
+    for path, value in filters.get("args", {}).items():
+        query[f"arg.{path}"] = encode(value).decode()  # as JSON, so that "17" is no number
+    if "message" in filters:
+        query["message~"] = filters["message"]
+    if "count" in filters:
+        query["count"] = int(filters["count"])
+    for name in ("since", "until"):
+        if isinstance(instant := query.get(name), datetime):
+            query[name] = instant.isoformat()
+    return {name: value for name, value in query.items() if name not in ("args", "message")}

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from jobqueue.duration import Duration
 
 PathLike = str | os.PathLike[str]
+Scalar = str | int | float | bool | None
 UniqueMode = Literal["return", "reject", "replace", "debounce"]
 
 
@@ -112,17 +113,29 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JobPage(msgspec.Struct, frozen=True):
-    """Jobs, newest first; `next_cursor` begins the next page (None: the last page)."""
+    """Jobs, newest first; `next_cursor` begins the next page (None: the last page).
+
+    With `count`: `total` jobs match, or at least so many (not `total_complete`). `unsearched` jobs were passed over:
+    their arguments are too long to be looked into.
+    """
 
     jobs: tuple[JobDocument, ...]
     next_cursor: str | None
+    total: int | None = None
+    total_complete: bool | None = None
+    unsearched: int = 0
 
 
 class BulkCount(msgspec.Struct, frozen=True):
-    """Number of jobs changed; `skipped` matched too, but were in a wrong state by then, or rejected."""
+    """Number of jobs changed; `skipped` matched too, but were in a wrong state by then, or rejected.
+
+    Of a dry run: the number that would be tried, and a `sample` of their ids. `unsearched`: as of a page.
+    """
 
     count: int
     skipped: int = 0
+    unsearched: int = 0
+    sample: tuple[str, ...] = ()
 
 
 class Unique(TypedDict):
@@ -155,22 +168,43 @@ class Submission(SubmitOptions, total=False):
 
 
 class JobFilter(TypedDict, total=False):
-    """A filter of jobs; `older_than_s` counts from the submission."""
+    """A filter of jobs, and how to act on them.
+
+    `since`, `until` and `older_than_s` are about the submission; `message` is a part of the error's, `args` has values
+    by path.
+    """
 
     state: str
     type: str
     queue: str
     group: str
+    id_prefix: str
+    error: str
+    message: str
+    args: Mapping[str, Scalar]
+    since: datetime | float | str
+    until: datetime | float | str
     older_than_s: Duration
+    sort: Literal["newest", "oldest"]
+    limit: int
+    dry_run: bool
 
 
 class ListFilter(TypedDict, total=False):
-    """A filter of a list, and the start of its page."""
+    """A filter of a list, its order, and the start of its page."""
 
     state: str
     type: str
     queue: str
     group: str
+    id_prefix: str
+    error: str
+    message: str
+    args: Mapping[str, Scalar]
+    since: datetime | float | str
+    until: datetime | float | str
+    sort: Literal["newest", "oldest"]
+    count: bool
     limit: int
     cursor: str
 

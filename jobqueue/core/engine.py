@@ -123,7 +123,7 @@ class Engine:
         self.refuse_unseen, self.refuse_closed = self.admission.refuse_unseen, self.admission.refuse_closed
         self.find, self.is_closed = transitions.store.get, self.admission.closed_to_all
         self.unique_values = transitions.uniqueness_index.values
-        self.limiter_stats = transitions.limiters.stats
+        self.limiter_stats, self.portion = transitions.limiters.stats, transitions.store.portion
         self.counts, self.totals = transitions.counts, transitions.totals
 
     # -- operations of clients

@@ -38,6 +38,7 @@ ID_PAGE_PREFIX_LENGTH: Final = 8
 _RUN_LENGTH: Final = 3
 _SEQUENCE_LENGTH: Final = 7
 _TAG_LENGTH: Final = 10
+_POSITION_LENGTH: Final = _RUN_LENGTH + _SEQUENCE_LENGTH
 _CHECKED_LENGTH: Final = _RUN_LENGTH + _SEQUENCE_LENGTH + _TAG_LENGTH
 _BLOCK_SIZE: Final = 64
 _TAG_BYTES: Final = _BLOCK_SIZE * _TAG_LENGTH * 6 // 8
@@ -61,12 +62,21 @@ RUNS: Final = range(64**2, 64**_RUN_LENGTH)
 """The run numbers to draw from: ids must not begin with a dash, as a command's flag does."""
 
 
-def cursor_at(job_id: str) -> str:
+def cursor_at(job_id: str, oldest_first: bool = False) -> str:
     """Return a text that sorts just before an id and after all earlier ones, and that is no id: it has no tag.
 
     A page may end at a record that is not shown.
+
+    Args:
+        oldest_first: It sorts just after the id, and before all later ones.
     """
-    return job_id[: _RUN_LENGTH + _SEQUENCE_LENGTH].ljust(ID_LENGTH, ALPHABET[0])
+    return job_id[:_POSITION_LENGTH].ljust(ID_LENGTH, ALPHABET[-1 if oldest_first else 0])
+
+
+def is_cursor(text: str, oldest_first: bool) -> bool:
+    """Whether a text may be a cursor of this order: it isn't one of the other."""
+    other = ALPHABET[0 if oldest_first else -1] * (ID_LENGTH - _POSITION_LENGTH)
+    return is_well_formed(text) is not None and text[_POSITION_LENGTH:] != other
 
 
 class Origin(Enum):

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import math
 from array import array
+from bisect import bisect_left, bisect_right
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Any, Final
 
@@ -299,6 +300,28 @@ class JobStore:
             for job_id, job in reversed(id_page.items()):
                 if after is None or job_id < after:
                     yield job
+
+    def portion(self, after: str | None, *, oldest_first: bool, limit: int) -> list[Job]:
+        """Return up to `limit` records by falling or rising id, beyond `after`; empty: there are none.
+
+        A portion costs little more than its records, wherever it begins: the ids of one page are copied and bisected.
+        """
+        prefix_of_after = None if after is None else after[:ID_PAGE_PREFIX_LENGTH]
+        for prefix in self._id_pages if oldest_first else reversed(self._id_pages):
+            if prefix_of_after is not None and (prefix < prefix_of_after if oldest_first else prefix > prefix_of_after):
+                continue
+            ids = list(self._id_pages[prefix])
+            if oldest_first:
+                begin = 0 if after is None or prefix != prefix_of_after else bisect_right(ids, after)
+                chosen = ids[begin : begin + limit]
+            else:
+                end = len(ids) if after is None or prefix != prefix_of_after else bisect_left(ids, after)
+                chosen = ids[max(0, end - limit) : end]
+                chosen.reverse()
+            if chosen:
+                id_page = self._id_pages[prefix]
+                return [id_page[job_id] for job_id in chosen]
+        return []
 
     def _next_expiry_bucket(self, now: float, ttl_s: float) -> ExpiryBucket:
         if len(self._instants) > _INSTANTS_MAX:

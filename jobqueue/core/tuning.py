@@ -18,8 +18,12 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
             Defaults to 256.
         lease_tries: Number of ready jobs that a lease finds held back by a limiter before it yields to the loop.
             Defaults to 100.
-        page_scan_max: Maximum number of records that the search for one page reads. Defaults to 5000.
-        bulk_portion: Number of records that a bulk action reads before it yields to the loop. Defaults to 500.
+        search_slice: Units of work (`JobFilter.cost`) that all searches together do in one iteration of the loop.
+            Defaults to 256.
+        search_first: Units that a search does at once, before its first turn. Defaults to 128.
+        search_max: Units after which the search for one page ends, or a count. Defaults to 200,000.
+        search_s_max: Seconds after which it ends, too. Defaults to 2.
+        bulk_portion: Number of jobs that a bulk action changes before it yields to the loop. Defaults to 64.
         abandoned_min: Number of stuck workers that are replaced, even if the pool is smaller. Defaults to 100.
     """
 
@@ -27,8 +31,11 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     offers_max: int = 32
     moves_max: int = 256
     lease_tries: int = 100
-    page_scan_max: int = 5000
-    bulk_portion: int = 500
+    search_slice: int = 256
+    search_first: int = 128
+    search_max: int = 200_000
+    search_s_max: float = 2.0
+    bulk_portion: int = 64
     abandoned_min: int = 100
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from jobqueue.backend.base import JobFilter
 from jobqueue.backend.memory import MemoryBackend
 from jobqueue.backend.waits import TOLD_AT_ONCE
 from jobqueue.core.engine import Engine
@@ -20,7 +19,6 @@ from jobqueue.core.policy import Discipline, Limits, QueuePolicy
 from jobqueue.core.report import ErrorCode, Failure, Success
 from jobqueue.core.submit import SubmitReceipt
 from jobqueue.core.transitions import LEASE_GRACE_S
-from jobqueue.core.tuning import TUNING
 from jobqueue.testing import virtual_time
 from tests.contract.backends import memory
 from tests.contract.test_backend import SPEC, Workers, settle, submit, submit_failed
@@ -284,20 +282,6 @@ async def test_leases_lost_together_wake_a_worker_for_a_waiting_job() -> None:
 
 
 # -- pages and listeners
-
-
-@virtual_time
-async def test_a_page_scans_a_bounded_number_of_records_and_its_cursor_continues() -> None:
-    backend = memory()
-    wanted = await submit(backend, JobSpec(type="wanted"))
-    for _ in range(TUNING.page_scan_max):
-        await backend.submit(SPEC)
-    page = await backend.page(JobFilter(type="wanted"), limit=5, cursor=None)
-    assert page.jobs == []
-    assert page.cursor is not None
-    page = await backend.page(JobFilter(type="wanted"), limit=5, cursor=page.cursor)
-    assert [job.id for job in page.jobs] == [wanted.id]
-    assert page.cursor is None
 
 
 @virtual_time

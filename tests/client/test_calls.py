@@ -7,6 +7,7 @@ import asyncio
 import io
 import os
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -180,6 +181,35 @@ async def test_list_returns_pages_newest_first(call: Call) -> None:
 
     assert [job.id for job in (*first.jobs, *second.jobs)] == submitted[::-1]
     assert second.next_cursor is None
+
+
+async def test_list_takes_all_filters_and_tells_the_total(call: Call) -> None:
+    numbers = [await call("submit", "echo", {"value": value}, delay_s=60) for value in (17, "17", {"id": 17})]
+    ids = [job.id for job in numbers]
+
+    async def found(**filters: Any) -> list[str]:
+        return [job.id for job in (await call("list", **filters)).jobs]
+
+    assert await found(args={"value": 17}) == ids[1::-1]
+    assert await found(args={"value": "17"}) == ids[1:2]
+    assert await found(args={"value.id": 17}, sort="oldest", since=numbers[0].created_at) == ids[2:]
+    assert await found(id_prefix=ids[1]) == ids[1:2]
+    assert await found(error="timed_out", message="x") == []
+    assert await found(until=datetime(2020, 1, 1, tzinfo=UTC)) == []
+    page = await call("list", count=True, limit=1)
+    assert (page.total, page.total_complete, page.unsearched) == (3, True, 0)
+    assert (await call("list")).total is None
+
+
+async def test_a_bulk_action_can_be_tried_and_limited(call: Call) -> None:
+    ids = [(await call("submit", "echo", delay_s=60)).id for _ in range(3)]
+    dry = await call("cancel_all", args={"value": "none"}, dry_run=True)
+    assert (dry.count, dry.sample) == (0, ())
+    since = datetime.now(UTC) - timedelta(hours=1)
+    dry = await call("cancel_all", since=since, dry_run=True, sort="oldest", limit=2)
+    assert (dry.count, dry.sample) == (2, tuple(ids[:2]))
+    assert (await call("cancel_all", type="echo", limit=2)).count == 2
+    assert (await call("get", ids[0])).state is JobState.DELAYED
 
 
 async def test_cancel_applies_to_live_jobs_and_delete_to_terminal_ones(call: Call, serving: Serving) -> None:

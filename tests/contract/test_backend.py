@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from jobqueue.backend.base import Backend, BulkCount, InvalidCursor, JobFilter
+from jobqueue.backend.base import Backend, BulkCount, Count, InvalidCursor
 from jobqueue.core.job import IdempotencyKey, JobId, JobSpec, JobState, Lease, Unique, Uniqueness
+from jobqueue.core.job_filter import JobFilter
 from jobqueue.core.job_view import JobView
 from jobqueue.core.policy import Discipline, Limits, QueuePolicy
 from jobqueue.core.quotas import Quota, Quotas
@@ -366,6 +367,37 @@ async def test_pages_cover_all_matching_jobs_newest_first(make: Make) -> None:
         (JobFilter(group="g", type="even"), 0),
     ):
         assert len((await backend.page(job_filter, limit=100, cursor=None)).jobs) == count
+
+
+@virtual_time
+async def test_pages_from_the_oldest_on_cover_all_jobs_and_later_submissions(make: Make) -> None:
+    backend = make()
+    ids = [(await submit(backend)).id for _ in range(8)]
+    seen: list[str] = []
+    cursor = None
+    while True:
+        page = await backend.page(JobFilter(), limit=3, cursor=cursor, oldest_first=True)
+        seen += [job.id for job in page.jobs]
+        cursor = page.cursor
+        if cursor is None:
+            break
+        if len(ids) < 10:
+            ids.append((await submit(backend)).id)
+    assert seen == ids
+    last = await backend.get(ids[-1])
+    later = await backend.page(
+        JobFilter(), limit=3, cursor=backend.cursor_after(last, oldest_first=True), oldest_first=True
+    )
+    assert later.jobs == []
+
+
+@virtual_time
+async def test_jobs_are_counted_by_the_filters_of_pages(make: Make) -> None:
+    backend = make()
+    for n in range(9):
+        await submit(backend, JobSpec(type="odd" if n % 2 else "even"))
+    assert await backend.count(JobFilter()) == Count(9, True)
+    assert await backend.count(JobFilter(type="odd")) == Count(4, True)
 
 
 @virtual_time
@@ -907,6 +939,44 @@ async def test_each_bulk_action_counts_only_jobs_in_a_suitable_state(make: Make)
     assert await states(backend, running) == ["cancelled"]
     assert await backend.bulk("delete", JobFilter()) == BulkCount(4, 0)
     assert backend.stats()[0].terminal == 0
+
+
+@pytest.mark.parametrize("oldest_first", [False, True])
+@virtual_time
+async def test_a_bulk_action_changes_no_more_jobs_than_its_limit_and_a_dry_run_none(
+    make: Make, oldest_first: bool
+) -> None:
+    backend = make()
+    jobs = [await submit(backend) for _ in range(150)]
+    order = jobs if oldest_first else jobs[::-1]
+
+    async def bulk(**more: Any) -> BulkCount:
+        return await backend.bulk("cancel", JobFilter(), oldest_first=oldest_first, **more)
+
+    dry = await bulk(dry_run=True)
+    assert (dry.count, dry.skipped, dry.sample) == (150, 0, tuple(job.id for job in order[:20]))
+    dry = await bulk(dry_run=True, limit=7)
+    assert (dry.count, dry.sample) == (7, tuple(job.id for job in order[:7]))
+    assert set(await states(backend, *jobs)) == {"queued"}
+    assert await bulk(limit=70) == BulkCount(70, 0)
+    assert set(await states(backend, *order[:70])) == {"cancelled"}
+    assert set(await states(backend, *order[70:])) == {"queued"}
+    assert (await bulk(dry_run=True)).count == 80
+
+
+@virtual_time
+async def test_a_bulk_action_from_the_oldest_on_ends_at_the_job_that_was_the_newest(make: Make) -> None:
+    backend = make()
+    there = [await submit(backend) for _ in range(1000)]
+    bulk = asyncio.create_task(backend.bulk("cancel", JobFilter(), oldest_first=True))
+    await one_turn()
+    came = []
+    while not bulk.done():
+        came.append(await submit(backend))
+        await one_turn()
+    assert bulk.result() == BulkCount(1000, 0)
+    assert set(await states(backend, *came)) == {"queued"}
+    assert set(await states(backend, *there)) == {"cancelled"}
 
 
 @virtual_time

@@ -3,6 +3,8 @@ from __future__ import annotations
 import gc
 from itertools import islice
 
+import pytest
+
 from jobqueue.build import build
 from jobqueue.core.ids import ID_PAGE_SIZE
 from jobqueue.core.job_store import BUCKET_JOBS_MAX
@@ -265,3 +267,23 @@ def test_an_early_eviction_holds_no_record_that_is_evicted_later() -> None:
     driver.advance(11)
     assert (len(store), [bucket.by_caller for bucket in store._sorted]) == (1, [None])
     assert not any(bucket.jobs for bucket in store._sorted)
+
+
+@pytest.mark.parametrize("oldest_first", [False, True])
+def test_portions_in_either_order_cover_the_records_across_id_pages(oldest_first: bool) -> None:
+    driver = Driver(capacity=20_000)
+    jobs = [driver.submit() for _ in range(9000)]
+    ids = [job.id for job in jobs]
+    for job in jobs[3000:3500]:
+        driver.engine.cancel(job.id, now=driver.now)
+        driver.engine.delete(job.id)
+    left = ids[:3000] + ids[3500:]
+    seen: list[str] = []
+    after = None
+    while portion := driver.engine.portion(after, oldest_first=oldest_first, limit=700):
+        assert len(portion) <= 700
+        seen += [job.id for job in portion]
+        after = portion[-1].id
+    assert seen == (left if oldest_first else left[::-1])
+    between = driver.engine.portion(ids[3200], oldest_first=oldest_first, limit=1)
+    assert [job.id for job in between] == [ids[3500 if oldest_first else 2999]]

@@ -18,7 +18,7 @@ from jobqueue.http.request import origins
 from jobqueue.http.request.include import INCLUDABLE, JobQuery
 from jobqueue.http.resources import events
 from jobqueue.http.resources.bulk import BulkFilter
-from jobqueue.http.resources.job_list import ListQuery
+from jobqueue.http.resources.job_list import PARAMETERS
 from jobqueue.http.resources.queues import QueueChange
 from jobqueue.http.response.problems import INTERNAL, TABLE
 from jobqueue.http.routes import ROUTES
@@ -122,7 +122,7 @@ def test_the_page_has_the_query_parameters_filters_and_changes() -> None:
     assert first_names(queries) == list(JobQuery.__struct_fields__)
     assert set(codes(queries[0][1])) == set(INCLUDABLE)
     queries = rows_of("### `GET /v1/jobs`, `HEAD /v1/jobs`", "Query")
-    assert first_names(queries) == list(ListQuery.__struct_fields__)
+    assert first_names(queries) == list(PARAMETERS)
     assert first_names(rows_of("### `POST /v1/jobs:retry`", "Filter")) == list(BulkFilter.__struct_fields__)
     changes = rows_of("### `PATCH /v1/queues/{name}`", "Change")
     assert first_names(changes) == list(QueueChange.__struct_fields__)

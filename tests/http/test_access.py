@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 
 from jobqueue.core.ids import ID_LENGTH
+from jobqueue.core.tuning import Tuning
 from jobqueue.http.routes import ROUTES
 from jobqueue.keys import IMPLIED, SCOPES, Key, Scope
 from jobqueue.log import event_logger
@@ -363,7 +364,7 @@ async def test_a_cursor_at_a_foreign_job_has_not_its_id(start: Start, monkeypatc
     serving = await serve(start)
     ids = [await submit(serving, BOB, "echo", delay_s=1000) for _ in range(3)]
     backend: Any = serving.service.local
-    monkeypatch.setattr(backend, "_tuning", type(backend._tuning)(page_scan_max=1), raising=False)
+    monkeypatch.setattr(backend._searches, "_tuning", Tuning(search_first=1, search_max=1))
     async with session(serving, ANN) as http, http.get("/v1/jobs") as response:
         page = await response.json()
     assert page["jobs"] == []

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from jobqueue.backend.base import BulkAction, JobFilter
+from jobqueue.backend.base import BulkAction
 from jobqueue.core.admission import QUARANTINED_PART
 from jobqueue.core.job import IdempotencyKey, JobId, JobState
+from jobqueue.core.job_filter import JobFilter
 from jobqueue.core.record_size import held_bytes
 from jobqueue.errors import (
     Draining,

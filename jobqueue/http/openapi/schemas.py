@@ -114,14 +114,21 @@ class Schemas:
     def _document_twin(self, kind: Any) -> type[msgspec.Struct]:
         summary, attributes = docstring_of(kind)
         fields: list[tuple[str, Any] | tuple[str, Any, Any]] = []
-        for name, hint, default in _members(kind):
+        written: dict[str, str] = {}
+        for name, written_as, hint, default in _members(kind):
+            written[name] = written_as
             twin = self._twin_of(hint)
             if name in attributes:
                 twin = Annotated[twin, msgspec.Meta(description=attributes[name])]
             fields.append((name, twin) if default is msgspec.NODEFAULT else (name, twin, default))
         strict = bool(getattr(kind, "__struct_config__", None) and kind.__struct_config__.forbid_unknown_fields)
         return msgspec.defstruct(
-            name_of(kind), fields, kw_only=True, forbid_unknown_fields=strict, namespace={"__doc__": summary}
+            name_of(kind),
+            fields,
+            kw_only=True,
+            forbid_unknown_fields=strict,
+            namespace={"__doc__": summary},
+            rename=written,
         )
 
 
@@ -156,21 +163,21 @@ def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _members(kind: Any) -> typing.Iterator[tuple[str, Any, Any]]:
-    """Yield the members of a document, each with its type and its default."""
+def _members(kind: Any) -> typing.Iterator[tuple[str, str, Any, Any]]:
+    """Yield the members of a document, each with its name in JSON, its type and its default."""
     hints = typing.get_type_hints(kind, include_extras=True)
     if typing.is_typeddict(kind):
         for name, hint in hints.items():
             if typing.get_origin(hint) is typing.NotRequired:
-                yield name, typing.get_args(hint)[0] | UnsetType, UNSET
+                yield name, name, typing.get_args(hint)[0] | UnsetType, UNSET
             else:
-                yield name, hint, msgspec.NODEFAULT
+                yield name, name, hint, msgspec.NODEFAULT
         return
     for field in msgspec.structs.fields(kind):
         default = field.default
         if isinstance(default, msgspec.Raw):
             default = msgspec.json.decode(default)
-        yield field.encode_name, _PRECISE.get((kind, field.name), hints[field.name]), default
+        yield field.name, field.encode_name, _PRECISE.get((kind, field.name), hints[field.name]), default
 
 
 def finish(schema: dict[str, Any]) -> None:

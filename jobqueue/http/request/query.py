@@ -1,4 +1,4 @@
-"""The query of a request: its parameters, each known and given once."""
+"""Queries: the parameters after the `?` of a request."""
 
 from __future__ import annotations
 
@@ -14,14 +14,18 @@ if TYPE_CHECKING:
     from aiohttp import web
 
 
-def parameters(request: web.Request, known: Sequence[str]) -> dict[str, str]:
-    """Return the parameters by name. Raises MalformedRequest for one that is unknown, or given twice."""
+def parameters(request: web.Request, known: Sequence[str], beginning: str | None = None) -> dict[str, str]:
+    """Return the parameters of a request, each of which is known and given once. Raises MalformedRequest.
+
+    Args:
+        beginning: That of further names that are allowed.
+    """
     given: dict[str, str] = {}
     for name, value in request.query.items():
-        if name not in known:
+        if name not in known and (beginning is None or not name.startswith(beginning)):
             raise MalformedRequest(f"unknown query parameter {shown(name)!r}; {near_or_all(name, known)}")
         if name in given:
-            raise MalformedRequest(f"duplicate query parameter {name}")
+            raise MalformedRequest(f"duplicate query parameter {shown(name)}")
         given[name] = value
     return given
 

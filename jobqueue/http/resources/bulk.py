@@ -1,65 +1,102 @@
 """Actions on all jobs that match a filter: `POST /v1/jobs:retry`, `:cancel` and `:delete`.
 
-An empty filter, a null or an unknown name is rejected: it would act on more jobs than intended.
+A filter without a condition, a null or an unknown name is rejected: it would act on more jobs than intended.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, NotRequired, TypedDict
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Literal, NotRequired, TypedDict
 
 import msgspec
 import orjson
 from msgspec import UNSET, UnsetType
 
-from jobqueue.backend.base import BulkAction, JobFilter
+from jobqueue.api_limits import SAMPLE_MAX
 from jobqueue.core.job import JobState
+from jobqueue.core.job_filter import Scalar
+from jobqueue.core.report import ErrorCode
 from jobqueue.errors import InvalidField
 from jobqueue.handlers import Seconds
+from jobqueue.handlers.validation import escape
 from jobqueue.http.errors import InvalidRequest
 from jobqueue.http.request.auth import GRANT
 from jobqueue.http.request.body import check_head
+from jobqueue.http.request.job_filter import ARG, ARGS_MAX, ID_PREFIX, MESSAGE, UNIX_S_MAX, InvalidFilter, job_filter_of
 from jobqueue.http.request.json_body import decode
 from jobqueue.http.response.long_response import whole_answer
 from jobqueue.http.response.reply import JSON
-from jobqueue.http.response.value_types import Count  # noqa: TC001  # read from the annotations below
+from jobqueue.http.response.value_types import Count, Id  # noqa: TC001  # read from the annotations below
 
 if TYPE_CHECKING:
     from aiohttp import web
 
+    from jobqueue.backend.base import BulkAction
+    from jobqueue.core.job_filter import JobFilter
     from jobqueue.http.request.body import Bodies
     from jobqueue.service import Service
 
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+Instant = Annotated[datetime, msgspec.Meta(tz=True)] | Annotated[float, msgspec.Meta(ge=0, lt=UNIX_S_MAX)]
+Sort = Literal["newest", "oldest"]
 
 
 class BulkFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A filter of jobs: all that is given must match. At least one member is required.
+    """A filter of jobs, and how to act on them: all conditions that are given must match. At least one is required.
 
     Attributes:
         state: Jobs in this state.
         type: Jobs of this type.
         queue: Jobs in this queue.
         group: Jobs of this group.
+        id_prefix: Jobs with an id that begins so.
+        error: Jobs with this error.
+        message: Jobs with this in the message of their error, in upper or lower case.
+        args: Values in the arguments of the jobs, by path, such as `user.id`.
+        since: Jobs submitted then or later: RFC 3339, or Unix seconds.
+        until: Jobs submitted before: RFC 3339, or Unix seconds.
         older_than_s: Jobs submitted longer ago, in seconds.
+        sort: Which jobs are met first; no condition.
+        limit: Jobs that are changed at most; no condition.
+        dry_run: Change nothing, and answer with the jobs that it would be tried on; no condition.
     """
 
     state: JobState | UnsetType = UNSET
     type: Text | UnsetType = UNSET
     queue: Text | UnsetType = UNSET
     group: Text | UnsetType = UNSET
+    id_prefix: Annotated[str, msgspec.Meta(pattern=ID_PREFIX)] | UnsetType = UNSET
+    error: ErrorCode | UnsetType = UNSET
+    message: Text | UnsetType = UNSET
+    args: Annotated[dict[str, Scalar], msgspec.Meta(max_length=ARGS_MAX)] | UnsetType = UNSET
+    since: Instant | UnsetType = UNSET
+    until: Instant | UnsetType = UNSET
     older_than_s: Seconds | UnsetType = UNSET
+    sort: Sort | UnsetType = UNSET
+    limit: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] | UnsetType = UNSET
+    dry_run: bool | UnsetType = UNSET
+
+
+HOW = ("sort", "limit", "dry_run")
+"""The fields that are no conditions."""
+
+CONDITIONS = tuple(name for name in BulkFilter.__struct_fields__ if name not in HOW)
 
 
 class BulkDocument(TypedDict):
     """What an action on many jobs did.
 
     Attributes:
-        count: Jobs that the action took effect on.
+        count: Jobs that the action took effect on; of a dry run, those that it would be tried on.
         skipped: Jobs that matched and could not be acted on; not there: none.
+        unsearched: Jobs passed over, because their arguments are too long for a filter; not there: none.
+        sample: The first of their ids; not there: it was no dry run.
     """
 
     count: Count
     skipped: NotRequired[Count]
+    unsearched: NotRequired[Count]
+    sample: NotRequired[Annotated[list[Id], msgspec.Meta(max_length=SAMPLE_MAX)]]
 
 
 class Bulk:
@@ -84,19 +121,37 @@ class Bulk:
     async def _act(self, request: web.Request, action: BulkAction) -> web.StreamResponse:
         check_head(request, self._service.settings.limits)
         given = decode(await self._bodies.read(request), BulkFilter)
-        done = await self._service.backend.bulk(action, self._filter(given, request[GRANT].sees))
+        job_filter = self._filter(given, request[GRANT].sees)
+        dry_run = given.dry_run is True
+        limit = None if isinstance(given.limit, UnsetType) else given.limit
+        oldest_first = given.sort == "oldest"
+        done = await self._service.backend.bulk(
+            action, job_filter, limit=limit, oldest_first=oldest_first, dry_run=dry_run
+        )
         answer: BulkDocument = {"count": done.count}
         if done.skipped:
             answer["skipped"] = done.skipped
+        if done.unsearched:
+            answer["unsearched"] = done.unsearched
+        if dry_run:
+            answer["sample"] = list(done.sample)
         return whole_answer(request, orjson.dumps(answer), JSON)
 
     def _filter(self, given: BulkFilter, owner: str | None) -> JobFilter:
-        fields = {name: value for name in BulkFilter.__struct_fields__ if (value := getattr(given, name)) is not UNSET}
-        if not fields:
-            known = ", ".join(BulkFilter.__struct_fields__)
-            raise InvalidRequest(
-                InvalidField(pointer="", detail=f"an empty filter would match all; give any of: {known}")
-            )
-        if "older_than_s" in fields:
-            fields["created_before"] = self._service.backend.now() - fields.pop("older_than_s")
-        return JobFilter(**fields, owner=owner)
+        conditions = {name: value for name in CONDITIONS if (value := getattr(given, name)) is not UNSET}
+        if not conditions:
+            detail = f"an empty filter would match all; give any of: {', '.join(CONDITIONS)}"
+            raise InvalidRequest(InvalidField(pointer="", detail=detail))
+        if "args" in conditions:
+            conditions["args"] = {path: (value,) for path, value in conditions["args"].items()}
+        try:
+            return job_filter_of(conditions, self._service, owner)
+        except InvalidFilter as fault:
+            raise InvalidRequest(InvalidField(pointer=_pointer(fault.name), detail=fault.detail)) from None
+
+
+def _pointer(name: str) -> str:
+    """Return where a condition stands in the body, by its name in a query."""
+    if name.startswith(ARG):
+        return f"/args/{escape(name.removeprefix(ARG))}"
+    return "/message" if name == MESSAGE else f"/{name}"

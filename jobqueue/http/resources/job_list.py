@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, TypedDict
 
 import msgspec
+import orjson
 from aiohttp import hdrs, web
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from jobqueue.api_limits import IDS_MAX
-from jobqueue.backend.base import InvalidCursor, JobFilter
+from jobqueue.backend.base import InvalidCursor
 from jobqueue.core.job import JobState
+from jobqueue.core.report import ErrorCode
 from jobqueue.errors import JobGone, JobNotFound, JobQueueError, shown
 from jobqueue.http.errors import MalformedRequest
 from jobqueue.http.request.auth import GRANT
+from jobqueue.http.request.job_filter import (
+    ARG,
+    ID_PREFIX,
+    MESSAGE,
+    TEXT_MAX,
+    InvalidFilter,
+    arg_values,
+    job_filter_of,
+)
 from jobqueue.http.request.prefer import preferred_wait_s
-from jobqueue.http.request.query import parameters
+from jobqueue.http.request.query import near_or_all, parameters
 from jobqueue.http.response.job_document import (
     JobDocument,  # noqa: TC001  # read from the annotations of ListDocument
     UnknownJobDocument,  # noqa: TC001  # as below
@@ -31,11 +42,14 @@ from jobqueue.http.response.long_response import (
 )
 from jobqueue.http.response.reply import COMMON, JSON, names_tag
 from jobqueue.http.response.responses import known_tags
+from jobqueue.http.response.value_types import Count as Matching
+from jobqueue.http.response.value_types import Instant
 from jobqueue.http.streams.waiters import WAITED
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
+    from jobqueue.backend.base import Count
     from jobqueue.core.job_view import JobView
     from jobqueue.http.streams.waiters import Waiters
     from jobqueue.service import Service
@@ -43,6 +57,10 @@ if TYPE_CHECKING:
     Listed = JobView | tuple[str, JobQueueError]
 
 PAGE_DEFAULT, PAGE_MAX = 50, 100
+
+
+MessagePart = Annotated[str, msgspec.Meta(min_length=1, max_length=TEXT_MAX)]
+ArgValue = Annotated[str, msgspec.Meta(max_length=TEXT_MAX)]
 
 
 class ListQuery(msgspec.Struct):
@@ -54,8 +72,17 @@ class ListQuery(msgspec.Struct):
         type: Only jobs of this type.
         queue: Only jobs in this queue.
         group: Only jobs of this group.
+        id_prefix: Only jobs with an id that begins so.
+        error: Only jobs with this error.
+        message: Only jobs with this in the message of their error, in upper or lower case.
+        arg: Only jobs with this value in their arguments. PATH stands for a path into them, as in `arg.user.id`; each
+            path may be given once.
+        since: Only jobs submitted then or later: RFC 3339, or Unix seconds.
+        until: Only jobs submitted before: RFC 3339, or Unix seconds.
+        sort: The order.
+        count: 1: also answer how many jobs match, on all pages.
         limit: Jobs on a page at most.
-        cursor: The `next_cursor` of the page before.
+        cursor: The `next_cursor` of the page before, with the same `sort`.
     """
 
     ids: str | UnsetType = UNSET
@@ -63,20 +90,37 @@ class ListQuery(msgspec.Struct):
     type: str | UnsetType = UNSET
     queue: str | UnsetType = UNSET
     group: str | UnsetType = UNSET
+    id_prefix: Annotated[str, msgspec.Meta(pattern=ID_PREFIX)] | UnsetType = UNSET
+    error: ErrorCode | UnsetType = UNSET
+    message: MessagePart | UnsetType = msgspec.field(default=UNSET, name=MESSAGE)
+    arg: ArgValue | UnsetType = msgspec.field(default=UNSET, name=f"{ARG}PATH")
+    since: Instant | UnsetType = UNSET
+    until: Instant | UnsetType = UNSET
+    sort: Literal["newest", "oldest"] = "newest"
+    count: Annotated[int, msgspec.Meta(ge=0, le=1)] = 0
     limit: Annotated[int, msgspec.Meta(ge=1, le=PAGE_MAX)] = PAGE_DEFAULT
     cursor: str | UnsetType = UNSET
+
+
+PARAMETERS = tuple(field.encode_name for field in msgspec.structs.fields(ListQuery))
 
 
 class ListDocument(TypedDict):
     """A list of jobs; of given `ids` it has stand-ins for jobs without a record.
 
     Attributes:
-        jobs: Newest first; of `ids` in their order.
+        jobs: By `sort`; of `ids` in their order.
         next_cursor: The `cursor` of the next page; null: this is the last one. Not there with `ids`.
+        total: How many jobs match, on all pages. Not there without `count=1`.
+        total_complete: Whether all were counted; else it is at least `total`. Not there without `count=1`.
+        unsearched: Jobs passed over, because their arguments are too long for a filter; not there: none.
     """
 
     jobs: list[JobDocument | UnknownJobDocument]
     next_cursor: NotRequired[str | None]
+    total: NotRequired[Matching]
+    total_complete: NotRequired[bool]
+    unsearched: NotRequired[Matching]
 
 
 class JobList:
@@ -89,21 +133,27 @@ class JobList:
 
     async def list_jobs(self, request: web.Request) -> web.StreamResponse:
         """GET /v1/jobs: those in `ids`, or a page of those that match."""
-        given = parameters(request, ListQuery.__struct_fields__)
+        given = parameters(request, PARAMETERS, ARG)
         if "ids" in given:
             if len(given) > 1:
                 raise MalformedRequest("ids can't be combined with a filter")
             return await self._some(request, _ids(given["ids"]))
-        limit, cursor = _limit(given.get("limit")), given.get("cursor")
+        limit, cursor, backend = _limit(given.get("limit")), given.get("cursor"), self._service.backend
+        oldest_first = _word(given, "sort", ("newest", "oldest")) == "oldest"
+        counted = _word(given, "count", ("0", "1")) == "1"
         try:
-            job_filter = _filter(given, request[GRANT].sees)
-            page = await self._service.backend.page(job_filter, limit=limit, cursor=cursor)
+            job_filter = job_filter_of(_conditions(given), self._service, request[GRANT].sees)
+            page = await backend.page(job_filter, limit=limit, cursor=cursor, oldest_first=oldest_first)
+        except InvalidFilter as fault:
+            raise MalformedRequest(str(fault)) from None
         except InvalidCursor as error:
-            raise MalformedRequest(f"cursor is the next_cursor of an earlier page, got {shown(str(error))!r}") from None
+            detail = f"cursor is the next_cursor of an earlier page of the same sort, got {shown(str(error))!r}"
+            raise MalformedRequest(detail) from None
+        total = await backend.count(job_filter) if counted else None
         count, documents = fitting(page.jobs, self._service)
         jobs = page.jobs[: max(1, count)]
-        cursor = page.cursor if len(jobs) == len(page.jobs) else self._service.backend.cursor_after(jobs[-1])
-        end = b'],"next_cursor":' + (b"null}" if cursor is None else f'"{cursor}"}}'.encode())
+        cursor = page.cursor if len(jobs) == len(page.jobs) else backend.cursor_after(jobs[-1], oldest_first)
+        end = _end(cursor, total, page.unsearched)
         return self._answer(request, jobs, documents if count == len(jobs) else None, end, {})
 
     async def _some(self, request: web.Request, ids: Sequence[str]) -> web.StreamResponse:
@@ -185,6 +235,34 @@ class JobList:
         yield end
 
 
+def _conditions(given: dict[str, str]) -> dict[str, Any]:
+    """Return the conditions of a query, as `job_filter_of` takes them."""
+    conditions: dict[str, Any] = {name: value for name, value in given.items() if not name.startswith(ARG)}
+    conditions["args"] = {
+        name.removeprefix(ARG): arg_values(value) for name, value in given.items() if name.startswith(ARG)
+    }
+    conditions["message"] = given.get(MESSAGE)
+    return conditions
+
+
+def _word(given: dict[str, str], name: str, words: tuple[str, str]) -> str:
+    """Return the value of a parameter that has two of them; the first one by default."""
+    word = given.get(name, words[0])
+    if word not in words:
+        raise MalformedRequest(f"{name} is {words[0]} or {words[1]}, got {shown(word)!r}; {near_or_all(word, words)}")
+    return word
+
+
+def _end(cursor: str | None, total: Count | None, unsearched: int) -> bytes:
+    """Return the end of a page's document."""
+    end: dict[str, Any] = {"next_cursor": cursor}
+    if total is not None:
+        end |= {"total": total.count, "total_complete": total.complete}
+    if unsearched:
+        end["unsearched"] = unsearched
+    return b"]," + orjson.dumps(end)[1:]
+
+
 def _ids(text: str) -> list[str]:
     """Return each id once, in the order of their first places."""
     ids = [job_id.strip() for job_id in text.split(",")]
@@ -199,16 +277,3 @@ def _limit(text: str | None) -> int:
     if not text.isascii() or not text.isdecimal() or len(text) > 3 or not 1 <= int(text) <= PAGE_MAX:
         raise MalformedRequest(f"limit is a number from 1 to {PAGE_MAX}, got {shown(text)!r}")
     return int(text)
-
-
-def _filter(given: dict[str, str], owner: str | None) -> JobFilter:
-    state = given.get("state")
-    if state is not None and state not in JobState.__members__.values():
-        raise MalformedRequest(f"state is one of {', '.join(JobState)}, got {shown(state)!r}")
-    return JobFilter(
-        state=None if state is None else JobState(state),
-        type=given.get("type"),
-        queue=given.get("queue"),
-        group=given.get("group"),
-        owner=owner,
-    )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jobqueue.backend.base import JobFilter
+from jobqueue.core.job_filter import JobFilter
 from tests.http.bad_input import table
 from tests.http.bad_input.conversation import talk
 from tests.http.bad_input.row import Row

@@ -17,8 +17,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from jobqueue.backend.base import JobFilter
 from jobqueue.backend.waits import TOLD_AT_ONCE
+from jobqueue.core.job_filter import JobFilter
 from jobqueue.errors import JobGone, WrongState
 from jobqueue.http.cut import cut
 from jobqueue.http.response.list_reply import IDS_END, list_tag
