@@ -29,6 +29,8 @@ def main() -> int:
     except MissingExtra as missing:
         print(missing, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:  # during the import
+        return 130
 
 
 if __name__ == "__main__":

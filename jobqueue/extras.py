@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Extra = Literal["async", "server"]
+Extra = Literal["async", "cli", "reload", "server"]
 
 DISTRIBUTION = "ephemeral-jobqueue"
 _MODULES: dict[Extra, frozenset[str]] = {
     "async": frozenset({"aiohttp", "yarl"}),
+    "cli": frozenset({"rich", "shtab"}),
+    "reload": frozenset({"watchfiles"}),
     "server": frozenset({"aiohttp", "orjson", "prometheus_client", "psutil", "yaml"}),
 }
 """The modules of each extra, by their import names. Not uvloop: the server does without it."""

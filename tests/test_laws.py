@@ -441,6 +441,14 @@ def is_client(name: str) -> bool:
     return name == "jobqueue.client" or name.startswith("jobqueue.client.")
 
 
+SERVER_COMMANDS = tuple(f"jobqueue.cli.{part}" for part in ("config", "key", "main", "reloader", "serve", "target"))
+
+
+def is_client_command(name: str) -> bool:
+    """Whether a module of the command line is for commands that ask a server."""
+    return name.startswith("jobqueue.cli.") and name not in SERVER_COMMANDS
+
+
 def client_stands_apart(module: Module) -> Iterator[str]:
     for it in imports(module):
         if it.target.startswith("jobqueue"):
@@ -448,7 +456,8 @@ def client_stands_apart(module: Module) -> Iterator[str]:
                 yield f"{module.name}:{it.line} imports {it.target}; the fleet sees what any client sees"
             if is_client(module.name) and not is_client(it.target) and it.target not in CLIENT_MAY_IMPORT:
                 yield f"{module.name}:{it.line} imports {it.target}; a client needs no server"
-            if is_client(it.target) and module.name.startswith("jobqueue") and not is_client(module.name):
+            of_server = module.name.startswith("jobqueue") and not is_client(module.name)
+            if is_client(it.target) and of_server and not is_client_command(module.name):
                 yield f"{module.name}:{it.line} imports the client; the server needs none"
 
 
@@ -507,7 +516,7 @@ BLOCKING_HANDLERS = "tests.runtime.pools.blocking"
 SIMULATION = "tests.simulation"
 """Runs on the virtual loop only, so only a blocking sleep counts."""
 
-SOCKET_TESTS = ("tests.http", "tests.client", "tests.clients", "tests.e2e", "tests.faults", "tests.memory")
+SOCKET_TESTS = ("tests.http", "tests.cli", "tests.client", "tests.clients", "tests.e2e", "tests.faults", "tests.memory")
 
 LEAK_CHECK = ("tests.leaks", "tests.test_leaks")
 """It has no event for a thread or a descriptor that is about to end."""
@@ -637,6 +646,7 @@ class A(Record):
         (client_stands_apart, "jobqueue.http.x", "from jobqueue.client.sse import EventParser"),
         (client_stands_apart, "clients.x", "from jobqueue.client.sse import EventParser"),
         (client_stands_apart, "jobqueue.runtime.x", "from jobqueue import client"),
+        (client_stands_apart, "jobqueue.cli.serve", "from jobqueue.client import SyncClient"),
         (vague_names, "tests.http.job_utils", ""),
         (vague_names, "jobqueue.helpers.x", ""),
         (long_files, "jobqueue.x", "\n" * 501),
@@ -674,6 +684,7 @@ def test_the_law_detects_a_breach(law: Callable[[Module], Iterator[str]], name: 
         (concrete_outside_roots, "jobqueue.runtime.spool", "class Spool: ...\nSpool()"),
         (client_stands_apart, "clients.x", "from jobqueue.client import Client"),
         (client_stands_apart, "jobqueue.client.jobs", "from jobqueue.client.protocol import Steps"),
+        (client_stands_apart, "jobqueue.cli.submit", "from jobqueue.client import SyncClient"),
         (vague_names, "jobqueue.communication", ""),
         (no_summary, "jobqueue.x", 'def f(a):\n    """Return it.\n\n    Args:\n        a: It.\n    """'),
         (polling, "jobqueue.x", "async def f():\n    await asyncio.sleep(0.1)"),

@@ -14,11 +14,13 @@ import difflib
 import os
 import re
 import stat
+import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
+from jobqueue.cli.command import Command
 from jobqueue.config.auth import KEY_NAME
 from jobqueue.config.load import Override, trace
 from jobqueue.errors import ConfigError
@@ -27,6 +29,9 @@ from jobqueue.keys import SCOPES, Key, Scope, new_key
 from jobqueue.paths import written_path
 
 if TYPE_CHECKING:
+    import argparse
+
+    from jobqueue.cli.parser import Parser
     from jobqueue.config import KeySettings
 
 MODE = 0o600
@@ -142,3 +147,35 @@ def _make_durable(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _new(options: argparse.Namespace) -> int:
+    """Print a new API key, and its entry in the settings."""
+    made, text = new(options.name, scopes_in(options.scope), options.keys_file)
+    print("The key; it is kept nowhere, and shown this once. Clients take it from JOBQUEUE_KEY:", file=sys.stderr)
+    print(made.text, flush=True)
+    if options.keys_file is not None:
+        print(f"Added to {options.keys_file}: {options.name}. A running server reads it at a SIGHUP.", file=sys.stderr)
+        return 0
+    below = "".join(f"    {line}\n" for line in text.splitlines())
+    print(f"In the settings, beside the keys that are there:\n\nauth:\n  keys:\n{below}", end="", file=sys.stderr)
+    return 0
+
+
+def _arguments(parser: Parser) -> None:
+    parser.add_argument(
+        "name", metavar="NAME", help="name of the caller in settings, logs and quotas; a-z, 0-9, - and _"
+    )
+    parser.add_argument(
+        "--scope", required=True, metavar="SCOPES", help="what it may do: submit, read, operate, admin; `submit,read`"
+    )
+    parser.add_argument(
+        "--keys-file",
+        type=Path,
+        metavar="PATH",
+        help="add the entry to this file (auth.keys_file); without it there, it is made",
+    )
+
+
+NEW = "Draw an API key: print it, and, on standard error, its entry in the settings, which has the SHA-256 only."
+COMMANDS = (Command("new", NEW, _new, _arguments),)

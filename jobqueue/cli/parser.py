@@ -5,6 +5,7 @@ Rules:
 1. A mistyped command, choice or flag is answered with the nearest one; else the line names the help.
 2. A missing command is answered with those that exist.
 3. Flags can't be abbreviated: a flag that is added later could change what an abbreviation means.
+4. Flags and positional arguments may stand in any order, in a parser with `intermixed`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ _NUMBER = re.compile(r"invalid (int|float) value: ('.*')$", re.DOTALL)
 INTERRUPTED = 130
 """The exit code of a program that a Ctrl-C has ended, as a shell gives it (128 + SIGINT)."""
 
+BROKEN_PIPE = 141
+"""The exit code of a program that writes into a pipe without a reader (128 + SIGPIPE)."""
+
 
 def end_with(main: Callable[[], int]) -> NoReturn:
     """Run a main function and exit with its code; a Ctrl-C exits without a traceback."""
@@ -37,10 +41,26 @@ def end_with(main: Callable[[], int]) -> NoReturn:
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser with errors of one line."""
+    """An ArgumentParser with errors of one line.
+
+    Attributes:
+        intermixed: Positional arguments may be divided by flags; a plain parser takes the first row of them only.
+    """
+
+    intermixed = False
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **{"allow_abbrev": False, **options})
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As the base class, for a parser with `intermixed` in two passes."""
+        if not self.intermixed:
+            return super().parse_known_args(args, namespace)
+        self.intermixed = False  # the passes call this method
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self.intermixed = True
 
     def error(self, message: str) -> NoReturn:
         """Print the error and a correction, and exit with 2."""

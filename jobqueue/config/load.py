@@ -70,12 +70,24 @@ class Loaded(Struct, frozen=True):
     sources: str
     keys_of_file: frozenset[str] = frozenset()
 
-    def show(self) -> str:
-        """Render the settings as YAML that means the same, each with its source."""
-        return "".join(self._lines())
+    def show(self, *, changed: bool = False) -> str:
+        """Render the settings as YAML that means the same, each with its source.
 
-    def _lines(self) -> Iterator[str]:
+        Args:
+            changed: Only those that are not at their defaults.
+        """
+        return "".join(self._lines(self._changed() if changed else None))
+
+    def _changed(self) -> set[Path]:
+        """Return the settings that are not at their defaults, and the sections above them."""
+        at_default = dict(_texts((), _ROOT, Settings()))
+        paths = [path for path, text in _texts((), _ROOT, self.settings) if text != at_default.get(path)]
+        return {path[:depth] for path in paths for depth in range(1, len(path) + 1)}
+
+    def _lines(self, wanted: set[Path] | None) -> Iterator[str]:
         for path, text in _texts((), _ROOT, self.settings):
+            if wanted is not None and path not in wanted:
+                continue
             if path[:2] == KEYS and path[2:3] and path[2] in self.keys_of_file:
                 continue  # `auth.keys_file` stands for them
             name = f"{'  ' * (len(path) - 1)}{path[-1]}:"

@@ -12,7 +12,7 @@ import pytest
 
 from jobqueue import __version__, demo, server
 from jobqueue.build import build, interpreter
-from jobqueue.cli.main import main
+from jobqueue.cli.main import GROUPS, main, whole_parser
 from jobqueue.config import json_schema
 from jobqueue.errors import ConfigError
 from jobqueue.service import Service
@@ -378,10 +378,10 @@ def test_an_invalid_command_line_exits_with_2(argv: list[str], capsys: pytest.Ca
         (["serv"], "jobqueue: error: argument COMMAND: invalid choice: 'serv', did you mean 'serve'?"),
         (["config", "chek"], "jobqueue config: error: argument COMMAND: invalid choice: 'chek', did you mean 'check'?"),
         (["serve", "--prot", "1"], "jobqueue: error: unrecognized arguments: --prot, did you mean '--port'?"),
-        ([], "jobqueue: error: a command is missing; there are: serve, config, key"),
+        ([], f"jobqueue: error: a command is missing; there are: {', '.join(group.name for group in GROUPS)}"),
         (
             ["config"],
-            "jobqueue config: error: a command is missing; there are: check, show, default, schema, reference",
+            "jobqueue config: error: a command is missing; there are: init, check, show, default, schema, reference",
         ),
         (["serve", "a", "b"], "jobqueue: error: unrecognized arguments: b; see jobqueue --help"),
         (["config", "show", "--sett=a"], "jobqueue: error: unrecognized arguments: --sett=a, did you mean '--set'?"),
@@ -423,3 +423,32 @@ def test_all_modules_and_help_work_without_docstrings_and_assertions() -> None:
     subprocess.run([*python, "-c", IMPORT_ALL], cwd=ROOT, check=True)
     for arguments in (["--version"], ["--help"], ["serve", "--help"], ["config", "--help"], ["config", "check"]):
         subprocess.run([*python, "-m", "jobqueue", *arguments], cwd=ROOT, check=True, capture_output=True)
+
+
+def test_serve_imports_nothing_of_the_other_commands() -> None:
+    script = (
+        "import sys; from jobqueue.__main__ import main; sys.argv = ['jobqueue', 'serve', '--port', 'x']; main();"
+        "print(*sorted(name for name in sys.modules if name.startswith('jobqueue.cli.')));"
+        "print(*({'jobqueue.client', 'rich', 'shtab', 'watchfiles'} & set(sys.modules)))"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    ours, foreign = ran.stdout.splitlines()
+    assert ours.split() == [f"jobqueue.cli.{part}" for part in ("command", "main", "parser", "serve", "settings")]
+    assert foreign == ""
+
+
+def test_a_command_that_asks_a_server_imports_neither_its_packages_nor_its_settings() -> None:
+    script = (
+        "import sys; from jobqueue.__main__ import main;"
+        "sys.argv = ['jobqueue', 'queues', '--url', 'http://127.0.0.1:1']; code = main();"
+        "print(code, *({'aiohttp', 'uvloop', 'yaml', 'rich', 'jobqueue.config', 'jobqueue.app'} & set(sys.modules)))"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ran.stdout == "4\n"
+    assert ran.stderr == "jobqueue: http://127.0.0.1:1 can't be reached: Connection refused\n"
+
+
+def test_every_group_of_commands_is_a_module_with_rows() -> None:
+    parser = whole_parser()
+    (below,) = (action for action in parser._actions if action.metavar == "COMMAND")
+    assert list(below.choices or ()) == [group.name for group in GROUPS]

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jobqueue import JobQueue
-from jobqueue.cli.main import FLAGS, main
+from jobqueue.cli.main import main
+from jobqueue.cli.settings import FLAGS
 from jobqueue.config import Settings, reloads_live
 from jobqueue.config.load import SETTINGS, Override, load
 

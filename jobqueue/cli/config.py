@@ -1,0 +1,85 @@
+"""`jobqueue config`: makes, checks and shows the settings, and compares them with a running server."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jobqueue.cli.command import Command
+from jobqueue.cli.settings import CONFIG_FILE, FLAGS, add_flags, file_of, overrides_of
+from jobqueue.config.load import trace
+
+if TYPE_CHECKING:
+    import argparse
+
+    from jobqueue.cli.parser import Parser
+
+
+def init(options: argparse.Namespace) -> int:
+    """Write a settings file with every setting at its default, commented."""
+    from jobqueue.cli import new_files
+    from jobqueue.config import default_file
+
+    new_files.write({options.file: default_file.render()})
+    print(f"wrote {options.file}")
+    return 0
+
+
+def check(options: argparse.Namespace) -> int:
+    """Print every fault of the settings, or that there is none, and the sources."""
+    loaded = trace(file_of(options), environ=os.environ, overrides=overrides_of(options))
+    print(f"configuration OK: {loaded.sources}")
+    return 0
+
+
+def show(options: argparse.Namespace) -> int:
+    """Print the settings in effect, each with its source."""
+    loaded = trace(file_of(options), environ=os.environ, overrides=overrides_of(options))
+    print(loaded.show(changed=options.changed), end="")
+    return 0
+
+
+def default(options: argparse.Namespace) -> int:
+    """Print a settings file with every setting at its default, commented."""
+    from jobqueue.config import default_file
+
+    print(default_file.render(), end="")
+    return 0
+
+
+def schema(options: argparse.Namespace) -> int:
+    """Print the JSON Schema of a settings file."""
+    from jobqueue.config import json_schema
+
+    print(json_schema.render(), end="")
+    return 0
+
+
+def reference(options: argparse.Namespace) -> int:
+    """Print the page of documentation that lists every setting."""
+    from jobqueue.config import reference as settings_reference
+
+    print(settings_reference.render({setting: f"--{flag}" for flag, (setting, _, _) in FLAGS.items()}), end="")
+    return 0
+
+
+def _add_file(parser: Parser) -> None:
+    parser.add_argument(
+        "file", nargs="?", type=Path, default=CONFIG_FILE, metavar="FILE", help=f"the new file (default: {CONFIG_FILE})"
+    )
+
+
+def _add_changed(parser: Parser) -> None:
+    parser.add_argument("--changed", action="store_true", help="only the settings that are not at their defaults")
+    add_flags(parser)
+
+
+COMMANDS = (
+    Command("init", "Write a settings file: every setting with its default and a comment.", init, _add_file),
+    Command("check", "Check the settings: print every error, or confirm them with their sources.", check, add_flags),
+    Command("show", "Print the settings in effect, each with its source.", show, _add_changed),
+    Command("default", "Print a settings file: every setting with its default and a comment.", default),
+    Command("schema", "Print the JSON Schema of a settings file.", schema),
+    Command("reference", "Print the reference page of all settings, in Markdown.", reference),
+)

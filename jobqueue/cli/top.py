@@ -1,0 +1,207 @@
+"""`jobqueue top`: the queues of a server, live.
+
+On a terminal a full screen (`rich`, the extra `cli`), without it a table each time, and in a pipe a JSON document.
+A server that doesn't answer, or restarts, is waited for: the screen says since when.
+"""
+
+from __future__ import annotations
+
+import select
+import sys
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from jobqueue.cli import job_view, queues, table
+from jobqueue.cli.command import Command
+from jobqueue.cli.connection import Connection, add_flags, talking
+from jobqueue.cli.samples import POINTS, Rates, Sample, read, spark
+from jobqueue.cli.table import Column
+from jobqueue.cli.times import since, spell
+from jobqueue.cli.values import count, duration
+from jobqueue.cli.visible import visible
+from jobqueue.client import NoAnswer
+from jobqueue.errors import Refused
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterator
+
+    from rich.console import RenderableType
+
+    from jobqueue.cli.output import Output
+    from jobqueue.cli.parser import Parser
+
+INTERVAL_S = 1.0
+TIMEOUT_S = 5.0
+
+Reading = tuple[Sample | None, str]
+"""A sample, or None with the reason."""
+
+
+def _of(column: Column) -> Column:
+    style = column.style
+    return column._replace(
+        read=lambda row: column.read(row.queue), style=None if style is None else lambda row: style(row.queue)
+    )
+
+
+_LEFT = ("queue", "state", "running", "queued", "delayed", "used", "oldest", "empty in")
+COLUMNS = (
+    *(_of(column) for column in queues.COLUMNS if column.title in _LEFT),
+    Column("in/s", lambda row: f"{row.in_per_s:,.1f}", right=True),
+    Column("done/s", lambda row: f"{row.out_per_s:,.1f}", right=True),
+    Column("", lambda row: spark(row.points).rjust(POINTS), style=lambda row: "cyan"),
+    *(_of(column) for column in queues.COLUMNS if column.title in ("failed", "rejected")),
+)
+FAILURES = (
+    Column("failed", lambda job: f"{since(job.finished_at)} ago"),
+    Column("id", lambda job: job.id, cut=64, keeps=True),
+    Column("type", lambda job: job.type, cut=32),
+    Column("error", job_view.error, cut=100, style=lambda job: "red"),
+)
+
+
+def top(connection: Connection, output: Output, options: argparse.Namespace) -> int:
+    """Show the queues until q, Ctrl-C, or `--count` samples."""
+    screen = table.console(output.out, colour=output.colour) if output.is_table else None
+    if screen is None:
+        return _print(connection, output, options)
+    from rich.live import Live
+
+    rates = Rates()
+    with _Keys(options.interval) as keys, Live(console=screen, screen=True, auto_refresh=False) as live:
+        picture: RenderableType = ""
+        for sample, trouble in _readings(connection, options, keys.wait):
+            if sample is not None and not keys.paused:
+                picture = _picture(connection.url, sample, rates)
+            live.update(
+                _under(f"{visible(connection.url, 100)}  {trouble}", picture) if trouble else picture, refresh=True
+            )
+    return 0
+
+
+def _print(connection: Connection, output: Output, options: argparse.Namespace) -> int:
+    """Write each sample: as text for a person, as JSON for a program."""
+    rates = Rates()
+
+    def wait() -> bool:
+        select.select([], [], [], options.interval)
+        return True
+
+    for sample, trouble in _readings(connection, options, wait):
+        now = datetime.now(UTC)
+        if sample is None:
+            output.say(trouble)
+        elif output.is_table:
+            output.line(f"{now.astimezone():%H:%M:%S}  {connection.url}  {sample.state}")
+            output.table(COLUMNS, rates.rows(sample))
+        else:
+            told = {"at": now.isoformat(), "status": sample.state, "queues": list(sample.documents)}
+            output.document(told, id="status")
+        output.out.flush()
+    return 0
+
+
+def _readings(connection: Connection, options: argparse.Namespace, wait: Callable[[], bool]) -> Iterator[Reading]:
+    """Yield readings until `wait`, which is called between two of them, returns False."""
+    silent_since: float | None = None
+    taken = 0
+    while True:
+        try:
+            sample = read(connection, options.queue)
+        except (NoAnswer, Refused) as failure:
+            silent_since = time.monotonic() if silent_since is None else silent_since
+            yield None, f"no answer for {spell(time.monotonic() - silent_since)}: {visible(str(failure), 200)}"
+        else:
+            silent_since = None
+            yield sample, ""
+        taken += 1
+        if taken == options.count or not wait():
+            return
+
+
+def _picture(url: str, sample: Sample, rates: Rates) -> RenderableType:
+    from rich.console import Group
+    from rich.text import Text
+
+    server = sample.server or {}
+    words = [visible(url, 100), sample.state]
+    if isinstance(uptime_s := server.get("uptime_s"), int | float):
+        words.append(f"up {spell(uptime_s)}")
+    if sample.loop_lag_s is not None:
+        words.append(f"loop lag {spell(sample.loop_lag_s)}")
+    words.append(f"{datetime.now().astimezone():%H:%M:%S}")
+    rows = rates.rows(sample)
+    parts: list[RenderableType] = [
+        Text("  ".join(words), style="bold" if sample.state == "ready" else "bold yellow"),
+        *(Text(f"degraded: {part}", style="yellow") for part in sample.degraded),
+        Text(""),
+        table.rich_table(COLUMNS, rows),
+        *(Text(line, style="red") for line in queues.warnings(sample.queues)),
+    ]
+    if sample.failures:
+        parts += [Text(""), table.rich_table(FAILURES, sample.failures)]
+    return Group(*parts, Text(""), Text("q ends  p pauses", style="dim"))
+
+
+def _under(line: str, picture: RenderableType) -> RenderableType:
+    from rich.console import Group
+    from rich.text import Text
+
+    return Group(Text(line, style="bold red"), picture)
+
+
+class _Keys:
+    """The keys of a terminal, read as they are pressed: q ends, p pauses."""
+
+    def __init__(self, interval_s: float) -> None:
+        self._interval_s = interval_s
+        self._before: list[Any] | None = None
+        self.paused = False
+
+    def __enter__(self) -> _Keys:
+        if sys.stdin.isatty():
+            import termios
+            import tty
+
+            self._before = termios.tcgetattr(sys.stdin)
+            tty.setcbreak(sys.stdin)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._before is not None:
+            import termios
+
+            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self._before)
+
+    def wait(self) -> bool:
+        """Wait for the next reading; return whether there is to be one."""
+        until = time.monotonic() + self._interval_s
+        while (left_s := until - time.monotonic()) > 0:
+            if self._before is None:
+                select.select([], [], [], left_s)
+            elif select.select([sys.stdin], [], [], left_s)[0]:
+                match sys.stdin.read(1):
+                    case "q" | "Q" | "":
+                        return False
+                    case "p" | "P" | " ":
+                        self.paused = not self.paused
+        return True
+
+
+def _arguments(parser: Parser) -> None:
+    parser.add_argument("--queue", action="append", metavar="QUEUE", help="only this queue; may be repeated")
+    parser.add_argument(
+        "--interval", type=_interval, default=INTERVAL_S, metavar="TIME", help="between two readings (default: 1s)"
+    )
+    parser.add_argument("--count", type=count, metavar="N", help="end after so many readings")
+    add_flags(parser)
+
+
+def _interval(text: str) -> float:
+    return max(0.1, duration(text))
+
+
+TEXT = "Show the queues, live: a full screen on a terminal, where q ends and p pauses."
+COMMANDS = (Command("", TEXT, talking(top, timeout_s=TIMEOUT_S), _arguments),)

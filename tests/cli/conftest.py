@@ -1,0 +1,102 @@
+"""Fixtures: commands against a real server, in this process, on a terminal, and against scripted answers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import pty
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+from jobqueue.cli.main import main
+from tests.http import conftest as server_tests
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from tests.http.serving import Serving
+
+    Run = Callable[..., Awaitable["Ran"]]
+
+ROOT = Path(__file__).parents[2]
+
+# The server under test, and its loop, are those of tests/http.
+pytest_asyncio_loop_factories = server_tests.pytest_asyncio_loop_factories
+start, serving = server_tests.start, server_tests.serving
+
+
+class Ran(NamedTuple):
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[Any]:
+        """The JSON documents of its output."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+def run_here(capsys: pytest.CaptureFixture[str], *argv: str) -> Ran:
+    """Run a command in this process."""
+    capsys.readouterr()
+    try:
+        code = main(argv)
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+    return Ran(code, *capsys.readouterr())
+
+
+@pytest.fixture
+async def run(
+    serving: Serving, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Run]:
+    """Run a command that asks the server; its output is no terminal."""
+    monkeypatch.setenv("JOBQUEUE_URL", serving.url)
+
+    async def run(*argv: str) -> Ran:
+        return await asyncio.to_thread(run_here, capsys, *argv)
+
+    yield run
+    await asyncio.get_running_loop().shutdown_default_executor()
+
+
+@pytest.fixture
+async def on_terminal(serving: Serving) -> AsyncIterator[Callable[..., Awaitable[Ran]]]:
+    """Run a command in a process of its own, on a terminal of 120 columns; what it shows is in `out`."""
+
+    async def on_terminal(*argv: str, typed: str = "", environment: dict[str, str] | None = None) -> Ran:
+        return await asyncio.to_thread(_on_terminal, argv, typed, {"JOBQUEUE_URL": serving.url, **(environment or {})})
+
+    yield on_terminal
+    await asyncio.get_running_loop().shutdown_default_executor()
+
+
+def _on_terminal(argv: tuple[str, ...], typed: str, environment: dict[str, str]) -> Ran:
+    ours, theirs = pty.openpty()
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "jobqueue", *argv],
+            cwd=ROOT,
+            env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "160", **environment},
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+        )
+        os.close(theirs)
+        if typed:
+            os.write(ours, typed.encode())
+        shown = b""
+        with suppress(OSError):  # of a terminal that is no longer open
+            while piece := os.read(ours, 65536):
+                shown += piece
+        return Ran(process.wait(30), shown.decode().replace("\r\n", "\n"), "")
+    finally:
+        os.close(ours)
