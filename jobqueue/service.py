@@ -15,6 +15,7 @@ import msgspec
 from jobqueue.config import LIMITS_FIXED
 from jobqueue.config.callers import LimitsOfCallers
 from jobqueue.config.load import differences
+from jobqueue.core.job import Uniqueness
 from jobqueue.core.record import changed
 from jobqueue.core.stored_file import Upload
 from jobqueue.errors import InvalidField, InvalidSubmission, raise_if_any
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from jobqueue.backend.base import Asked, Backend, LocalBackend
     from jobqueue.config import Settings
     from jobqueue.core.counts import QueueCounts
-    from jobqueue.core.job import IdempotencyKey, Job, JobSpec, Uniqueness
+    from jobqueue.core.job import IdempotencyKey, Job, JobSpec
     from jobqueue.core.job_view import JobView
     from jobqueue.core.stored_file import StoredFile
     from jobqueue.core.submit import SubmitResult
@@ -246,12 +247,16 @@ class Service:
         asked = self._asked(submission, folder, files, caller, owner, key)
         return await self.backend.submit(*asked)
 
-    def accept_now(self, submission: Submission | PlainSubmission, caller: Uniqueness) -> SubmitResult[Job]:
-        """As `accept`, without files and key, and without an await; `caller` is plain. Raises as `accept`."""
-        return self.local.submit_now(*self.asked(submission, caller))
+    def accept_now(
+        self, submission: Submission | PlainSubmission, caller: Uniqueness, key: IdempotencyKey | None = None
+    ) -> SubmitResult[Job]:
+        """As `accept`, without files, and without an await; `caller` is plain. Raises as `accept`."""
+        return self.local.submit_now(*self.asked(submission, caller, key))
 
-    def asked(self, submission: Submission | PlainSubmission, caller: Uniqueness) -> Asked:
-        """Check a submission without files and key; return the arguments of `Backend.submit`. `caller` is plain.
+    def asked(
+        self, submission: Submission | PlainSubmission, caller: Uniqueness, key: IdempotencyKey | None = None
+    ) -> Asked:
+        """Check a submission without files; return the arguments of `Backend.submit`. `caller` is plain.
 
         Raises:
             InvalidSubmission, UnknownType: As `accept`.
@@ -260,11 +265,12 @@ class Service:
             spec, args = self.registry.check_plain(submission)
             if spec.queue not in self.settings.queues:
                 raise self._no_such_queue()
-            return spec, args, None, caller
-        if submission.unique is not None:  # most have none, and share the caller's `Uniqueness`
-            return self._asked(submission, None, None, caller.caller, caller.owner, None)
-        spec, args = self._check(submission)
-        return spec, args, None, caller
+        elif submission.unique is not None:
+            return self._asked(submission, None, None, caller.caller, caller.owner, key)
+        else:
+            spec, args = self._check(submission)
+        # Without a key, as in a batch, all share the caller's identity.
+        return spec, args, None, caller if key is None else Uniqueness(caller.caller, None, key, owner=caller.owner)
 
     def _asked(
         self,

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bench.guard.instructions import by_perf, by_valgrind, perf_works, valgrind_works
-from bench.guard.work import Keyed
+from bench.guard.work import Keyed, Repeatable
 from bench.load.driving import ROOT
 from bench.measure.builds import Build, available
 from bench.measure.machine import Machine, describe
@@ -56,7 +56,7 @@ class Way(StrEnum):
 
 
 KEYED_MAX = 1.15
-"""What a request with a key may cost, beside the same one without, in instructions."""
+"""What a request with an API key, or an Idempotency-Key, may cost, beside the same one without, in instructions."""
 
 TOLERANCE = {Way.PERF: 0.03, Way.VALGRIND: 0.03, Way.RATIOS: 0.2}
 
@@ -233,13 +233,13 @@ def check(before: Costs, rounds: int, tolerance: float | None, build: Build) -> 
             now = least(now, measure(way, rounds=rounds, build=build))
             changes = compare(before.by_way[way], now, allowed)
     print(f"{report(changes)}\n\n{build} build; {way}; each may grow by {allowed:.0%}")
-    dear = [told for keyed in Keyed if (told := price(keyed, now))]
+    dear = [told for keyed in (*Keyed, *Repeatable) if (told := price(keyed, now))]
     print("\n".join(dear))
     print(f"before: {before.machine}\nnow:    {here.machine}")
     return int(any(change.slower for change in changes) or any(told.endswith("DEAR") for told in dear))
 
 
-def price(keyed: Keyed, costs: dict[str, float]) -> str:
+def price(keyed: Keyed | Repeatable, costs: dict[str, float]) -> str:
     """Tell what a request with a key costs beside one without; empty if it was not measured."""
     if keyed not in costs:
         return ""

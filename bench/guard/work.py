@@ -20,6 +20,7 @@ import traceback
 from enum import StrEnum
 from itertools import cycle, islice
 from typing import TYPE_CHECKING, cast
+from uuid import UUID
 
 import msgspec
 import uvloop
@@ -55,6 +56,9 @@ TURNS = 20
 """Jobs that wait at once where jobs are run, and loop iterations until the next: more than enough."""
 
 SILENT_S = 3600.0
+WAIT = {"Prefer": "wait=10"}
+KEYS = 2 * REQUESTS + BATCH
+"""Idempotency-Keys of each kind: those of the longer child, and of the warm-up."""
 
 
 class Life(StrEnum):
@@ -62,6 +66,24 @@ class Life(StrEnum):
 
     HEAD = "life by HEAD"
     WAIT = "life by POST and wait"
+    WAIT_REPEATABLE = "life by POST and wait, Idempotency-Key"
+    EVENTS = "life by POST and events"
+
+    @property
+    def code(self) -> bytes:
+        """The status of its POST."""
+        return b"200" if self in (Life.WAIT, Life.WAIT_REPEATABLE) else b"202"
+
+
+class Repeatable(StrEnum):
+    """Requests with an Idempotency-Key, a new one each, as the clients of this project send them."""
+
+    RUN = "POST, run, Idempotency-Key"
+
+    @property
+    def kind(self) -> Kind:
+        """The same request without a key."""
+        return Kind(self.removesuffix(", Idempotency-Key"))
 
 
 class Keyed(StrEnum):
@@ -89,14 +111,14 @@ class Child(msgspec.Struct, frozen=True):
 
 
 def parts() -> list[str]:
-    return [*Kind, *Keyed, *Life, ENGINE, *(f"{ORDER}{name}" for name in ORDERS)]
+    return [*Kind, *Keyed, *Repeatable, *Life, ENGINE, *(f"{ORDER}{name}" for name in ORDERS)]
 
 
 def units_of(part: str) -> int:
     """Return how many units of a part are worth counting."""
     if part in set(Kind):
         return REQUESTS // Kind(part).jobs
-    return REQUESTS if part in {*Life, *Keyed} else ROUNDS
+    return REQUESTS if part in {*Life, *Keyed, *Repeatable} else ROUNDS
 
 
 class Deaf(asyncio.Transport):
@@ -124,10 +146,17 @@ class Served:
     def __init__(self) -> None:
         self._transport = Deaf()
         self._others: list[tuple[web.RequestHandler, Deaf]] = []
+        # Of their own, since the stock path leaves a connection a task.
+        self._streaming: list[tuple[web.RequestHandler, Deaf]] = []
         self._ids: list[str] = []
         self._headers: dict[str, str] = {}
         self._post = request("POST", "/v1/jobs", body=SUBMISSION)
-        self._post_and_wait = request("POST", "/v1/jobs", {"Prefer": "wait=10"}, body=SUBMISSION)
+        self._post_and_wait = request("POST", "/v1/jobs", WAIT, body=SUBMISSION)
+        # Made before anything is counted.
+        self._repeatable, self._repeatable_waits = (
+            [request("POST", "/v1/jobs", {**headers, **_key(number)}, body=SUBMISSION) for number in numbers]
+            for headers, numbers in (({}, range(KEYS)), (WAIT, range(KEYS, 2 * KEYS)))
+        )
         self._tag = ""
 
     async def start(self) -> None:
@@ -137,11 +166,11 @@ class Served:
         queue.configure(Settings(limits=LimitsSettings(idle_timeout_s=SILENT_S)))
         await queue.start()
         app = api(queue, lag=lambda: 0.0)
-        server = JobServer(app, queue.settings.limits, connections_max=2 * BATCH, fast_path=app[FAST_PATH])
+        server = JobServer(app, queue.settings.limits, connections_max=3 * BATCH, fast_path=app[FAST_PATH])
         self._connection = server()
         self._connection.connection_made(self._transport)
-        self._others = [(server(), Deaf()) for _ in range(BATCH)]
-        for connection, transport in self._others:
+        self._others, self._streaming = ([(server(), Deaf()) for _ in range(BATCH)] for _ in range(2))
+        for connection, transport in (*self._others, *self._streaming):
             connection.connection_made(transport)
         await self.ask(Kind.RUN, HELD)
         first = await self._exchange(request("GET", f"/v1/jobs/{self._ids[0]}"))
@@ -149,8 +178,10 @@ class Served:
         for kind in Kind:
             if not kind.held:
                 await self.ask(kind, BATCH)
+        await self.ask(Kind.RUN, BATCH, self._repeatable)
         for life in Life:
-            await self.live(life, BATCH)
+            if life is not Life.EVENTS:  # after a stream, events are recorded for a while
+                await self.live(life, BATCH)
 
     async def ask_for_keys(self) -> None:
         """Take requests with the key only, from now on, and run some jobs for it."""
@@ -163,34 +194,60 @@ class Served:
 
     async def live(self, life: Life, count: int) -> None:
         """Have `count` jobs live, one on each connection at a time."""
-        post, code = (self._post_and_wait, b"200") if life is Life.WAIT else (self._post, b"202")
+        connections = self._streaming if life is Life.EVENTS else self._others
         for _ in range(count // BATCH):
-            for connection, transport in self._others:
+            if life is Life.EVENTS:
+                await queue.pause("default")
+            for connection, transport in connections:
                 transport.last = b""
-                connection.data_received(post)
+                connection.data_received(self._submission(life))
+            if life is Life.EVENTS:
+                await self._begin_streams()
+                await queue.resume("default")
             await self._settle()
-            for connection, transport in self._others:
-                assert transport.last.startswith(b"HTTP/1.1 %b " % code), transport.last
+            for connection, transport in connections:
+                if life is Life.EVENTS:
+                    assert transport.last.endswith(b"0\r\n\r\n"), transport.last
+                    continue
+                assert transport.last.startswith(b"HTTP/1.1 %b " % life.code), transport.last
                 if life is Life.HEAD:
-                    job_id = transport.last.partition(b"/v1/jobs/")[2][:22].decode()
-                    connection.data_received(request("HEAD", f"/v1/jobs/{job_id}"))
+                    connection.data_received(request("HEAD", f"/v1/jobs/{_job_id(transport.last)}"))
                     assert transport.last.startswith(b"HTTP/1.1 200 "), transport.last
 
-    async def ask(self, kind: Kind, count: int) -> None:
-        """Send `count` requests, and check their answers."""
+    def _submission(self, life: Life) -> bytes:
+        if life is Life.WAIT_REPEATABLE:
+            return self._repeatable_waits.pop()
+        return self._post_and_wait if life is Life.WAIT else self._post
+
+    async def _begin_streams(self) -> None:
+        """Open the event stream of each connection's job, which waits."""
+        for connection, transport in self._streaming:
+            connection.data_received(request("GET", f"/v1/jobs/{_job_id(transport.last)}/events"))
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
+        for _, transport in self._streaming:
+            assert b"event: submitted" in transport.last, transport.last
+
+    async def ask(self, kind: Kind, count: int, new: list[bytes] | None = None) -> None:
+        """Send `count` requests, and check their answers. Args: new: Requests that are sent once."""
         expected = f"HTTP/1.1 {STATUS[kind]} ".encode()
         if kind.held:
             await queue.pause("default")
         if kind is Kind.REFUSED:
             await self._exchange(self._post)
             await queue.change("default", capacity=1)
-        for number, text in enumerate(islice(cycle(self._requests(kind)), count), 1):
+        requests = cycle(self._requests(kind)) if new is None else (new.pop() for _ in range(count))
+        for number, text in enumerate(islice(requests, count), 1):
             answer = await self._exchange(text)
             assert answer.startswith(expected), answer
             if kind is Kind.RUN:
-                self._ids.append(answer.partition(b"/v1/jobs/")[2][:22].decode())
+                self._ids.append(_job_id(answer))
             if number % BATCH == 0:
                 await (self._settle() if kind is Kind.RUN else asyncio.sleep(0))
+
+    async def ask_repeatable(self, repeatable: Repeatable, count: int) -> None:
+        """As `ask`, with keys."""
+        await self.ask(repeatable.kind, count, self._repeatable)
 
     async def _exchange(self, text: bytes) -> bytes:
         self._transport.last = b""
@@ -219,6 +276,15 @@ class Served:
         return [request(method, f"/v1/jobs/{job_id}", headers) for job_id in self._ids[:HELD]]
 
 
+def _key(number: int) -> dict[str, str]:
+    return {"Idempotency-Key": f'"{UUID(int=number)}"'}
+
+
+def _job_id(answer: bytes) -> str:
+    """Return the id in the Location of an answer."""
+    return answer.partition(b"/v1/jobs/")[2][:22].decode()
+
+
 def act(served: Served, loop: asyncio.AbstractEventLoop, part: str, units: int) -> None:
     """Do the units of a part."""
     if part in set(Kind):
@@ -226,6 +292,8 @@ def act(served: Served, loop: asyncio.AbstractEventLoop, part: str, units: int) 
     elif part in set(Keyed):
         loop.run_until_complete(served.ask_for_keys())
         loop.run_until_complete(served.ask(Keyed(part).kind, units))
+    elif part in set(Repeatable):
+        loop.run_until_complete(served.ask_repeatable(Repeatable(part), units))
     elif part in set(Life):
         loop.run_until_complete(served.live(Life(part), units))
     elif part == ENGINE:

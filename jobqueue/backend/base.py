@@ -348,8 +348,11 @@ class LocalBackend(Backend, Protocol):
         """Return the number of unique values that live jobs have."""
         ...
 
+    def under_key(self, caller: str | None, key: str) -> Job | None:
+        """Return the record that a caller's Idempotency-Key belongs to, if it is held."""
+
     def refuse_closed(self, uniqueness: Uniqueness, may_be_unique: bool) -> Refused | None:
-        """As `refuse_unseen`, given that `is_closed`, of a submission without a key."""
+        """As `refuse_unseen`, given that `is_closed`, of a submission without a key, or under one of no held job."""
         ...
 
     def submit_now(

@@ -105,7 +105,8 @@ class AdmissionControl:
             if uniqueness is not None and uniqueness.key is not None:
                 # A retry slot given before the body was read may be another queue's.
                 for each in self._queue_states.values():
-                    each.retry_after.accepted(caller, now, uniqueness.key.key)
+                    if each.retry_after.callers:
+                        each.retry_after.accepted(caller, now, uniqueness.key.key)
             elif queue_state.retry_after.callers:
                 queue_state.retry_after.accepted(caller, now)
 

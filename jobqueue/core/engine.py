@@ -118,7 +118,7 @@ class Engine:
         self._tick_work_max = tuning.tick_work_max
         self._shut_down: ShutDown | None = None
         self._submitter = Submitter(transitions, self.admission, ids)
-        self.submit_row = self._submitter.submit_row
+        self.submit_row, self.under_key = self._submitter.submit_row, self._submitter.under_key
         # Bound directly: a method around each would be a call more for each rejection, read or submission.
         self.refuse_unseen, self.refuse_closed = self.admission.refuse_unseen, self.admission.refuse_closed
         self.find, self.is_closed = transitions.store.get, self.admission.closed_to_all

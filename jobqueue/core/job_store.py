@@ -98,7 +98,8 @@ class JobStore:
         if id_page is None:
             id_page = self._id_pages[prefix] = {}
         id_page[job.id] = job
-        size_bytes = len(job.args) if job.extras is None else job.size_bytes
+        extras = job.extras
+        size_bytes = len(job.args) if extras is None else len(job.args) + extras.held_bytes
         self.live += 1
         self.live_bytes += size_bytes
         self.bytes_used += size_bytes
@@ -197,7 +198,9 @@ class JobStore:
         result_bytes = 0 if job.result is None else len(job.result)
         self.live -= 1
         self.terminal += 1
-        size_bytes = args_bytes + result_bytes if job.extras is None else job.size_bytes
+        size_bytes, extras = args_bytes + result_bytes, job.extras
+        if extras is not None:
+            size_bytes += extras.held_bytes + (job.history_bytes if extras.history else 0)
         self.live_bytes -= size_bytes - result_bytes
         uniqueness = job.uniqueness
         holding = self._by_caller[None if uniqueness is None else uniqueness.caller]

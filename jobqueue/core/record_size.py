@@ -32,8 +32,12 @@ FILE_BYTES: Final = 400
 
 def held_bytes(spec: JobSpec, upload: Upload | None, uniqueness: Uniqueness | None) -> int:
     """Return the size of a record of this submission beside its arguments."""
-    if upload is None and not spec.own and (uniqueness is None or uniqueness.plain):
-        return 0  # as most
+    if upload is None and not spec.own:  # as most
+        if uniqueness is None or uniqueness.plain:
+            return 0
+        key = uniqueness.key
+        if uniqueness.unique is None and key is not None:
+            return EXTRAS_BYTES + key_bytes(key.key)
     size = _spec_bytes(spec) + _upload_bytes(upload)
     if uniqueness is not None and not uniqueness.plain:
         if uniqueness.unique is not None:

@@ -80,7 +80,8 @@ class Submitter:
             if (job := self._same_key(uniqueness)) is not None:
                 self._transitions.queue_states[spec.queue].type_state(spec.type).same_key_total += 1
                 return SubmitResult(job, duplicate=True)
-            holder = self._transitions.uniqueness_index.holder(spec.type, uniqueness)
+            unique = uniqueness.unique
+            holder = None if unique is None else self._transitions.uniqueness_index.holder(spec.type, uniqueness)
             if holder is not None:
                 return self._submit_beside(self._transitions.held(holder), spec, args, upload, uniqueness, now)
         held = held_bytes(spec, upload, uniqueness)
@@ -141,6 +142,11 @@ class Submitter:
         job.move(QUEUED)
         self._transitions.begin(job, now)
         self._transitions.make_ready(job, now)
+
+    def under_key(self, caller: str | None, key: str) -> Job | None:
+        """Return the job that a caller submitted under a key, whatever it was."""
+        job_id = self._transitions.uniqueness_index.named(caller, key)
+        return None if job_id is None else self._transitions.held(job_id)
 
     def _same_key(self, uniqueness: Uniqueness) -> Job | None:
         """Return the job that the caller submitted under this key. Raises KeyReused if that was something else."""

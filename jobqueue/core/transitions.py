@@ -77,7 +77,7 @@ class Transitions:
         job.finished_at = now
         self.change_state(job, state, now, outcome)
         self.queue_states[job.spec.queue].note_end(job, now)
-        if job.uniqueness is not None and not job.uniqueness.plain:
+        if job.uniqueness is not None and job.uniqueness.unique is not None:
             self.uniqueness_index.end(job)
         self.store.finish(job)
         self.events.append(Ended(job))

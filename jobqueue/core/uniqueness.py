@@ -34,6 +34,11 @@ class UniquenessIndex:
         # The number of unique values. Bound directly: it is read for each rejection.
         self.values = self._by_value.__len__
 
+    def named(self, caller: str | None, key: str) -> JobId | None:
+        """Return the job that a caller submitted under a key."""
+        found = self._by_key.get((caller, key))
+        return None if found is None else found[0]
+
     def under_key(self, uniqueness: Uniqueness) -> JobId | None:
         """Return the job that this caller submitted under this key."""
         found = None if uniqueness.key is None else self._by_key.get((uniqueness.caller, uniqueness.key.key))

@@ -49,18 +49,15 @@ class EarlyRefusal:
         Raises:
             Overloaded, Refused
         """
-        self.refuse_late(uniqueness)
+        self.refuse_late(uniqueness.caller, None if uniqueness.key is None else uniqueness.key.key)
         raise_if_any(self._service.backend.refuse_unseen(uniqueness=uniqueness, may_be_unique=may_be_unique))
 
-    def refuse_late(self, uniqueness: Uniqueness) -> None:
+    def refuse_late(self, caller: str | None, key: str | None) -> None:
         """Reject by the first rule. Raises Overloaded."""
         if self._lag is not None and (lag_s := self._lag()) > self._service.settings.limits.loop_lag_max_s:
             detail = f"the event loop is {lag_s:.1f} s late; submissions are rejected above limits.loop_lag_max_s"
             now = self._service.backend.now()
-            key = None if uniqueness.key is None else uniqueness.key.key
-            retry_slot_s = self._retry_after.retry_slot_s(
-                now, drain_per_s=RETURNS_PER_S, caller=uniqueness.caller, key=key
-            )
+            retry_slot_s = self._retry_after.retry_slot_s(now, drain_per_s=RETURNS_PER_S, caller=caller, key=key)
             raise Overloaded(detail, retry_after_s=max(1.0, retry_slot_s))
 
     def refuse_read(self, body: bytes, uniqueness: Uniqueness) -> None:
@@ -72,7 +69,9 @@ class EarlyRefusal:
         return size_bytes <= UNIQUE_BYTES_MAX and self._service.local.unique_values() > 0
 
     def refusal_of(self, body: bytes, uniqueness: Uniqueness) -> Refused | None:
-        """Reject as `refuse_read`, while no queue admits a job, a submission without a key; None: a job may equal it.
+        """Reject as `refuse_read` while no queue admits a job; None: a job may equal the submission.
+
+        Its key, if it has one, is that of no held job.
 
         Not raised, which would cost a tenth more.
         """

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import msgspec
 from aiohttp import hdrs
 
-from jobqueue.core.job import IdempotencyKey, Uniqueness
+from jobqueue.core.job import Uniqueness
 from jobqueue.http.request.body import BodyKind, kind_of
-from jobqueue.http.request.idempotency import key_of
+from jobqueue.http.request.idempotency import key_of, with_key
 from jobqueue.http.request.prefer import preferred_wait_s
 
 if TYPE_CHECKING:
@@ -56,9 +56,7 @@ class SubmissionHead(msgspec.Struct, frozen=True, gc=False):
     @property
     def uniqueness(self) -> Uniqueness:
         """The submission's identity as far as the head tells it."""
-        if self.key is None:
-            return self.plain
-        return Uniqueness(self.plain.caller, key=IdempotencyKey(self.key, b""), owner=self.plain.owner)
+        return self.plain if self.key is None else with_key(self.plain, self.key)
 
     @property
     def may_be_unique(self) -> bool:

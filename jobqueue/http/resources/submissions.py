@@ -25,7 +25,7 @@ from jobqueue.http.request import uploads
 from jobqueue.http.request.auth import check_still_valid, identity_of
 from jobqueue.http.request.body import BodyKind, answer_expectation, check_head
 from jobqueue.http.request.head import head_of
-from jobqueue.http.request.idempotency import IDEMPOTENCY_KEY, Fingerprint
+from jobqueue.http.request.idempotency import IDEMPOTENCY_KEY, Fingerprint, json_key
 from jobqueue.http.request.json_body import BatchItem, decode_batch, decode_submission
 from jobqueue.http.resources.jobs import answer_at_end
 from jobqueue.http.response.long_response import whole_answer
@@ -183,13 +183,8 @@ class Submissions:
         body = await self._bodies.read(request)
         self._early.refuse_read(body, head.uniqueness)
         submission = decode_submission(body)
-        if head.key is None:
-            return await self._service.accept(submission, caller=head.caller, owner=head.owner)
-        fingerprint = Fingerprint(BodyKind.JSON)
-        fingerprint.add(body)
-        return await self._service.accept(
-            submission, caller=head.caller, owner=head.owner, key=fingerprint.under(head.key)
-        )
+        key = None if head.key is None else json_key(head.key, body)
+        return await self._service.accept(submission, caller=head.caller, owner=head.owner, key=key)
 
     async def _accept_form(self, request: web.Request, head: SubmissionHead) -> SubmitResult[JobView]:
         fingerprint = None if head.key is None else Fingerprint(BodyKind.MULTIPART)

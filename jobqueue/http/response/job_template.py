@@ -4,7 +4,8 @@
 
 Rules:
 
-1. A job is plain if it has no extras, and its spec names no instant of the first attempt.
+1. A job is plain if its document shows no extras, no other job lacks its spec, and that names no instant of the first
+   attempt.
 2. The parts of a spec are written once, and kept while it is among the SPECS_MAX latest: jobs with the options of their
    handler share one spec. The table is cleared when full: filling it with junk costs one submission per entry.
 3. Instants are written once, too (`json_timestamp`), and so are estimates, which are whole milliseconds.
@@ -64,7 +65,13 @@ _estimates: Final[dict[int, bytes]] = {}
 
 def is_plain(job: AnyJob) -> bool:
     """Return whether a template can write the job's document."""
-    return job.extras is None and job.spec.run_at is None
+    spec, extras = job.spec, job.extras
+    if extras is not None:  # as for a key: they only count its bytes
+        if spec.own or extras.attempts_before or extras.progress is not None or extras.error is not None:
+            return False
+        if extras.history:
+            return False
+    return spec.run_at is None
 
 
 def live_document(job: AnyJob, wall: float, estimate: Estimate) -> bytes:

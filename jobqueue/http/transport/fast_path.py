@@ -21,10 +21,10 @@ from multidict import istr
 
 from jobqueue.core.ids import ID_LENGTH, is_well_formed
 from jobqueue.errors import Refused
-from jobqueue.http.errors import CallerLimitExceeded
+from jobqueue.http.errors import CallerLimitExceeded, MalformedRequest
 from jobqueue.http.in_flight import SMALL_BYTES
 from jobqueue.http.request.forwarded import FORWARDED, X_FORWARDED_FOR
-from jobqueue.http.request.idempotency import IDEMPOTENCY_KEY
+from jobqueue.http.request.idempotency import IDEMPOTENCY_KEY, json_key, key_in, key_of, with_key
 from jobqueue.http.request.json_body import decode_one
 from jobqueue.http.request.prefer import PREFER
 from jobqueue.http.response.problems import refuse
@@ -57,9 +57,8 @@ PATH_LENGTH: Final = PREFIX_LENGTH + ID_LENGTH
 _PREFER: Final = istr(PREFER)
 _KEY: Final = istr(IDEMPOTENCY_KEY)
 # Headers that a plain submission lacks: each of these changes the response, or the framing of the body.
-_NOT_TO_SUBMIT: Final = (_KEY, hdrs.EXPECT, hdrs.CONTENT_ENCODING, hdrs.TRANSFER_ENCODING)
+_NOT_TO_SUBMIT: Final = (hdrs.EXPECT, hdrs.CONTENT_ENCODING, hdrs.TRANSFER_ENCODING)
 _H: Final = b"H"[0]
-_P: Final = b"P"[0]
 _DEDUPLICATED: Final = "".join(f"{name}: {value}\r\n" for name, value in DEDUPLICATED.items()).encode()
 
 
@@ -120,14 +119,17 @@ class FastPath:
             return self._look(job_id, head_only, tags, sees, now)
         submission = self._head_cache.submission(data)
         if submission is not None:
-            body, uniqueness = submission
-            return self._accept(body, client, now, uniqueness) if self._takes(len(body)) else None
+            body, uniqueness, wait, given = submission
+            if not self._takes(len(body)):
+                return None
+            if given is None:
+                return self._accept(body, client, now, uniqueness, wait)
+            key = _readable(given)
+            return None if key is None else self._accept(body, client, now, uniqueness, wait, key)
         waiting = self._head_cache.wait(data)
         if waiting is None:
             return None
         head, text = waiting
-        if data[0] == _P:
-            return self._accept(text, client, now, head.grant.uniqueness, head) if self._takes(len(text)) else None
         return self._look_and_wait(text.decode("latin-1"), data[0] == _H, head, client, now)
 
     def learn(self, data: bytes, message: ParsedHead, head_bytes: int) -> None:
@@ -256,6 +258,12 @@ class FastPath:
         grant = self._access.find(headers)
         if grant is None or "submit" not in grant.scopes:
             return None
+        key = None
+        if _KEY in headers:
+            try:
+                key = key_of(headers)
+            except MalformedRequest:
+                return None
         wait = None
         if _PREFER in headers:
             wait = wait_head_of(message, grant, payload.total_bytes)
@@ -265,34 +273,47 @@ class FastPath:
         if uniqueness is None and self._is_forwarded(headers):
             uniqueness = client.uniqueness_behind(headers)
         # aiohttp: the unread pieces of a body. Its own read would ask the parser for more.
-        return self._accept(b"".join(payload._buffer), client, now, uniqueness, wait)
+        return self._accept(b"".join(payload._buffer), client, now, uniqueness, wait, key)
 
     def _takes(self, size_bytes: int) -> bool:
         """Whether a body of this size is small enough."""
         return size_bytes <= self._service.settings.limits.body_bytes
 
     def _accept(
-        self, body: bytes, client: Client, now: float, uniqueness: Uniqueness | None, wait: WaitHead | None = None
+        self,
+        body: bytes,
+        client: Client,
+        now: float,
+        uniqueness: Uniqueness | None,
+        wait: WaitHead | None = None,
+        key: str | None = None,
     ) -> bytes | None:
         """Accept a submission.
 
         Args:
-            uniqueness: The identity of its key, or of the client behind a proxy; None: that of the connection.
+            uniqueness: The identity of its API key, or of the client behind a proxy; None: that of the connection.
+            key: Its Idempotency-Key.
         """
         if uniqueness is None:
             uniqueness = client.uniqueness or client.make_uniqueness()
         caller = uniqueness.caller if self._tells_limits else None
         try:
-            self._early.refuse_late(uniqueness)
+            self._early.refuse_late(uniqueness.caller, key)
             local = self._service.local
             closed = local.is_closed()
-            if caller is not None and (not closed or self._early.reads_body(len(body))):
+            held = None
+            if key is not None and (closed or caller is not None):
+                held = local.under_key(uniqueness.caller, key)
+                if held is not None and held.finished_at is not None and self._is_large(held):
+                    return None
+            if caller is not None and (not closed or held is not None or self._early.reads_body(len(body))):
                 self._rate_limits.take(caller)
-            if closed:
-                refusal = self._early.refusal_of(body, uniqueness)
+            if closed and held is None:
+                refusal = self._early.refusal_of(body, uniqueness if key is None else with_key(uniqueness, key))
                 if refusal is not None:
                     return raw_refusal(refusal, self._end(caller, now))
-            submitted = self._service.accept_now(decode_one(body), uniqueness)
+            full_key = None if key is None else json_key(key, body)
+            submitted = self._service.accept_now(decode_one(body), uniqueness, full_key)
             job = submitted.job
             duplicate = _DEDUPLICATED if submitted.duplicate else b""
             if wait is not None:
@@ -301,9 +322,16 @@ class FastPath:
             date = self._date(now) if caller is None else self._end(caller, now)
             end = b"".join((b"Location: /v1/jobs/", job.id.encode(), b"\r\n", duplicate, date))
             estimate = local.estimate_now(job) if job.finished_at is None else None
-            return raw_reply(job_reply(job, estimate, NO_TAGS, False, self._service), end)
+            reply = job_reply(job, estimate, NO_TAGS, False, self._service)
+            if estimate is None and reply.size_bytes > SMALL_BYTES:  # a repetition, so nothing was done
+                return None
+            return raw_reply(reply, end)
         except Exception as error:
             return self._refuse(error, False, now, caller)
+
+    def _is_large(self, job: Job) -> bool:
+        """Whether the answer with a terminal job is sent in pieces."""
+        return job_reply(job, None, NO_TAGS, False, self._service).size_bytes > SMALL_BYTES
 
     # -- waits
 
@@ -404,3 +432,11 @@ class FastPath:
             self._dated_until = now + 1.0 - time.time() % 1.0
             self._dated = f"{self._vary}Date: {rfc822_formatted_time()}\r\n\r\n".encode()
         return self._dated
+
+
+def _readable(given: bytes) -> str | None:
+    """Return the Idempotency-Key in a header's value; None: the stock path rejects it."""
+    try:
+        return key_in(given.decode("latin-1"))
+    except MalformedRequest:
+        return None

@@ -1,18 +1,19 @@
 """The head cache: request heads that the parser has accepted before, matched byte for byte.
 
-A client's reads differ only in the job's id, and its submissions only in the body, while parsing the head is most of a
-plain request's cost. `connection` asks the cache only while the parser is at rest.
+A client's reads differ only in the job's id, and its submissions only in the body and the Idempotency-Key, while
+parsing the head is most of a plain request's cost. `connection` asks the cache only while the parser is at rest.
 
 Rules:
 
 1. A match covers all received bytes, and equals byte for byte a request that the parser and the fast path have
    accepted, but for the id of a read (22 characters of the ids' alphabet, without a special meaning to a parser),
-   and the body of a submission (of exactly the head's Content-Length).
+   the body of a submission (of exactly the head's Content-Length), and the value of its Idempotency-Key (which the fast
+   path checks: printable ASCII, without a special meaning either).
 2. So only requests are cached that were received whole, in one piece and with no other bytes, and that the fast path
    has answered.
 3. Each header of a cached head is known not to change the response, or is part of the entry (an entity
-   tag, the body's length, a wait, what a key grants). None of them has another value in each request: such heads would
-   never match.
+   tag, the body's length, a wait, what an API key grants). None of them has another value in each request, or such
+   heads would never match; the Idempotency-Key is cut out of the entry.
 4. There are at most `HEADS_MAX` heads of `HEAD_BYTES_MAX` bytes. The cache is cleared when full: active clients
    repopulate it with one request each, and filling it with junk costs one request per entry.
 5. The grant of a cached head is that of its Authorization, checked when the head was cached. When the keys change, the
@@ -48,6 +49,9 @@ _HEAD_REST: Final = _HEAD_ID + ID_LENGTH
 _GET_REST: Final = _GET_ID + ID_LENGTH
 _END: Final = b"\r\n\r\n"
 _PREFER: Final = b"prefer"
+_KEY: Final = b"idempotency-key"
+_KEY_PART: Final = b"dempotency-"
+"""What is searched for: heads with another spelling than `Idempotency-Key` and `idempotency-key` are parsed."""
 
 # Authorization is among them: its grant is part of the entry. Origin and Sec-Fetch-Site are not. Host is: the fast path
 # has checked it, and the policy of hosts does not change while the server runs.
@@ -83,12 +87,17 @@ class WaitHead:
         self.grant = grant
 
 
+_Submission = tuple[int, "Uniqueness | None", WaitHead | None]
+"""A cached submission: its Content-Length, the identity of its API key, and its wait."""
+
+
 def wait_head_of(message: ParsedHead, grant: Grant, length_bytes: int = 0) -> WaitHead | None:
     """Return the head of a parsed request that prefers to wait; None: it doesn't, or is too long to be held."""
     wait_s = preferred_wait_s(message.headers)
     if wait_s is None:
         return None
-    lines = b"".join([b"%b: %b\r\n" % header for header in message.raw_headers]) + b"\r\n"
+    # Without the Idempotency-Key: it is read before the wait begins.
+    lines = b"".join([b"%b: %b\r\n" % header for header in message.raw_headers if header[0].lower() != _KEY]) + b"\r\n"
     if len(lines) > HEAD_BYTES_MAX:
         return None
     tags = NO_TAGS if message.method == "POST" else known_tags(message)
@@ -101,13 +110,15 @@ class HeadCache:
     def __init__(self) -> None:
         # The rest of a head after the id, the entity tags that it names, and the owner of the jobs it sees.
         self._looks: dict[bytes, tuple[tuple[str, ...], str | None]] = {}
-        # A whole head without the empty line at its end, its Content-Length, and the identity of its submissions.
-        self._submissions: dict[bytes, tuple[int, Uniqueness | None]] = {}
         # Those with a wait, under the same keys, and apart from them: a wait's answer comes later.
         self._waits: dict[bytes, WaitHead] = {}
+        # A whole head without the empty line at its end.
+        self._submissions: dict[bytes, _Submission] = {}
+        # The same without the value of its Idempotency-Key.
+        self._repeatable: dict[bytes, _Submission] = {}
 
     def __len__(self) -> int:
-        return len(self._looks) + len(self._submissions) + len(self._waits)
+        return len(self._looks) + len(self._submissions) + len(self._waits) + len(self._repeatable)
 
     def look(self, data: bytes) -> tuple[str, bool, tuple[str, ...], str | None] | None:
         """Match a read: its id, whether it is a HEAD, its entity tags, the owner that it sees; None: not cached.
@@ -125,22 +136,28 @@ class HeadCache:
             return None if found is None else (data[_GET_ID:_GET_REST].decode("latin-1"), False, found[0], found[1])
         return None
 
-    def submission(self, data: bytes) -> tuple[bytes, Uniqueness | None] | None:
-        """Match a submission: its body, and the identity of its key; None: not cached, or not complete."""
+    def submission(self, data: bytes) -> tuple[bytes, Uniqueness | None, WaitHead | None, bytes | None] | None:
+        """Match a submission: its body, the identity of its API key, its wait, and its Idempotency-Key.
+
+        The Idempotency-Key is not validated: the caller must check it before it answers.
+
+        Returns None if it is not cached, or not complete.
+        """
         if data[:_POST_LENGTH] != _POST:
             return None
         head, _, body = data.partition(_END)
-        found = self._submissions.get(head)
-        return None if found is None or found[0] != len(body) else (body, found[1])
+        found, key = self._submissions.get(head), None
+        if found is None:
+            if not self._repeatable or len(head) > HEAD_BYTES_MAX:
+                return None
+            begin, end = _key_of(head)
+            found, key = self._repeatable.get(head[:begin] + head[end:]), head[begin:end]
+        return None if found is None or found[0] != len(body) else (body, found[1], found[2], key)
 
     def wait(self, data: bytes) -> tuple[WaitHead, bytes] | None:
-        """Match a request that prefers to wait: its head, and the id of a read, or the body of a submission."""
+        """Match a read that prefers to wait: its head, and the id."""
         if not self._waits:
             return None
-        if data[:_POST_LENGTH] == _POST:
-            text, _, body = data.partition(_END)
-            head = self._waits.get(text)
-            return None if head is None or head.length_bytes != len(body) else (head, body)
         if data[:_HEAD_ID] == _HEAD:
             head = self._waits.get(data[_HEAD_REST:])
             return None if head is None else (head, data[_HEAD_ID:_HEAD_REST])
@@ -160,11 +177,13 @@ class HeadCache:
         """
         submitted = data[:_POST_LENGTH] == _POST
         allowed = _OF_SUBMISSIONS if submitted else _OF_LOOKS
-        waits = False
+        waits = repeatable = False
         for name, _ in message.raw_headers:
             lower = name.lower()
             if lower == _PREFER:
                 waits = True
+            elif lower == _KEY and submitted:
+                repeatable = True
             elif lower not in allowed:
                 return
         if head_bytes > HEAD_BYTES_MAX:
@@ -180,12 +199,18 @@ class HeadCache:
             key = data[rest:]
         self._make_room()
         length_bytes = len(data) - head_bytes
+        head = None
         if waits:
             head = wait_head_of(message, grant, length_bytes)
             assert head is not None, "the fast path has answered it"
-            self._waits[key] = head
+        if repeatable:
+            begin, end = _key_of(key)
+            if key[:begin].rpartition(b"\r\n")[2].lower() == _KEY + b":":
+                self._repeatable[key[:begin] + key[end:]] = length_bytes, grant.uniqueness, head
         elif submitted:
-            self._submissions[key] = length_bytes, grant.uniqueness
+            self._submissions[key] = length_bytes, grant.uniqueness, head
+        elif head is not None:
+            self._waits[key] = head
         else:
             self._looks[key] = tags, grant.sees
 
@@ -194,10 +219,24 @@ class HeadCache:
         self._looks.clear()
         self._submissions.clear()
         self._waits.clear()
+        self._repeatable.clear()
 
     def _make_room(self) -> None:
         if len(self) >= HEADS_MAX:
             self.clear()
+
+
+def _key_of(head: bytes) -> tuple[int, int]:
+    """Return where the value of the Idempotency-Key begins and ends; it is empty if there is no such header.
+
+    The value's bytes have no part in it, so heads that differ in them alone are split alike.
+    """
+    at = head.find(_KEY_PART)
+    begin = head.find(b":", at) + 1 if at >= 0 else 0
+    if not begin:
+        return 0, 0
+    end = head.find(b"\r\n", begin)
+    return begin, len(head) if end < 0 else end
 
 
 def known_tags(message: ParsedHead) -> tuple[str, ...]:

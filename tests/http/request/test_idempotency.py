@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from jobqueue.http.errors import MalformedRequest
 from jobqueue.http.request.body import BodyKind
-from jobqueue.http.request.idempotency import Fingerprint, content_digest, key_of
+from jobqueue.http.request.idempotency import Fingerprint, content_digest, json_key, key_of
 from tests.http.request.test_uploads import form, posted, removed
-from tests.http.serving import CLOSE, Answer, post
+from tests.http.serving import CLOSE, Answer, post, read_answer
 
 if TYPE_CHECKING:
     import aiohttp
@@ -41,6 +44,29 @@ def key(*lines: str) -> str | None:
 )
 def test_a_key_may_be_quoted_or_bare(text: str, value: str) -> None:
     assert key(text) == value
+
+
+_ONE_BY_ONE = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])+)"|([!#-~][ -~]*)')
+
+
+@given(st.text(st.sampled_from('"\\ ak\té\x7f'), max_size=8))
+def test_any_text_is_the_key_that_the_grammar_makes_it(text: str) -> None:
+    grammar = _ONE_BY_ONE.fullmatch(text.strip(" \t"))
+    if grammar is None:
+        with pytest.raises(MalformedRequest):
+            key(text)
+    else:
+        assert key(text) == (grammar[2] or re.sub(r"\\(.)", r"\1", grammar[1]))
+
+
+def test_a_long_quoted_key_that_never_ends_is_rejected_at_once() -> None:
+    with pytest.raises(MalformedRequest):
+        key('"' + "a" * 100_000 + "é")
+
+
+@given(st.binary())
+def test_the_digest_of_a_json_body_is_that_of_its_one_piece(body: bytes) -> None:
+    assert json_key("k", body).fingerprint == digest(BodyKind.JSON, body)
 
 
 def test_a_missing_header_is_no_key() -> None:
@@ -133,12 +159,15 @@ async def test_a_rejected_submission_can_be_repeated_under_its_key(start: Any) -
     assert "job-deduplicated" not in accepted.headers
 
 
-async def test_a_key_keeps_its_retry_slot_among_others_of_its_address(start: Any) -> None:
+@pytest.mark.parametrize("more", [[], [CLOSE]], ids=["fast", "stock"])
+async def test_a_key_keeps_its_retry_slot_among_others_of_its_address(start: Any, more: list[str]) -> None:
     serving = await start(queues={"default": {"capacity": 1, "workers": 1}})
     await serving.talk(post(b'{"type":"hold"}', CLOSE))
 
     async def retry_after_s(key: str) -> float:
-        refused = Answer(await serving.talk(post(ECHO, f"Idempotency-Key: {key}", CLOSE)))
+        async with serving.connect() as (reader, writer):
+            writer.write(post(ECHO, f"Idempotency-Key: {key}", *more))
+            refused = await read_answer(reader)
         assert refused.status == 503
         return float(refused.problem["retry_after_s"])
 

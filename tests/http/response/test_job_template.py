@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobqueue import JobQueue
-from jobqueue.core.job import LIVE, TERMINAL, Extras, Job, JobId, JobSpec, JobState
+from jobqueue.core.job import LIVE, TERMINAL, Extras, Job, JobId, JobSpec, JobState, StopReason
+from jobqueue.core.report import ErrorCode, FailedAttempt, JobError, Progress
 from jobqueue.core.scheduling.eta import PAUSED, Estimate
 from jobqueue.http.response import documents, job_template
 from jobqueue.http.response.documents import job_document
@@ -86,6 +87,36 @@ def test_the_template_of_a_live_job_gives_the_bytes_of_its_struct(
 
 def plain_job(spec: JobSpec) -> Job:
     return Job(id=JobId("a"), spec=spec, args=b"{}", upload=None, state=JobState.QUEUED, created_at=1.0, run_at=1.0)
+
+
+extras = st.builds(
+    lambda **fields: Extras(**fields),
+    attempts_before=st.sampled_from([0, 0, 2]),
+    progress=st.none() | st.just(Progress(0.5, "half")),
+    stopping=st.none() | st.just(StopReason.CANCELLED),
+    error=st.none() | st.just(JobError(ErrorCode.TIMED_OUT, "late")),
+    history=st.sampled_from([None, (), (FailedAttempt(1, 1.0, 2.0, ErrorCode.TIMED_OUT, "late", None),)]),
+    held_bytes=st.integers(0, 10**6),
+)
+
+
+@given(job=plain_jobs(LIVE | TERMINAL), extras=extras, estimate=estimates)
+def test_a_job_with_any_extras_has_the_document_of_its_struct(
+    job: Job, service: Service, extras: Extras, estimate: Estimate
+) -> None:
+    job.extras = extras
+    told = estimate if job.live else None
+    if job.live:
+        job.result = None
+    assert job_document(job, service, told) == whole(job, service, told)
+
+
+def test_extras_that_only_count_bytes_leave_a_job_plain_unless_it_has_a_spec_of_its_own(service: Service) -> None:
+    job = plain_job(JobSpec(type="echo"))
+    job.extras = Extras(held_bytes=400)
+    assert job_template.is_plain(job)
+    job.spec = JobSpec(type="echo", own=True)
+    assert not job_template.is_plain(job)
 
 
 def with_extras(job: Job) -> Estimate:

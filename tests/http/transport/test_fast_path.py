@@ -27,8 +27,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from jobqueue.core.ids import RUNS, IdIssuer
+from jobqueue.http.in_flight import SMALL_BYTES
 from jobqueue.http.request.head import UNIQUE_BYTES_MAX
 from jobqueue.http.request.origins import OriginPolicy
+from jobqueue.http.response.reply import RESULT_BYTES_MAX
 from jobqueue.http.transport import aiohttp_compat
 from jobqueue.http.transport import fast_path as fast_path_module
 from jobqueue.http.transport.fast_path import FastPath
@@ -304,6 +306,8 @@ BODIES = [
     b" " * 3000,
     b'{"type":"echo","delay_s":864000,"args":{"value":"' + b"x" * 1900 + b'"}}',
 ]
+MALFORMED_KEYS = (("",), ('"',), ("k", "k"), ("k" * 256,), ("\udcff",), ("k\x7f",), ('"k" x',))
+KEYS = ('"a"', "a", "b", r'"\\"', '"', "c" * 255, "c" * 256)
 CORPUS = [
     *LOOKS,
     *WAITS,
@@ -326,6 +330,12 @@ CORPUS = [
     *(head("GET", "/v1/jobs/{LIVE}", f"Prefer: {value}") for value in ("wait=0", "wait", "wait=x", "wait=1 , wait=0")),
     head("GET", "/v1/jobs/{LIVE}", "Prefer: wait=1", "User-Agent: " + "x" * 600),
     *(post(LATER, line) for line in ("Prefer: wait=0", "Idempotency-Key: k", "Expect: 100-continue")),
+    *(post(body, 'Idempotency-Key: "k3"') for body in (*BODIES, SHORT)),
+    *(post(body, 'idempotency-key:"k4"', "Prefer: wait=1") for body in (SHORT, LATER, b'{"type":"fail"}', b"{")),
+    *(post(LATER, *(f"Idempotency-Key: {key}" for key in keys)) for keys in MALFORMED_KEYS),
+    post(LATER, "IDEMPOTENCY-KEY: k5"),
+    post(LATER, "Idempotency-Key: k6", "User-Agent: " + "x" * 600),
+    head("GET", "/v1/jobs/{DONE}", "Idempotency-Key: k"),
     *(post(LATER, line) for line in ("Content-Encoding: gzip", "Transfer-Encoding: identity", "Expect: nonsense")),
     *(post(LATER, line) for line in ("Content-Type: text/plain", "Upgrade: h2c")),
     post(LATER, media_type="application/json; charset=utf-8"),
@@ -480,6 +490,14 @@ PIECES = st.one_of(
     st.binary(max_size=30),
 )  # fmt: skip
 
+# Few keys, so that most are repeated, with the same body or another one.
+REPEATED = st.builds(
+    lambda body, key, lines: post(body, f"Idempotency-Key: {key}", *lines),
+    st.sampled_from([*BODIES, SHORT, SHORT, b'{"type":"fail"}', b'{"type":"echo","args":{"value":"w"}}']),
+    st.sampled_from(KEYS),
+    st.sampled_from([(), (), ("Prefer: wait=1",), ("Prefer: wait=0",), ("A: b",), ('If-None-Match: W/"2"',)]),
+)
+
 
 SUBMISSIONS = st.one_of(
     st.sampled_from([*BODIES, *(body.replace(b"unique", b"\\u0075nique") for body in BODIES)]).map(post),
@@ -529,6 +547,46 @@ async def agree_on(pair: Pair, examples: int, pieces: st.SearchStrategy[bytes] =
 
 async def test_both_paths_answer_generated_streams_alike(pair: Pair) -> None:
     await agree_on(pair, 500)
+
+
+async def test_both_paths_answer_generated_streams_of_repeated_keys_alike(pair: Pair) -> None:
+    await agree_on(pair, 150, st.one_of(REPEATED, REPEATED, st.sampled_from(LOOKS)))
+
+
+async def test_both_paths_answer_a_repeated_key_alike(pair: Pair) -> None:
+    """As the same job: while it is live, when it has ended, and with another body."""
+    for _ in range(2):
+        stream = [
+            post(LATER, "Idempotency-Key: a"),
+            post(LATER, 'Idempotency-Key: "a"'),
+            post(SHORT, "Idempotency-Key: a"),
+        ]
+        ended = [post(SHORT, "Idempotency-Key: e", "Prefer: wait=1"), post(SHORT, "Idempotency-Key: e")]
+        raw = await pair.same(CUT.join([*stream, *ended, END]), turns=30)
+        assert re.findall(rb"HTTP/1.1 (\d{3})", raw)[1:] == [b"202", b"422", b"200", b"200", b"200"]
+        assert raw.count(b"Job-Deduplicated: true") in (2, 4)  # in the second round, the first submissions repeat, too
+
+
+@pytest.mark.parametrize(
+    "limits", [{}, {"caller_rate": {"count": 7, "period_s": 3600.0}}], ids=["unlimited", "limited"]
+)
+async def test_both_paths_answer_a_repeated_key_with_a_long_result_alike(
+    start: Callable[..., Awaitable[Serving]], held: HeldTime, limits: dict[str, object]
+) -> None:
+    settings: dict[str, dict[str, object]] = {"limits": {"result_bytes": 2**20, **limits}}
+    pair = Pair(
+        await start(same_ids, **settings),
+        await start(same_ids, **settings, server={"fast_path": False}, spool={"dir": None}),
+        held,
+    )
+    for size in (SMALL_BYTES // 2, SMALL_BYTES + 1000, RESULT_BYTES_MAX + 1000):
+        long = post(b'{"type":"big","args":{"size":%d}}' % size, f"Idempotency-Key: {size}")
+        await pair.same(long + CUT + END, turns=QUIET_TURNS)
+        raw = await pair.same(long + CUT + END, turns=QUIET_TURNS)
+        assert raw.count(b"Job-Deduplicated: true") == 1
+        assert b"x" * size in raw
+    raw = await pair.same((long + CUT) * 2 + END, turns=QUIET_TURNS)
+    assert re.findall(rb"HTTP/1.1 (\d{3})", raw) == [b"200", b"429" if limits else b"200", b"200"]
 
 
 async def test_both_paths_answer_generated_submissions_alike_while_no_job_is_admitted(pair: Pair) -> None:
@@ -710,6 +768,24 @@ async def test_both_paths_answer_with_the_same_quotas(start: Callable[..., Await
     assert re.findall(rb"HTTP/1.1 (\d{3})", raw) == [b"202", b"202", b"429", b"200"]
 
 
+async def test_both_paths_count_repeated_keys_against_a_quota_alike(
+    start: Callable[..., Awaitable[Serving]], held: HeldTime
+) -> None:
+    settings: dict[str, dict[str, object]] = {
+        "limits": {"caller_rate": {"count": 5, "period_s": 3600.0}},
+        "queues": {"default": {"capacity": 2, "workers": 1}},
+    }
+    pair = Pair(
+        await start(same_ids, **settings),
+        await start(same_ids, **settings, server={"fast_path": False}, spool={"dir": None}),
+        held,
+    )
+    keys = [post(LATER, f"Idempotency-Key: {key}") for key in ("a", "b", "a", "c", "a", "b", "b")]
+    raw = await pair.same(CUT.join([*keys, END]), turns=30)
+    codes = re.findall(rb"HTTP/1.1 (\d{3})", raw)
+    assert codes == [b"202", b"202", b"202", b"503", b"202", b"202", b"429", b"200"]
+
+
 @pytest.mark.parametrize(
     "limits",
     [
@@ -731,6 +807,7 @@ async def test_both_paths_answer_generated_streams_alike_under_limits_of_callers
     )
     await pair.prepare()
     await agree_on(pair, examples=30)
+    await agree_on(pair, 30, REPEATED)
 
 
 @pytest.mark.parametrize("proxies", [[], ["unix"], ["127.0.0.1"]], ids=["none", "listed", "another"])

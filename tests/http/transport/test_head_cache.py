@@ -17,7 +17,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from jobqueue.core.ids import ALPHABET, ID_LENGTH
+from jobqueue.http.errors import MalformedRequest
 from jobqueue.http.request.auth import Grant
+from jobqueue.http.request.idempotency import key_in, key_of
 from jobqueue.http.request.prefer import preferred_wait_s
 from jobqueue.http.transport import head_cache
 from jobqueue.http.transport.connection import Connection
@@ -150,50 +152,59 @@ def parsed(data: bytes) -> list[tuple[Any, Any]]:
 def check_recalled(heads: HeadCache, data: bytes) -> bool:
     """Check that the parser reads a cached request alike; return whether it is cached."""
     found, submitted, waiting = heads.look(data), heads.submission(data), heads.wait(data)
+    assert [found, submitted, waiting].count(None) >= 2
     if waiting is not None:
-        assert found is None
-        assert submitted is None
         return check_wait(*waiting, data)
-    if found is None and submitted is None:
-        return False
-    assert found is None or submitted is None
-    if found is not None and not WELL_FORMED.fullmatch(found[0]):
+    if submitted is not None:
+        return check_submission(*submitted, data)
+    if found is None or not WELL_FORMED.fullmatch(found[0]):
         return False  # left to the parser, as another test shows
     ((message, payload),) = parsed(data)
-    assert message.version == (1, 1)
-    assert not message.should_close
-    assert not message.upgrade
-    assert not message.chunked
-    for name in ("Prefer", "Expect", "Idempotency-Key", "Content-Encoding"):
+    check_plain(message, "Prefer", "Idempotency-Key")
+    job_id, head_only, tags, sees = found
+    assert sees is None
+    assert (message.method, message.path) == ("HEAD" if head_only else "GET", f"/v1/jobs/{job_id}")
+    assert tags == known_tags(message)
+    assert payload is EMPTY_PAYLOAD
+    return True
+
+
+def check_plain(message: Any, *without: str) -> None:
+    assert (message.version, message.should_close, message.upgrade, message.chunked) == ((1, 1), False, False, False)
+    for name in ("Expect", "Content-Encoding", *without):
         assert name not in message.headers
-    if found is not None:
-        job_id, head_only, tags, sees = found
-        assert sees is None
-        assert (message.method, message.path) == ("HEAD" if head_only else "GET", f"/v1/jobs/{job_id}")
-        assert tags == known_tags(message)
-        assert payload is EMPTY_PAYLOAD
-    else:
-        assert (message.method, message.path) == ("POST", "/v1/jobs")
-        assert message.headers["Content-Type"] == "application/json"
-        assert payload.is_eof()
-        assert (b"".join(payload._buffer), None) == submitted
+
+
+def check_submission(body: bytes, uniqueness: Any, wait: WaitHead | None, given: bytes | None, data: bytes) -> bool:
+    """As `check_recalled`, for a submission."""
+    if given is not None:
+        try:
+            key = key_in(given.decode("latin-1"))
+        except MalformedRequest:
+            return False  # left to the parser, too
+    ((message, payload),) = parsed(data)
+    check_plain(message, *(["Idempotency-Key"] if given is None else []))
+    assert (message.method, message.path) == ("POST", "/v1/jobs")
+    assert message.headers["Content-Type"] == "application/json"
+    assert (payload.is_eof(), b"".join(payload._buffer), uniqueness) == (True, body, None)
+    assert given is None or message.headers.getall("Idempotency-Key") == [given.decode().strip()]
+    assert given is None or key_of(message.headers) == key
+    assert ("Prefer" in message.headers) == (wait is not None)
+    if wait is not None:
+        assert (preferred_wait_s(message.headers), wait.tags) == (wait.wait_s, ())
+        assert b"idempotency-key" not in wait.lines.lower()
     return True
 
 
 def check_wait(head: WaitHead, text: bytes, data: bytes) -> bool:
-    """As `check_recalled`, for a request that prefers to wait."""
-    submitted = data.startswith(b"POST")
-    if not submitted and not WELL_FORMED.fullmatch(text.decode("latin-1")):
+    """As `check_recalled`, for a read that prefers to wait."""
+    if not WELL_FORMED.fullmatch(text.decode("latin-1")):
         return False
     ((message, payload),) = parsed(data)
-    assert (message.version, message.should_close, message.upgrade, message.chunked) == ((1, 1), False, False, False)
+    check_plain(message, "Idempotency-Key")
     assert preferred_wait_s(message.headers) == head.wait_s
-    if submitted:
-        assert (message.path, payload.is_eof(), b"".join(payload._buffer)) == ("/v1/jobs", True, text)
-        assert head.tags == ()
-    else:
-        assert (message.path, payload) == (f"/v1/jobs/{text.decode()}", EMPTY_PAYLOAD)
-        assert head.tags == known_tags(message)
+    assert (message.path, payload) == (f"/v1/jobs/{text.decode()}", EMPTY_PAYLOAD)
+    assert head.tags == known_tags(message)
     return True
 
 
@@ -222,7 +233,7 @@ async def test_a_submission_is_cached_for_any_body_of_its_length(learner: Learne
     heads = await learner.learns(submission(BODY, HOST, *JSON_LINES))
     for body in (BODY, b"\r\n\r\n" * 7 + b"{}", b"\0" * len(BODY)):
         assert check_recalled(heads, submission(body, HOST, *JSON_LINES))
-        assert heads.submission(submission(body, HOST, *JSON_LINES)) == (body, None)
+        assert heads.submission(submission(body, HOST, *JSON_LINES)) == (body, None, None, None)
     for body in (BODY + b" ", BODY[:-1], b""):
         assert not check_recalled(heads, submission(body, HOST, *JSON_LINES))
 
@@ -236,9 +247,7 @@ async def test_requests_that_prefer_to_wait_are_cached_apart(learner: Learner, l
         assert check_recalled(heads, request)
         assert not check_recalled(heads, request.replace(b"5", b"6"))
     heads = await learner.learns(submission(BODY, HOST, *JSON_LINES, line))
-    other = submission(b"x" * len(BODY), HOST, *JSON_LINES, line)
-    assert heads.submission(other) is None
-    assert check_recalled(heads, other)
+    assert check_recalled(heads, submission(b"x" * len(BODY), HOST, *JSON_LINES, line))
     for body in (BODY + b" ", BODY[:-1], b""):
         assert not check_recalled(heads, submission(body, HOST, *JSON_LINES, line))
 
@@ -273,7 +282,12 @@ async def test_requests_that_prefer_to_wait_are_cached_apart(learner: Learner, l
         [b"GET /x HTTP/1.1\r\nHost: h\r\nX-Y: ", look("GET", ID, HOST)],
         [look("GET", ID, HOST) + b"GET", look("GET", ID, HOST)],
         [submission(BODY, HOST, *JSON_LINES, "Prefer: wait")],
-        [submission(BODY, HOST, *JSON_LINES, "Idempotency-Key: k")],
+        [submission(BODY, HOST, *JSON_LINES, "Idempotency-Key: k", "Idempotency-Key: k")],
+        [submission(BODY, HOST, *JSON_LINES, "Idempotency-Key:")],
+        [submission(BODY, HOST, *JSON_LINES, "IDEMPOTENCY-KEY: k")],
+        [submission(BODY, HOST, *JSON_LINES, "Idempotency-Key: " + "k" * 256)],
+        [submission(BODY, HOST, "User-Agent: idempotency-key: x", *JSON_LINES, "Idempotency-Key: k")],
+        [look("GET", ID, HOST, "Idempotency-Key: k")],
         [submission(BODY, HOST, *JSON_LINES, 'If-None-Match: "1"')],
         [submission(BODY, HOST, "Content-Type: text/json", JSON_LINES[1])],
         [submission(BODY, HOST, *JSON_LINES)[:-1], BODY[-1:]],
@@ -304,6 +318,51 @@ async def test_a_cached_request_is_not_used_within_an_unfinished_one(learner: Le
     connection.connection_lost(None)
 
 
+# -- keys
+
+
+@pytest.mark.parametrize("name", ["Idempotency-Key: ", "idempotency-key: ", "Idempotency-Key:"])
+@pytest.mark.parametrize("last", [False, True])
+async def test_a_submission_is_cached_for_any_idempotency_key(learner: Learner, name: str, last: bool) -> None:
+    def under(key: str, body: bytes = BODY) -> bytes:
+        lines = [name + key, *JSON_LINES]
+        return submission(body, HOST, *(reversed(lines) if last else lines))
+
+    heads = await learner.learns(under('"a-1"'))
+    for key in ('"b"', "b", "x" * 200, r'"a\"b"', " b ", "\tb", "idempotency-key: b", "b: Idempotency-Key", "1\t"):
+        assert check_recalled(heads, under(key)), key
+    for key in ("", '"', '"b', "b\x01", "b\rX: y", "b\nX: y", "b\x7f", "\udcff", "x" * 256, '"b"; p=1'):
+        assert not check_recalled(heads, under(key)), key
+    for body in (BODY + b" ", BODY[:-1]):
+        assert not check_recalled(heads, under("b").removesuffix(BODY) + body)
+    assert not check_recalled(heads, submission(BODY, HOST, *JSON_LINES))
+
+
+async def test_no_cached_head_has_the_value_of_a_key(learner: Learner) -> None:
+    for more in ((), ("Prefer: wait=0",)):
+        heads = await learner.learns(submission(BODY, HOST, *JSON_LINES, 'Idempotency-Key: "secret-1"', *more))
+        assert len(heads) == 1
+        ((head, (_, _, wait)),) = heads._repeatable.items()
+        assert b"secret" not in head
+        assert wait is None or b"secret" not in wait.lines
+
+
+async def test_a_malformed_key_is_left_to_the_parser(learner: Learner) -> None:
+    request = submission(BODY, HOST, *JSON_LINES, "Idempotency-Key: kk")
+    await learner.learns(request)
+    for byte in set(range(256)) - set(b"\t") - set(range(32, 127)):
+        smuggled = request.replace(b"kk", b"k%ck" % byte)
+        assert learner.heads.submission(smuggled) is not None or byte in b"\r\n"
+        assert learner._fast_path.recall(smuggled, learner.connection(), 0.0) is None
+
+
+async def test_a_head_grown_by_its_key_beyond_the_bound_does_not_match(learner: Learner) -> None:
+    filler = f"User-Agent: {'x' * (HEAD_BYTES_MAX - 200)}"
+    heads = await learner.learns(submission(BODY, HOST, *JSON_LINES, filler, "Idempotency-Key: k"))
+    assert check_recalled(heads, submission(BODY, HOST, *JSON_LINES, filler, "Idempotency-Key: kk"))
+    assert not check_recalled(heads, submission(BODY, HOST, *JSON_LINES, filler, "Idempotency-Key: " + "k" * 200))
+
+
 # -- bounds
 
 
@@ -314,6 +373,7 @@ async def test_a_full_head_cache_is_cleared_and_caches_again(learner: Learner, m
         await learner.offer(look("GET", ID, HOST, f"User-Agent: {number}"))
         await learner.offer(submission(BODY, HOST, *JSON_LINES, f"User-Agent: {number}"))
         await learner.offer(look("GET", ID, HOST, f"Prefer: wait={number}"))
+        await learner.offer(submission(BODY, HOST, *JSON_LINES, "Idempotency-Key: k", f"User-Agent: {number}"))
         assert len(learner.heads) <= 8
     client = look("GET", ID, HOST)
     await learner.offer(client)
@@ -327,7 +387,10 @@ def test_the_head_cache_takes_at_most_a_mebibyte() -> None:
 # -- generated heads
 
 NAMES = st.sampled_from(
-    ["User-Agent", "Accept", "accept-encoding", "Connection", "Host", "If-None-Match", "Content-Length", "Prefer", "X"]
+    [
+        *("User-Agent", "Accept", "accept-encoding", "Connection", "Host", "If-None-Match", "Content-Length", "Prefer"),
+        *("X", "Idempotency-Key", "idempotency-key"),
+    ]
 )
 VALUES = st.sampled_from(
     ["", "x", "*/*", "keep-alive", "close", 'W/"2"', '"a", "b"', "0", "30", "wait=3", "h\t", "\x7f", "\udcff"]
@@ -343,6 +406,7 @@ IDS = st.text(ALPHABET, min_size=ID_LENGTH, max_size=ID_LENGTH)
 WHOLE = st.one_of(
     st.builds(lambda method, id, lines: look(method, id, HOST, *lines), st.sampled_from(["HEAD", "GET"]), IDS, LINES),
     st.builds(lambda lines: submission(BODY, HOST, *JSON_LINES, *lines), LINES),
+    st.builds(lambda lines: submission(BODY, HOST, "Idempotency-Key: k", *JSON_LINES, *lines), LINES),
 )  # fmt: skip
 PIECES = st.sampled_from(
     [b"", b" ", b"\r", b"\n", b"\r\n", b":", b"%", b"?", b"\0", b"X", b"0", b"\r\n\r\n", b"HTTP/1.1"]
@@ -416,7 +480,7 @@ def test_a_submission_with_a_changed_byte_in_its_head_does_not_match(data: st.Da
     request = submission(BODY, HOST, *JSON_LINES)
     heads = HeadCache()
     heads.learn(request, parsed(request)[0][0], request.index(b"\r\n\r\n") + 4, ALL)
-    assert heads.submission(request) == (BODY, None)
+    assert heads.submission(request) == (BODY, None, None, None)
     at = data.draw(st.integers(0, len(request) - len(BODY) - 1))
     changed = request[:at] + bytes([data.draw(st.integers(0, 255))]) + request[at + 1 :]
     assume(changed != request)
