@@ -368,6 +368,7 @@ CORE_SEEN_FROM_HTTP = {
             "rate",
         ),
         *("report", "stored_file", "scheduling.eta", "scheduling.retry_after", "stats", "submit", "uniqueness"),
+        *("backoff", "counts", "limits.quarantined_type", "policy"),
     )
 }
 """The value types of the port, and the two measures of HTTP itself: the rate of a caller, and retry-after."""

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from jobqueue.core.attempt_outcome import ATTEMPT_OUTCOMES
-from jobqueue.core.histogram import BUCKETS
+from jobqueue.core.histogram import BOUNDS_S, BUCKETS
 from jobqueue.core.job import JobId
 from jobqueue.errors import QueueFull, Refused
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jobqueue.core.histogram import Histogram
     from jobqueue.core.scheduling.queue_state import QueueState
     from jobqueue.core.scheduling.type_state import TypeState
@@ -33,6 +35,18 @@ class Durations(msgspec.Struct, frozen=True, gc=False):
     @property
     def count(self) -> int:
         return sum(self.counts)
+
+    def quantile_s(self, share: float) -> float | None:
+        """Estimate a quantile, evenly within its bucket; of the last bucket its lower bound. None: it is empty."""
+        left = share * self.count
+        if not self.count:
+            return None
+        lower = 0.0
+        for bound, count in zip(BOUNDS_S, self.counts, strict=False):
+            if count and left <= count:
+                return lower + (bound - lower) * left / count
+            left, lower = left - count, bound
+        return lower
 
 
 class TypeCounts(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +81,12 @@ class QueueCounts(msgspec.Struct, frozen=True, kw_only=True):
     waits: Durations
     refused: dict[type[Refused], int]
     types: dict[str, TypeCounts]
+
+
+def together(many: Sequence[Durations]) -> Durations:
+    """Return the sum of histograms, without examples."""
+    counts = tuple(sum(durations.counts[bucket] for durations in many) for bucket in range(BUCKETS))
+    return Durations(counts, sum(durations.sum_s for durations in many), (None,) * BUCKETS)
 
 
 NO_DURATIONS = Durations((0,) * BUCKETS, 0.0, (None,) * BUCKETS)

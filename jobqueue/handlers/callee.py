@@ -19,8 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from jobqueue.errors import shown
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+SUMMARY_LENGTH_MAX = 200
 
 _MARK = getattr(asyncio.coroutines, "_is_coroutine", None)
 """The mark of compiled coroutine functions and of asgiref's, up to Python 3.13."""
@@ -47,6 +51,15 @@ class Callee(msgspec.Struct, frozen=True):
     def awaitable(self) -> Callable[..., Any]:
         """The callable as a coroutine function, if it is async."""
         return _awaiting(self.func) if self.is_wrapped else self.func
+
+    @property
+    def summary(self) -> str | None:
+        """The first line of the docstring of the outermost callee that has one, cut; None: none has."""
+        for step, _ in _steps(self.func):
+            doc = None if isinstance(step, functools.partial) else step.__doc__  # a partial has that of its class
+            if isinstance(doc, str) and (lines := doc.strip().splitlines()):
+                return shown(lines[0].strip(), SUMMARY_LENGTH_MAX)
+        return None
 
 
 def callee_of(func: Any) -> Callee:

@@ -32,6 +32,7 @@ class Handler:
         func: Runs a job: a coroutine function if `run_in` is `loop`.
         context_name: The parameter that takes the context; empty if it goes by position; None: it takes none.
         redaction: Hides arguments where its jobs are shown; None: all are shown.
+        summary: The first line of its docstring; None: it has none.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Handler:
         self.retry_on = retry_on
         self.reject_on = reject_on
         self.redaction = redaction
+        self.summary = callee.summary
         self.signature = signature
         self.context_name = signature.context_name
         self.wants_context = self.context_name is not None

@@ -23,6 +23,7 @@ from jobqueue.http.resources.events import Streams
 from jobqueue.http.resources.health import Health
 from jobqueue.http.resources.index import Index
 from jobqueue.http.resources.job_list import JobList
+from jobqueue.http.resources.job_types import JobTypes
 from jobqueue.http.resources.jobs import Jobs
 from jobqueue.http.resources.problem_types import ProblemTypes
 from jobqueue.http.resources.queues import Queues
@@ -87,6 +88,7 @@ class Api:
             queues=Queues(service, bodies, lag),
             health=Health(service, lambda: self._fast_path.in_use),
             streams=Streams(service, self.waiters, event_log),
+            job_types=JobTypes(service),
             problem_types=ProblemTypes(),
             index=Index(lambda: [row.path for row in self._rows.values() if row.method == hdrs.METH_GET]),
             api_description=ApiDescription(service, _describe),

@@ -1,23 +1,44 @@
-"""The routes of what describes the service itself: index, types of problems, the API. Part of the table in `routes`.
+"""The routes that describe the service: types of jobs and of problems, index, API. Part of the table in `routes`.
 
-The first two are open: they tell what is published, too. `server.openapi` opens the third.
+Types of problems and the index are open: they tell what is published, too. `server.openapi` opens the last one.
 """
 
 from __future__ import annotations
 
-from jobqueue.http.errors import MalformedRequest, PathNotFound
+from jobqueue.http.errors import MalformedRequest, PathNotFound, TypeNotFound
 from jobqueue.http.resources.api_description import DESCRIPTION, DescriptionDocument, DescriptionQuery
 from jobqueue.http.resources.index import INDEX, IndexDocument
+from jobqueue.http.resources.job_types import TypeDocument, TypesDocument
 from jobqueue.http.resources.problem_types import ProblemTypeDocument, ProblemTypesDocument
 from jobqueue.http.response.html import HTML_TYPE
 from jobqueue.http.route import JSON_TYPE, Answer, Route
 
+TYPES = "/v1/types"
 PROBLEMS = "/problems"
 
 PAGE = Answer(200, media_type=HTML_TYPE, headers=("Content-Security-Policy", "X-Content-Type-Options"))
 """The document as a page, for a browser."""
 
 DESCRIPTION_ROUTES: tuple[Route, ...] = (
+    Route(
+        method="GET",
+        path=TYPES,
+        name="list_types",
+        scope="read",
+        summary="Answers with all types of jobs",
+        handler=lambda resources: resources.job_types.all,
+        answers=(Answer(200, TypesDocument, JSON_TYPE),),
+    ),
+    Route(
+        method="GET",
+        path=f"{TYPES}/{{name}}",
+        name="get_type",
+        scope="read",
+        summary="Answers with the type: its options, the JSON Schema of its arguments, the counts of its jobs",
+        handler=lambda resources: resources.job_types.one,
+        answers=(Answer(200, TypeDocument, JSON_TYPE),),
+        problems=(TypeNotFound,),
+    ),
     Route(
         method="GET",
         path=PROBLEMS,

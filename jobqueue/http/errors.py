@@ -27,6 +27,10 @@ class QueueNotFound(errors.JobQueueError):
     """No queue has this name."""
 
 
+class TypeNotFound(errors.JobQueueError):
+    """No handler has this type."""
+
+
 class MethodNotAllowed(errors.JobQueueError):
     """The resource exists, but not for this method; `allowed` lists its methods."""
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from jobqueue.http.resources.health import Health
     from jobqueue.http.resources.index import Index
     from jobqueue.http.resources.job_list import JobList
+    from jobqueue.http.resources.job_types import JobTypes
     from jobqueue.http.resources.jobs import Jobs
     from jobqueue.http.resources.problem_types import ProblemTypes
     from jobqueue.http.resources.queues import Queues
@@ -71,6 +72,7 @@ class Resources:
     queues: Queues
     streams: Streams
     health: Health
+    job_types: JobTypes
     problem_types: ProblemTypes
     index: Index
     api_description: ApiDescription

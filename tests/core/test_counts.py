@@ -6,8 +6,8 @@ import contextlib
 
 import pytest
 
-from jobqueue.core.counts import NO_DURATIONS, Durations, TypeCounts
-from jobqueue.core.histogram import BOUNDS_S
+from jobqueue.core.counts import NO_DURATIONS, Durations, TypeCounts, together
+from jobqueue.core.histogram import BOUNDS_S, BUCKETS
 from jobqueue.core.policy import QueuePolicy
 from jobqueue.core.quotas import Quota, Quotas
 from jobqueue.core.report import ErrorCode, Failure
@@ -279,3 +279,29 @@ def test_counts_that_were_given_out_do_not_change() -> None:
     assert before.types["t"].succeeded_total == 1
     assert before.waits.count == 1
     assert driver.engine.counts("default").types["t"].succeeded_total == 2
+
+
+@pytest.mark.parametrize(
+    ("counts", "share", "quantile_s"),
+    [
+        ({}, 0.5, None),
+        ({0: 2}, 0.5, 0.0005),
+        ({0: 1, 1: 1}, 0.5, 0.001),
+        ({0: 1, 1: 1}, 1.0, 0.005),
+        ({6: 10}, 0.95, 0.975),
+        ({2: 50, 5: 50}, 0.25, 0.0075),
+        ({BUCKETS - 1: 3}, 0.5, 3600.0),
+    ],
+)
+def test_a_quantile_is_estimated_evenly_within_its_bucket(
+    counts: dict[int, int], share: float, quantile_s: float | None
+) -> None:
+    durations = Durations(tuple(counts.get(bucket, 0) for bucket in range(BUCKETS)), 0.0, (None,) * BUCKETS)
+    assert durations.quantile_s(share) == (None if quantile_s is None else pytest.approx(quantile_s))
+
+
+def test_histograms_are_added_bucket_by_bucket() -> None:
+    one = Durations((1, 2, *(0,) * (BUCKETS - 2)), 3.0, (None,) * BUCKETS)
+    both = together([one, one])
+    assert (both.counts[:3], both.sum_s, both.count) == ((2, 4, 0), 6.0, 6)
+    assert together([]).count == 0

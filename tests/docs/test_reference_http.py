@@ -102,8 +102,9 @@ def test_every_operation_lists_its_errors_with_problem_types(operation: Operatio
     assert all((status >= 400) == bool(problem) for status, problem in operation.answers)
     if "{id}" in operation.path:
         assert {(404, "job-not-found"), (410, "job-gone")} <= operation.answers
-    if "{name}" in operation.path:
-        assert (404, "queue-not-found") in operation.answers
+    for path, problem in (("/v1/queues/{name}", "queue-not-found"), ("/v1/types/{name}", "type-not-found")):
+        if operation.path.startswith(path):
+            assert (404, problem) in operation.answers
 
 
 def test_the_page_has_the_states_of_a_job() -> None:

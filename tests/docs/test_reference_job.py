@@ -26,6 +26,7 @@ from jobqueue.http.resources.included_document import (
 )
 from jobqueue.http.resources.index import IndexDocument
 from jobqueue.http.resources.job_list import ListDocument
+from jobqueue.http.resources.job_types import TypeDocument
 from jobqueue.http.resources.problem_types import ProblemTypeDocument
 from jobqueue.http.resources.queues import QueuesDocument
 from jobqueue.http.resources.submissions import BatchItemDocument
@@ -121,6 +122,7 @@ def check_dict(heading: str, of: type) -> None:
         ("### Quarantined type", QuarantinedDocument),
         ("## Queues", QueuesDocument),
         ("### Limiter", LimiterDocument),
+        ("## Type", TypeDocument),
         ("## Health", ReadyDocument),
         ("## Type of problems", ProblemTypeDocument),
         ("## Links", IndexDocument),

@@ -205,8 +205,11 @@ async def queues(serving: Serving, http: aiohttp.ClientSession, seen: Seen) -> N
     for method in ("GET", "HEAD"):
         for template in ("/v1/queues", "/livez", "/readyz"):
             await seen.ask(http, method, template)
+        await seen.ask(http, method, "/v1/types")
         for name in ("default", "nope"):
             await seen.ask(http, method, QUEUE, name)
+        for name in ("echo", "nope"):
+            await seen.ask(http, method, "/v1/types/{name}", name)
         await seen.ask(http, method, "/openapi.json", "?types=2")
         for known in ({}, {"If-None-Match": "*"}):
             await seen.ask(http, method, "/openapi.json", headers=known)
@@ -263,6 +266,8 @@ async def rejected_in_quarantine(start: Start, http_to: Open, seen: Seen) -> Non
     await seen.ask(http, "POST", f"{JOB}:retry", failed)
     document = await seen.ask(http, "GET", "/v1/queues")
     assert document["queues"][0]["quarantined"], "so that its document is compared, too"
+    document = await seen.ask(http, "GET", "/v1/types/{name}", "fail")
+    assert document["quarantined"]
 
 
 async def rejected_without_memory(start: Start, http_to: Open, seen: Seen) -> None:

@@ -53,6 +53,10 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
         "no queue has this name",
         "take one from `GET /v1/queues`",
     ),
+    "type-not-found": Explanation(
+        "no handler is registered under this type",
+        "take one from `GET /v1/types`; `detail` names a similar one",
+    ),
     "method-not-allowed": Explanation(
         "the resource doesn't have this method; the header `Allow` lists those that it has",
         "use one of them",
