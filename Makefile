@@ -145,6 +145,14 @@ test-fast-path: $(VENV)/.dev ## generated streams and scripts through the fast p
 test-browser: $(VENV)/.dev ## requests of web pages of other origins, in a real browser; needs /usr/bin/chromium
 	$(PY) -m pytest -q -s -m slow tests/browser
 
+.PHONY: js-types
+js-types: $(VENV)/.dev ## types of the JavaScript client, from the API description and its JSDoc; needs node and npm
+	@exec $(PY) packaging/js_types.py
+
+.PHONY: test-js
+test-js: $(VENV)/.dev ## compile the types of the JavaScript client, and compare them with the API; needs node, npm and what `make js-types` installs
+	$(PY) -m pytest -q -m slow tests/clients/js
+
 .PHONY: test-memory
 test-memory: $(VENV)/.dev ## hostile clients against a server with 256 MB, a row for each attack; ATTACK="uploads_stalled many_faults"
 	@ATTACK="$(ATTACK)" $(PY) -m pytest -q -s -m slow tests/memory

@@ -21,15 +21,26 @@
  * @module
  */
 
-/** @typedef {import("./openapi.js").components["schemas"]["JobDocument"]} Job */
-/** @typedef {import("./openapi.js").components["schemas"]["JobState"]} JobState */
-/** @typedef {import("./openapi.js").components["schemas"]["Submission"]} Submission */
-/** @typedef {import("./openapi.js").components["schemas"]["QueueDocument"]} Queue */
-/** @typedef {import("./openapi.js").components["schemas"]["QueueChange"]} QueueChange */
-/** @typedef {import("./openapi.js").operations["listJobs"]["parameters"]["query"]} ListFilter */
-/** @typedef {import("./openapi.js").components["schemas"]["BulkFilter"]} BulkFilter */
-/** @typedef {import("./openapi.js").components["schemas"]["BulkDocument"]} BulkCount */
-/** @typedef {import("./openapi.js").components["schemas"]["Progress"]} Progress */
+/** @typedef {import("./openapi.js").components["schemas"]} Documents */
+/** @typedef {Documents["Job"]} Job */
+/** @typedef {Documents["JobState"]} JobState */
+/** @typedef {Documents["Queue"]} Queue */
+/** @typedef {Documents["QueueChange"]} QueueChange */
+/** @typedef {Documents["BulkFilter"]} BulkFilter */
+/** @typedef {Documents["BulkResult"]} BulkResult */
+/** @typedef {NonNullable<import("./openapi.js").operations["listJobs"]["parameters"]["query"]>} ListFilter */
+
+/**
+ * A page of a list; `next_cursor` begins the next one.
+ *
+ * @typedef {{jobs: Job[], next_cursor?: string | null}} JobPage
+ */
+
+/**
+ * The document of a submission, in which an instant may be a `Date`.
+ *
+ * @typedef {Omit<Documents["Submission"], "run_at"> & {run_at?: Date | string | null}} Submission
+ */
 
 /**
  * A job's document with what the answer to a submission tells beside it.
@@ -103,12 +114,6 @@
  */
 
 /**
- * A page of a list; `next_cursor` begins the next one.
- *
- * @typedef {{jobs: Job[], next_cursor: string | null}} JobPage
- */
-
-/**
  * An event. `name` is its kind, `data` its document, `state` the job's state in it, and `over` tells whether it was the
  * job's last one.
  *
@@ -119,7 +124,7 @@
  * What a call asks for, to be sent after a pause of `afterS`. `quietS` is the extra time without a byte from the server,
  * such as a requested wait.
  *
- * @typedef {object} Request
+ * @typedef {object} ClientRequest
  * @property {"GET" | "HEAD" | "POST" | "PATCH" | "DELETE"} method
  * @property {string} target
  * @property {Record<string, string>} [headers]
@@ -129,7 +134,7 @@
  * @property {AbortSignal} [signal]
  */
 
-/** @typedef {{status: number, headers: Headers, text: string}} Answer */
+/** @typedef {{status: number, headers: Headers, text: string}} ServerAnswer */
 
 const PAUSE_S = 1; // before the next try, where the server doesn't say
 const PAUSE_S_MIN = 0.1; // a server that asks for no pause must not be flooded
@@ -397,7 +402,7 @@ export class Client {
     const headers = { "Idempotency-Key": quoted(key), ...(files ? {} : { "Content-Type": "application/json" }) };
     const body = files ? formOf(encoded, files) : encoded;
     const askedS = Math.ceil(Math.min(Math.max(waitS, 0), WAIT_S_MAX));
-    /** @type {Request} */
+    /** @type {ClientRequest} */
     let request = { method: "POST", target: "/v1/jobs", headers, body, signal };
     if (askedS > 0) request = { ...request, headers: { ...headers, Prefer: `wait=${askedS}` }, quietS: askedS };
     const patience = new Patience(retryForS);
@@ -463,6 +468,7 @@ export class Client {
     let afterS = 0;
     while (left.length > 0) {
       for (const portion of portions(left, encoded)) {
+        /** @type {(string | JobQueueError)[] | JobQueueError} */
         const found = denial ?? (await this.#batch(portion.map((n) => encoded[n]), afterS, signal));
         if (found instanceof Unauthorized || found instanceof Forbidden) denial = found; // of the other portions, too
         portion.forEach((n, at) => (outcomes[n] = Array.isArray(found) ? found[at] : found));
@@ -614,7 +620,7 @@ export class Client {
    * @throws {JobFailed | WrongState} As from `result`.
    */
   async download(id, { signal } = {}) {
-    /** @type {Request} */
+    /** @type {ClientRequest} */
     const request = { method: "GET", target: `${jobPath(id)}/result`, signal };
     const response = await this.#persistently(request, (again) => this.#open(again));
     if (response instanceof Response) return response;
@@ -750,7 +756,7 @@ export class Client {
    *
    * @param {BulkFilter} filter
    * @param {CallOptions} [options]
-   * @returns {Promise<BulkCount>}
+   * @returns {Promise<BulkResult>}
    */
   async retryAll(filter, options) {
     return this.#bulk("retry", filter, options);
@@ -761,7 +767,7 @@ export class Client {
    *
    * @param {BulkFilter} filter
    * @param {CallOptions} [options]
-   * @returns {Promise<BulkCount>}
+   * @returns {Promise<BulkResult>}
    */
   async cancelAll(filter, options) {
     return this.#bulk("cancel", filter, options);
@@ -772,7 +778,7 @@ export class Client {
    *
    * @param {BulkFilter} filter
    * @param {CallOptions} [options]
-   * @returns {Promise<BulkCount>}
+   * @returns {Promise<BulkResult>}
    */
   async deleteAll(filter, options) {
     return this.#bulk("delete", filter, options);
@@ -864,7 +870,7 @@ export class Client {
       if (jobs.length !== encoded.length) {
         throw new ErrorAnswer(answer.status, `${jobs.length} results for ${encoded.length} jobs`);
       }
-      return jobs.map((each) => (each.problem ? errorOf(each.status, each.problem) : each.id));
+      return jobs.map((/** @type {any} */ each) => (each.problem ? errorOf(each.status, each.problem) : each.id));
     } catch (failure) {
       if (failure instanceof JobQueueError) return failure;
       throw failure;
@@ -918,10 +924,12 @@ export class Client {
         if (answer.status === 304) {
           pauseS = retryAfterOf(answer.headers) ?? pauseS;
         } else {
-          job = decoded(answer, isJob);
-          if (!LIVE.has(job.state)) return job;
+          const found = /** @type {Job} */ (decoded(answer, isJob));
+          job = found;
+          if (!LIVE.has(found.state)) return found;
           etag = answer.headers.get("etag") ?? "";
-          pauseS = pauseOf(job.poll_after_ms === null ? null : job.poll_after_ms / 1000) ?? retryAfterOf(answer.headers) ?? PAUSE_S;
+          const pollAfterMs = found.poll_after_ms;
+          pauseS = pauseOf(pollAfterMs === null ? null : pollAfterMs / 1000) ?? retryAfterOf(answer.headers) ?? PAUSE_S;
         }
         atOnce = waitedOut(answer.headers.get("preference-applied") ?? "", now() - askedAt);
       } catch (failure) {
@@ -967,7 +975,7 @@ export class Client {
    * Return why there is no result.
    *
    * @param {string} id
-   * @param {Answer} answer
+   * @param {ServerAnswer} answer
    * @param {AbortSignal | undefined} signal
    */
   async #whyNoResult(id, answer, signal) {
@@ -982,8 +990,8 @@ export class Client {
   /**
    * Send a read, repeated while it is not answered.
    *
-   * @param {Request} request
-   * @returns {Promise<Answer>}
+   * @param {ClientRequest} request
+   * @returns {Promise<ServerAnswer>}
    */
   async #read(request) {
     return this.#persistently(request, (again) => this.#ask(again));
@@ -991,8 +999,8 @@ export class Client {
 
   /**
    * @template T
-   * @param {Request} request
-   * @param {(request: Request) => Promise<T>} send
+   * @param {ClientRequest} request
+   * @param {(request: ClientRequest) => Promise<T>} send
    * @returns {Promise<T>}
    */
   async #persistently(request, send) {
@@ -1014,8 +1022,8 @@ export class Client {
   /**
    * Send a request, and return this server's answer; a proxy's is a `NoAnswer`.
    *
-   * @param {Request} request
-   * @returns {Promise<Answer>}
+   * @param {ClientRequest} request
+   * @returns {Promise<ServerAnswer>}
    */
   async #ask(request) {
     await pause(request.afterS ?? 0, request.signal);
@@ -1034,8 +1042,8 @@ export class Client {
   /**
    * Send a read; return its 200 unread, or another answer.
    *
-   * @param {Request} request
-   * @returns {Promise<Response | Answer>}
+   * @param {ClientRequest} request
+   * @returns {Promise<Response | ServerAnswer>}
    */
   async #open(request) {
     await pause(request.afterS ?? 0, request.signal);
@@ -1058,7 +1066,7 @@ export class Client {
 
   /**
    * @param {Carrier} carrier
-   * @param {Request} request
+   * @param {ClientRequest} request
    * @returns {Promise<Response | null>} Null: it was a redirect, which a browser doesn't show.
    */
   async #fetched(carrier, { method, target, headers, body }) {
@@ -1195,7 +1203,7 @@ class Carrier {
  * @param {Carrier} carrier
  * @param {string} method
  * @param {Response | null} response
- * @returns {Promise<Answer>}
+ * @returns {Promise<ServerAnswer>}
  */
 async function answerOf(carrier, method, response) {
   if (response === null) throw new ErrorAnswer(302, "redirected; give the client that URL");
@@ -1234,7 +1242,7 @@ function isStream(response) {
  * this API. A HEAD has none in any case, so only 502 and 504, which the server never sends, are judged.
  *
  * @param {string} method
- * @param {Answer} answer
+ * @param {ServerAnswer} answer
  */
 function refuseForeign(method, answer) {
   const { status } = answer;
@@ -1283,7 +1291,7 @@ function codeOf(failure) {
 /**
  * Return the problem document of this API; null: the answer has none, and so is not this server's.
  *
- * @param {Answer} answer
+ * @param {ServerAnswer} answer
  * @returns {Problem | null}
  */
 function problemIn({ text }) {
@@ -1296,7 +1304,7 @@ function problemIn({ text }) {
 }
 
 /**
- * @param {Answer} answer
+ * @param {ServerAnswer} answer
  * @returns {JobQueueError}
  */
 function errorIn(answer) {
@@ -1339,7 +1347,7 @@ function errorOf(status, problem, jobState = null, retryAfterS = null) {
   return new ErrorAnswer(status, detail);
 }
 
-/** @param {Answer} answer */
+/** @param {ServerAnswer} answer */
 function good(answer) {
   if (answer.status < 200 || answer.status >= 300) throw errorIn(answer);
   return answer;
@@ -1349,7 +1357,7 @@ function good(answer) {
  * Return a good answer's body.
  *
  * @template T
- * @param {Answer} answer
+ * @param {ServerAnswer} answer
  * @param {(found: any) => T} check Tells whether it is a document of this API.
  * @returns {any}
  */
@@ -1374,7 +1382,7 @@ function decoded(answer, check) {
 /**
  * Return the answer to a POST. Throws a FateUnknown if it is a success, but not of this API.
  *
- * @param {Answer} answer
+ * @param {ServerAnswer} answer
  * @param {(found: any) => boolean} check
  */
 function taken(answer, check) {

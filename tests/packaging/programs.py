@@ -12,3 +12,4 @@ sys.path.insert(0, str(ROOT / "packaging"))
 
 compiled: Any = import_module("compiled")
 wheel_hook: Any = import_module("wheel_hook")
+js_types: Any = import_module("js_types")

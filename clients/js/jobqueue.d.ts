@@ -1,0 +1,556 @@
+/** The base class of this module's errors. */
+export class JobQueueError extends Error {
+    /**
+     * @param {string} message
+     * @param {ErrorOptions} [options]
+     */
+    constructor(message: string, options?: ErrorOptions);
+}
+/** There is no API key in the request, or one that the server doesn't know (401). */
+export class Unauthorized extends JobQueueError {
+}
+/** The API key lacks the scope that the request needs (403); `scope` names it, if the server does. */
+export class Forbidden extends JobQueueError {
+    /**
+     * @param {string} message
+     * @param {string | null} scope
+     */
+    constructor(message: string, scope: string | null);
+    scope: string | null;
+}
+/** The request is invalid (422); `errors` says where, by JSON pointers, and why. */
+export class InvalidSubmission extends JobQueueError {
+    /** @param {{pointer: string, detail: string}[]} errors */
+    constructor(errors: {
+        pointer: string;
+        detail: string;
+    }[], message?: string);
+    errors: {
+        pointer: string;
+        detail: string;
+    }[];
+}
+/** No handler is registered under the submitted type. */
+export class UnknownType extends InvalidSubmission {
+}
+/** Something else was submitted under this idempotency key (422). */
+export class KeyReused extends JobQueueError {
+}
+/** A live job, `jobId`, has the unique value already, and the submission's mode is `reject` (409). */
+export class Duplicate extends JobQueueError {
+    /** @param {string} jobId */
+    constructor(jobId: string);
+    jobId: string;
+}
+/** The job's state, `state`, forbids the operation (409). */
+export class WrongState extends JobQueueError {
+    /**
+     * @param {string} message
+     * @param {string} state
+     */
+    constructor(message: string, state: string);
+    state: string;
+}
+/** No job was ever issued under this id (404). */
+export class JobNotFound extends JobQueueError {
+}
+/** The id was issued, but its record is no longer held (410); `reason` is `evicted` or `earlier-run`. */
+export class JobGone extends JobQueueError {
+    /** @param {string} reason */
+    constructor(reason: string);
+    reason: string;
+}
+/** It is valid, but rejected for now (429, 503): nothing was kept. `retryAfterS` is when to come back, in seconds. */
+export class Refused extends JobQueueError {
+    /**
+     * @param {string} message
+     * @param {number} retryAfterS
+     */
+    constructor(message: string, retryAfterS: number);
+    retryAfterS: number;
+}
+/** The queue holds as many live jobs as its capacity allows. */
+export class QueueFull extends Refused {
+}
+/** The job store is full of live jobs. */
+export class StatusesFull extends Refused {
+}
+/** The spool directory holds as many bytes of files as it may. */
+export class SpoolFull extends Refused {
+}
+/** The type is in quarantine after consecutive failures, and enough of its jobs wait already. */
+export class TypeQuarantined extends Refused {
+}
+/** The server is about to stop, and accepts no more jobs. */
+export class Draining extends Refused {
+}
+/** This caller has used up its own quota (429). */
+export class RateLimited extends Refused {
+}
+/** The job ended without a result; `code` and `reason` are its error's, null for none. */
+export class JobFailed extends JobQueueError {
+    /** @param {Pick<Job, "state" | "error">} job */
+    constructor({ state, error }: Pick<Job, "state" | "error">);
+    state: "failed" | "succeeded" | "running" | "expired" | "cancelled" | "delayed" | "queued";
+    code: "rejected" | "bad_result" | "handler_error" | "result_too_large" | "shutdown" | "timed_out" | "worker_crashed" | null;
+    reason: string | null;
+}
+/** The job is still live after the time of a wait; `state` is null if its state could not be read. */
+export class WaitTimeout extends JobQueueError {
+    /**
+     * @param {string} id
+     * @param {string | null} state
+     * @param {number} waitedS
+     */
+    constructor(id: string, state: string | null, waitedS: number);
+    jobId: string;
+    state: string | null;
+}
+/** The server answered with an error of no other class, or with something that isn't this API's. */
+export class ErrorAnswer extends JobQueueError {
+    /**
+     * @param {number} status
+     * @param {string} detail
+     */
+    constructor(status: number, detail: string);
+    status: number;
+    detail: string;
+}
+/**
+ * The server did not answer: the connection broke, it kept silent, or something else answered, such as a proxy.
+ *
+ * `status` and `retryAfterS` are those of the proxy's answer; null: there was none. In a browser an answer that CORS
+ * hides from the page is none, too.
+ */
+export class NoAnswer extends JobQueueError {
+    /** @type {number | null} */
+    status: number | null;
+    /** @type {number | null} */
+    retryAfterS: number | null;
+}
+/** No connection could be made: nothing was sent. Browsers don't tell it apart, so there it is one of the others. */
+export class Unreachable extends NoAnswer {
+}
+/**
+ * A POST was sent, and no answer of the server came: it may or may not have acted on it.
+ *
+ * `idempotencyKey` is the key of a submission: submitted again with the same key, and unchanged otherwise, it becomes no
+ * second job while the first one's record is held.
+ */
+export class FateUnknown extends NoAnswer {
+    /** @type {string | null} */
+    idempotencyKey: string | null;
+}
+/** A client of one server. It keeps no connection of its own, so there is nothing to close. */
+export class Client {
+    /**
+     * @param {string | URL} [url] `http://` or `https://`, or in a page a path of its own server. A path is the prefix under
+     *     which the API is mounted; a user and a password are sent as `Authorization: Basic`. Node: defaults to the variable
+     *     `JOBQUEUE_URL`.
+     * @param {ClientOptions} [options]
+     * @throws {TypeError} There is no URL, or it or the key is malformed; the message doesn't show the key.
+     */
+    constructor(url?: string | URL, { key, timeoutS, retryReadsForS, headers, fetch }?: ClientOptions);
+    /** The server's URL, without user and password. */
+    get url(): string;
+    /**
+     * Submit a job.
+     *
+     * @param {Submission} submission The document of `POST /v1/jobs`: `{type, args, queue, delay_s, …}`. A `Date` is an instant.
+     * @param {SubmitOptions} [options]
+     * @returns {Promise<SubmittedJob>} `deduplicated`: this is an earlier submission's job, by its unique value or key.
+     * @throws {InvalidSubmission} It is invalid; UnknownType: there is no such handler.
+     * @throws {Refused} It was rejected for now, and nothing was kept.
+     * @throws {Duplicate | KeyReused}
+     * @throws {FateUnknown} It was sent, but no answer came; it may have been accepted. Unreachable: it was not sent.
+     */
+    submit(submission: Submission, { files, idempotencyKey, retryForS, waitS, signal }?: SubmitOptions): Promise<SubmittedJob>;
+    /**
+     * Submit a job, wait for its end, and return its result.
+     *
+     * @param {Submission} submission As for `submit`.
+     * @param {RunOptions} [options]
+     * @returns {Promise<any>}
+     * @throws {JobFailed} It failed, was cancelled, or expired; `code` and `reason` say why.
+     * @throws {WaitTimeout} It is still live after `waitS`.
+     * @throws {InvalidSubmission | Refused | Duplicate | KeyReused | FateUnknown | Unreachable} As from `submit`.
+     * @throws {JobGone | NoAnswer} As from `wait`.
+     */
+    run(submission: Submission, options?: RunOptions): Promise<any>;
+    /**
+     * Submit jobs, up to a thousand in a request; each is accepted or rejected by itself.
+     *
+     * @param {Iterable<Submission>} submissions
+     * @param {{retryForS?: number} & CallOptions} [options]
+     * @returns {Promise<(string | JobQueueError)[]>} For each, in order, its job's id, or the error that `submit` would throw.
+     */
+    submitMany(submissions: Iterable<Submission>, { retryForS, signal }?: {
+        retryForS?: number;
+    } & CallOptions): Promise<(string | JobQueueError)[]>;
+    /**
+     * Ask for a job's state by HEAD, the cheapest question.
+     *
+     * @param {string} id
+     * @param {CallOptions} [options]
+     * @returns {Promise<JobStatus>}
+     * @throws {JobNotFound | JobGone}
+     */
+    status(id: string, { signal }?: CallOptions): Promise<JobStatus>;
+    /**
+     * Return a job's document.
+     *
+     * @param {string} id
+     * @param {CallOptions} [options]
+     * @returns {Promise<Job>}
+     * @throws {JobNotFound | JobGone}
+     */
+    get(id: string, { signal }?: CallOptions): Promise<Job>;
+    /**
+     * Return a document for each id, or the error that `get` would throw.
+     *
+     * @param {Iterable<string>} ids
+     * @param {CallOptions} [options]
+     * @returns {Promise<Map<string, Job | JobQueueError>>}
+     */
+    getMany(ids: Iterable<string>, { signal }?: CallOptions): Promise<Map<string, Job | JobQueueError>>;
+    /**
+     * Return a page of the jobs that match, newest first.
+     *
+     * @param {ListFilter} [filter]
+     * @param {CallOptions} [options]
+     * @returns {Promise<JobPage>}
+     */
+    list(filter?: ListFilter, { signal }?: CallOptions): Promise<JobPage>;
+    /**
+     * Yield all jobs that match, newest first, page by page.
+     *
+     * @param {ListFilter} [filter]
+     * @param {CallOptions} [options]
+     * @returns {AsyncGenerator<Job, void, undefined>}
+     */
+    listAll(filter?: ListFilter, { signal }?: CallOptions): AsyncGenerator<Job, void, undefined>;
+    /**
+     * Wait for a job's end by long polls; poll at the suggested interval while the server doesn't wait.
+     *
+     * @param {string} id
+     * @param {{timeoutS?: number, retryForS?: number} & CallOptions} [options] `retryForS`: how long to go on while no answer
+     *     comes, or only a proxy's; defaults to 30.
+     * @returns {Promise<Job>} It is terminal.
+     * @throws {WaitTimeout} It is still live after `timeoutS`.
+     * @throws {JobNotFound | JobGone}
+     * @throws {NoAnswer} None came for `retryForS`.
+     */
+    wait(id: string, { timeoutS, retryForS, signal }?: {
+        timeoutS?: number;
+        retryForS?: number;
+    } & CallOptions): Promise<Job>;
+    /**
+     * Return a job's JSON result. Integers beyond 2^53 lose their last digits, as by any `JSON.parse`.
+     *
+     * @param {string} id
+     * @param {CallOptions} [options]
+     * @returns {Promise<any>}
+     * @throws {JobFailed} The job failed, was cancelled, or expired.
+     * @throws {WrongState} It is live.
+     * @throws {TypeError} The result is a file: `download` it.
+     */
+    result(id: string, { signal }?: CallOptions): Promise<any>;
+    /**
+     * Return a job's result, JSON or file, as a `Response` whose body is still unread: `await response.blob()`, or read
+     * `response.body`, a stream, which the signal ends, too.
+     *
+     * @param {string} id
+     * @param {CallOptions} [options]
+     * @returns {Promise<Response>}
+     * @throws {JobFailed | WrongState} As from `result`.
+     */
+    download(id: string, { signal }?: CallOptions): Promise<Response>;
+    /**
+     * Yield the events of a job until it is terminal; without an id, those of all jobs, without end.
+     *
+     * A broken stream is resumed after the last event received. Where the server doesn't hold what follows any more, the
+     * stream of one job goes on with its state, and that of all jobs with an event `reset`: read the jobs again.
+     *
+     * @param {string | null} [id]
+     * @param {{lastEventId?: string, retryForS?: number} & CallOptions} [options] `lastEventId`: begin after this event.
+     *     `retryForS`: how long to try to reopen a stream; defaults to 30.
+     * @returns {AsyncGenerator<JobEvent, void, undefined>}
+     * @throws {JobNotFound | JobGone}
+     * @throws {Refused | NoAnswer} No stream could be opened for `retryForS`.
+     */
+    events(id?: string | null, { lastEventId, retryForS, signal }?: {
+        lastEventId?: string;
+        retryForS?: number;
+    } & CallOptions): AsyncGenerator<JobEvent, void, undefined>;
+    /**
+     * Yield the state and the progress of a job at each of its changes, until it is terminal.
+     *
+     * @param {string} id
+     * @param {{retryForS?: number} & CallOptions} [options] As for `events`.
+     * @returns {AsyncGenerator<JobProgress, void, undefined>}
+     * @throws {JobNotFound | JobGone | Refused | NoAnswer} As from `events`.
+     */
+    progress(id: string, options?: {
+        retryForS?: number;
+    } & CallOptions): AsyncGenerator<JobProgress, void, undefined>;
+    /**
+     * Cancel a live job; its document says `running` as long as its handler is being stopped.
+     *
+     * @param {string} id
+     * @param {CallOptions} [options]
+     * @returns {Promise<Job>}
+     * @throws {WrongState} It is terminal.
+     */
+    cancel(id: string, options?: CallOptions): Promise<Job>;
+    /**
+     * Retry a failed job, with all of its attempts.
+     *
+     * @param {string} id
+     * @param {CallOptions} [options]
+     * @returns {Promise<Job>}
+     * @throws {WrongState} It has not failed.
+     * @throws {Refused} There is no slot for it now.
+     */
+    retry(id: string, options?: CallOptions): Promise<Job>;
+    /**
+     * End a delayed job's delay.
+     *
+     * @param {string} id
+     * @param {CallOptions} [options]
+     * @returns {Promise<Job>}
+     * @throws {WrongState} It has none.
+     */
+    runNow(id: string, options?: CallOptions): Promise<Job>;
+    /**
+     * Delete a terminal job, and its files.
+     *
+     * @param {string} id
+     * @param {CallOptions} [options]
+     * @returns {Promise<void>}
+     * @throws {WrongState} It is live.
+     */
+    delete(id: string, { signal }?: CallOptions): Promise<void>;
+    /**
+     * Retry the failed jobs that match; at least one filter is required, here and in the next two.
+     *
+     * @param {BulkFilter} filter
+     * @param {CallOptions} [options]
+     * @returns {Promise<BulkResult>}
+     */
+    retryAll(filter: BulkFilter, options?: CallOptions): Promise<BulkResult>;
+    /**
+     * Cancel the live jobs that match.
+     *
+     * @param {BulkFilter} filter
+     * @param {CallOptions} [options]
+     * @returns {Promise<BulkResult>}
+     */
+    cancelAll(filter: BulkFilter, options?: CallOptions): Promise<BulkResult>;
+    /**
+     * Delete the terminal jobs that match.
+     *
+     * @param {BulkFilter} filter
+     * @param {CallOptions} [options]
+     * @returns {Promise<BulkResult>}
+     */
+    deleteAll(filter: BulkFilter, options?: CallOptions): Promise<BulkResult>;
+    /**
+     * Return the document of each queue.
+     *
+     * @param {CallOptions} [options]
+     * @returns {Promise<Queue[]>}
+     */
+    queues({ signal }?: CallOptions): Promise<Queue[]>;
+    /**
+     * Pause a queue: more jobs are accepted, and running ones go on.
+     *
+     * @param {string} name
+     * @param {CallOptions} [options]
+     * @returns {Promise<Queue>}
+     * @throws {ErrorAnswer} 404: there is no such queue.
+     */
+    pause(name: string, options?: CallOptions): Promise<Queue>;
+    /**
+     * Resume a paused queue.
+     *
+     * @param {string} name
+     * @param {CallOptions} [options]
+     * @returns {Promise<Queue>}
+     */
+    resume(name: string, options?: CallOptions): Promise<Queue>;
+    /**
+     * Change a queue while it runs; no job is lost.
+     *
+     * @param {string} name
+     * @param {QueueChange} changes
+     * @param {CallOptions} [options]
+     * @returns {Promise<Queue>}
+     * @throws {InvalidSubmission} A value is out of bounds.
+     */
+    changeQueue(name: string, changes: QueueChange, { signal }?: CallOptions): Promise<Queue>;
+    #private;
+}
+export type Problem = {
+    type: string;
+    title?: string | undefined;
+    detail?: string | undefined;
+    reason?: string | undefined;
+    state?: string | undefined;
+    scope?: string | undefined;
+    id?: string | undefined;
+    retry_after_s?: number | undefined;
+    errors?: {
+        pointer: string;
+        detail: string;
+    }[] | undefined;
+};
+export type Documents = import("./openapi.js").components["schemas"];
+export type Job = Documents["Job"];
+export type JobState = Documents["JobState"];
+export type Queue = Documents["Queue"];
+export type QueueChange = Documents["QueueChange"];
+export type BulkFilter = Documents["BulkFilter"];
+export type BulkResult = Documents["BulkResult"];
+export type ListFilter = NonNullable<import("./openapi.js").operations["listJobs"]["parameters"]["query"]>;
+/**
+ * A page of a list; `next_cursor` begins the next one.
+ */
+export type JobPage = {
+    jobs: Job[];
+    next_cursor?: string | null;
+};
+/**
+ * The document of a submission, in which an instant may be a `Date`.
+ */
+export type Submission = Omit<Documents["Submission"], "run_at"> & {
+    run_at?: Date | string | null;
+};
+/**
+ * A job's document with what the answer to a submission tells beside it.
+ */
+export type SubmittedJob = Job & {
+    deduplicated: boolean;
+};
+/**
+ * The content of a file: a `Blob`, a `File` (whose name is kept), bytes, or a text.
+ */
+export type FileContent = Blob | ArrayBuffer | ArrayBufferView | string;
+/**
+ * A file of a submission: its content, or that with the name and the media type that the handler sees.
+ */
+export type FileSource = FileContent | {
+    content: FileContent;
+    name?: string;
+    type?: string;
+};
+/**
+ * The files of a submission: part name to a file, or to a list of them; or a form's data, which has only files in it.
+ */
+export type Files = Record<string, FileSource | FileSource[]> | FormData;
+export type ClientOptions = {
+    /**
+     * The API key. Node: defaults to the variable `JOBQUEUE_KEY`; an empty one sends none.
+     */
+    key?: string | undefined;
+    /**
+     * How long to wait for an answer, and for the next bytes of it, beside a requested wait.
+     * Defaults to 30.
+     */
+    timeoutS?: number | undefined;
+    /**
+     * How long a read that is not answered, or only by a proxy, is repeated. Defaults to 5.
+     */
+    retryReadsForS?: number | undefined;
+    /**
+     * Sent with every request.
+     */
+    headers?: Record<string, string> | undefined;
+    /**
+     * Carries the requests, instead of the global one: for proxies, client certificates, tests.
+     */
+    fetch?: typeof fetch | undefined;
+};
+export type CallOptions = {
+    /**
+     * Ends the call.
+     */
+    signal?: AbortSignal | undefined;
+};
+export type OwnSubmitOptions = {
+    /**
+     * The handler finds them in `ctx.files`.
+     */
+    files?: Files | undefined;
+    /**
+     * Your own key for this submission, 1 to 255 printable ASCII characters, instead of a
+     * generated one: submitted again under it, even by another program, it is the same job.
+     */
+    idempotencyKey?: string | undefined;
+    /**
+     * How long to repeat it after a rejection (by its Retry-After), while no server listens, or
+     * when the answer was lost, or a proxy's. It never becomes two jobs, as long as one server runs. Defaults to 0.
+     */
+    retryForS?: number | undefined;
+    /**
+     * `submit`: return as soon as the job is terminal, or after this time; defaults to 0. `run`:
+     * reject after this time; defaults to no limit.
+     */
+    waitS?: number | undefined;
+};
+export type SubmitOptions = OwnSubmitOptions & CallOptions;
+export type OwnRunOptions = {
+    /**
+     * Called for each change of the job, as by `progress`.
+     */
+    onProgress?: ((progress: JobProgress) => void) | undefined;
+};
+export type RunOptions = SubmitOptions & OwnRunOptions;
+/**
+ * The state of a job at one instant. `fraction` (0 to 1) and `note` are what its handler reported last.
+ */
+export type JobProgress = {
+    id: string;
+    state: JobState;
+    attempt: number;
+    fraction: number | null;
+    note: string | null;
+};
+/**
+ * The answer to a HEAD; `code` is 202 while the job is live, 200 once it is terminal.
+ */
+export type JobStatus = {
+    code: 200 | 202;
+    state: JobState;
+    over: boolean;
+    etag: string | null;
+    retryAfterS: number | null;
+};
+/**
+ * An event. `name` is its kind, `data` its document, `state` the job's state in it, and `over` tells whether it was the
+ * job's last one.
+ */
+export type JobEvent = {
+    id: string;
+    name: string;
+    data: Record<string, any>;
+    state: JobState | null;
+    over: boolean;
+};
+/**
+ * What a call asks for, to be sent after a pause of `afterS`. `quietS` is the extra time without a byte from the server,
+ * such as a requested wait.
+ */
+export type ClientRequest = {
+    method: "GET" | "HEAD" | "POST" | "PATCH" | "DELETE";
+    target: string;
+    headers?: Record<string, string> | undefined;
+    body?: string | FormData | undefined;
+    afterS?: number | undefined;
+    quietS?: number | undefined;
+    signal?: AbortSignal | undefined;
+};
+export type ServerAnswer = {
+    status: number;
+    headers: Headers;
+    text: string;
+};

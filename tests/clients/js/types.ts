@@ -1,0 +1,54 @@
+/** A program that uses the types of the client: it compiles, and each line after a `@ts-expect-error` is an error. */
+
+import { Client, InvalidSubmission, JobFailed, Refused } from "ephemeral-jobqueue";
+import type { Job, JobProgress, ListFilter, Submission } from "ephemeral-jobqueue";
+import type { components, operations } from "ephemeral-jobqueue/openapi";
+
+const client = new Client("http://127.0.0.1:8080", { key: "jq_a_b", timeoutS: 5, fetch: globalThis.fetch });
+const submission: Submission = { type: "echo", args: { any: ["thing"] }, run_at: new Date(), unique: { value: "a", mode: "debounce" } };
+const told: JobProgress[] = [];
+
+export async function main(signal: AbortSignal): Promise<number> {
+  const job = await client.submit(submission, { files: { a: new Blob([]), b: ["text", { content: new Uint8Array(1), name: "x" }] }, signal });
+  const same: Job = job;
+  const isOld: boolean = job.deduplicated;
+  const document: components["schemas"]["Job"] = await client.get(same.id, { signal });
+  const state: "delayed" | "queued" | "running" | "succeeded" | "failed" | "cancelled" | "expired" = document.state;
+  const filter: ListFilter = { state: "failed", limit: 5 };
+  for await (const each of client.listAll(filter)) if (each.error !== null) console.log(each.error.code);
+  for await (const { fraction, note } of client.progress(job.id)) console.log((fraction ?? 0) * 100, note?.length);
+  for await (const event of client.events()) if (event.over) break;
+  const outcomes = await client.submitMany([submission]);
+  const ids = outcomes.filter((outcome) => typeof outcome === "string");
+  const found = (await client.getMany(ids)).get(ids[0]);
+  if (found !== undefined && !(found instanceof Error)) console.log(found.result);
+  await client.run({ type: "echo" }, { onProgress: (each) => told.push(each), waitS: 5, idempotencyKey: "k" });
+  const [queue] = await client.queues();
+  await client.changeQueue(queue.name, { workers: 5, discipline: "fair" });
+  const response: Response = await client.download(job.id);
+  try {
+    await client.retryAll({ type: "echo" });
+  } catch (error) {
+    if (error instanceof InvalidSubmission) return error.errors.map(({ pointer }) => pointer).length;
+    if (error instanceof Refused) return error.retryAfterS;
+    if (error instanceof JobFailed) console.log(error.code, error.reason);
+  }
+  return [isOld, state, response.ok].length;
+}
+
+export async function wrong(): Promise<void> {
+  // @ts-expect-error: a submission has a type
+  await client.submit({ args: {} });
+  // @ts-expect-error: no such option of a job
+  await client.submit({ type: "echo", delay: 5 });
+  // @ts-expect-error: no such state
+  await client.list({ state: "done" });
+  // @ts-expect-error: no such discipline
+  await client.changeQueue("default", { discipline: "random" });
+  // @ts-expect-error: a signal is no number
+  await client.wait("j", { signal: 5 });
+  // @ts-expect-error: null is to be told apart
+  console.log((await client.get("j")).error.code);
+}
+
+export type Found = operations["submitJob"]["responses"][202];
