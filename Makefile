@@ -142,7 +142,7 @@ test-fast-path: $(VENV)/.dev ## generated streams and scripts through the fast p
 	$(PY) -m pytest -q -m slow tests/http/transport/test_fast_path.py tests/http/transport/test_deferred.py
 
 .PHONY: test-browser
-test-browser: $(VENV)/.dev ## requests of web pages of other origins, in a real browser; needs /usr/bin/chromium
+test-browser: $(VENV)/.dev ## web pages in a real browser: those of other origins, the JavaScript client, the example of a page; needs /usr/bin/chromium
 	$(PY) -m pytest -q -s -m slow tests/browser
 
 .PHONY: js-types

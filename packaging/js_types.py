@@ -3,7 +3,7 @@
 Rules:
 
 1. `clients/js/openapi.d.ts`, the documents of the API, is what openapi-typescript makes of the API's description
-   (`GET /openapi.json`). `clients/js/jobqueue.d.ts`, the client, is what TypeScript makes of the JSDoc in `jobqueue.js`.
+   (`GET /openapi.json`). `clients/js/jobqueue.d.ts`, the client, is made by TypeScript of the JSDoc in `jobqueue.js`.
 2. Both programs are development dependencies of `clients/js/package.json`, and installed into `tmp/js` by `npm ci`,
    which compares each package with the hash in `package-lock.json`. That file names no registry host
    (`omit-lockfile-registry-resolved`): npm asks the configured registry.
