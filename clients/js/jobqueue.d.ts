@@ -200,11 +200,13 @@ export class Client {
      * Return a job's document.
      *
      * @param {string} id
-     * @param {CallOptions} [options]
+     * @param {{include?: Included[]} & CallOptions} [options] `include`: members that the document has on request only.
      * @returns {Promise<Job>}
      * @throws {JobNotFound | JobGone}
      */
-    get(id: string, { signal }?: CallOptions): Promise<Job>;
+    get(id: string, { include, signal }?: {
+        include?: Included[];
+    } & CallOptions): Promise<Job>;
     /**
      * Return a document for each id, or the error that `get` would throw.
      *
@@ -228,7 +230,7 @@ export class Client {
      * @param {CallOptions} [options]
      * @returns {AsyncGenerator<Job, void, undefined>}
      */
-    listAll(filter?: ListFilter, { signal }?: CallOptions): AsyncGenerator<Job, void, undefined>;
+    iterAll(filter?: ListFilter, { signal }?: CallOptions): AsyncGenerator<Job, void, undefined>;
     /**
      * Wait for a job's end by long polls; poll at the suggested interval while the server doesn't wait.
      *
@@ -412,6 +414,7 @@ export type QueueChange = Documents["QueueChange"];
 export type BulkFilter = Documents["BulkFilter"];
 export type BulkResult = Documents["BulkResult"];
 export type ListFilter = NonNullable<import("./openapi.js").operations["listJobs"]["parameters"]["query"]>;
+export type Included = "args" | "spec" | "files" | "events";
 /**
  * A page of a list; `next_cursor` begins the next one.
  */

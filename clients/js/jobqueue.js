@@ -30,6 +30,8 @@
 /** @typedef {Documents["BulkResult"]} BulkResult */
 /** @typedef {NonNullable<import("./openapi.js").operations["listJobs"]["parameters"]["query"]>} ListFilter */
 
+/** @typedef {"args" | "spec" | "files" | "events"} Included */
+
 /**
  * A page of a list; `next_cursor` begins the next one.
  *
@@ -515,12 +517,13 @@ export class Client {
    * Return a job's document.
    *
    * @param {string} id
-   * @param {CallOptions} [options]
+   * @param {{include?: Included[]} & CallOptions} [options] `include`: members that the document has on request only.
    * @returns {Promise<Job>}
    * @throws {JobNotFound | JobGone}
    */
-  async get(id, { signal } = {}) {
-    return decoded(await this.#read({ method: "GET", target: jobPath(id), signal }), isJob);
+  async get(id, { include = [], signal } = {}) {
+    const query = include.length > 0 ? `?include=${include.map(encodeURIComponent).join(",")}` : "";
+    return decoded(await this.#read({ method: "GET", target: jobPath(id) + query, signal }), isJob);
   }
 
   /**
@@ -564,11 +567,12 @@ export class Client {
    * @param {CallOptions} [options]
    * @returns {AsyncGenerator<Job, void, undefined>}
    */
-  async *listAll(filter = {}, { signal } = {}) {
+  async *iterAll(filter = {}, { signal } = {}) {
     let cursor = filter.cursor;
     do {
       const page = await this.list({ ...filter, cursor }, { signal });
       yield* page.jobs;
+      if (cursor && page.next_cursor === cursor) throw new ErrorAnswer(200, "pages without end");
       cursor = page.next_cursor ?? undefined;
     } while (cursor);
   }

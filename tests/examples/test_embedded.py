@@ -120,7 +120,7 @@ def test_a_wait_of_a_view_ends_while_the_job_is_live(application: Application) -
     assert application.get(id, "?wait_s=nonsense").status in (200, 422)
 
 
-def test_a_stop_finishes_what_was_accepted(application: Application) -> None:
+def test_a_stop_finishes_the_accepted_jobs(application: Application) -> None:
     id = application.post(city="Oslo", days=20).document["id"]
     assert application.get(id).document["state"] in ("queued", "running")
     application.process.send_signal(signal.SIGTERM)

@@ -22,6 +22,14 @@ test("a job is submitted, read and waited for", async () => {
   assert.match(status.etag, /^W\/"/);
 });
 
+test("members of a document come on request", async () => {
+  const { id } = await client.submit({ type: "echo", args: { value: 7 }, delay_s: 60 });
+  assert.deepEqual((await client.get(id, { include: ["args", "spec"] })).args, { value: 7 });
+  assert.ok(!("args" in (await client.get(id))));
+  await assert.rejects(client.get(id, { include: ["arg"] }), (error) => error instanceof jobqueue.ErrorAnswer && error.status === 400);
+  await client.cancel(id);
+});
+
 test("run returns the result of a job", async () => {
   assert.equal(await client.run({ type: "echo", args: { value: 3 } }), 3);
   assert.equal(await client.run({ type: "echo", args: { value: 4 }, run_at: new Date(Date.now() + 200) }, { waitS: 10 }), 4);
@@ -249,7 +257,7 @@ test("lists are read page by page", async () => {
   const page = await client.list({ group: "pages", limit: 2 });
   assert.equal(page.jobs.length, 2);
   const found = [];
-  for await (const each of client.listAll({ group: "pages", limit: 2 })) found.push(each.id);
+  for await (const each of client.iterAll({ group: "pages", limit: 2 })) found.push(each.id);
   assert.deepEqual(found, made);
 });
 

@@ -15,7 +15,7 @@ export async function main(signal: AbortSignal): Promise<number> {
   const document: components["schemas"]["Job"] = await client.get(same.id, { signal });
   const state: "delayed" | "queued" | "running" | "succeeded" | "failed" | "cancelled" | "expired" = document.state;
   const filter: ListFilter = { state: "failed", limit: 5 };
-  for await (const each of client.listAll(filter)) if (each.error !== null) console.log(each.error.code);
+  for await (const each of client.iterAll(filter)) if (each.error !== null) console.log(each.error.code);
   for await (const { fraction, note } of client.progress(job.id)) console.log((fraction ?? 0) * 100, note?.length);
   for await (const event of client.events()) if (event.over) break;
   const outcomes = await client.submitMany([submission]);
