@@ -49,7 +49,7 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-_MODULES = ("client", "config", "errors", "http", "testing")
+_MODULES = ("client", "config", "errors", "http", "metrics", "testing")
 _HOMES = {
     "Backoff": "jobqueue.core.backoff",
     "InvalidSubmission": "jobqueue.errors",

@@ -169,6 +169,11 @@ class Counter:
     def __init__(self, sample: Sample) -> None:
         self._sample = sample
 
+    @property
+    def total(self) -> int:
+        """The count of all."""
+        return self._sample.total
+
     def add(self) -> None:
         """Count one, and write the count if it is due."""
         count = _samples.count(self._sample)
@@ -216,6 +221,7 @@ class LogWriter(logging.Handler):
         self._taken_bytes = 0
         self._dropped = 0
         self._lost = 0
+        self._lines_of: dict[str, int] = dict.fromkeys(("debug", "info", "warning", "error", "critical"), 0)
         self._reported = 0
         self._closed = False
         self._level_before = logging.NOTSET
@@ -225,6 +231,11 @@ class LogWriter(logging.Handler):
     def dropped(self) -> int:
         """Number of lines dropped so far."""
         return self._dropped + self._lost
+
+    @property
+    def lines_by_level(self) -> dict[str, int]:
+        """Number of lines so far by level, dropped ones too; lines of other levels are none of ours."""
+        return dict(self._lines_of)
 
     def open(self, level: str) -> None:
         root = logging.getLogger()
@@ -260,6 +271,9 @@ class LogWriter(logging.Handler):
         logging.captureWarnings(False)
 
     def emit(self, record: logging.LogRecord) -> None:
+        level = record.levelname.lower()
+        if level in self._lines_of:
+            self._lines_of[level] += 1
         if self._put_bytes - self._taken_bytes >= BUFFER_BYTES_MAX:
             self._dropped += 1
             return

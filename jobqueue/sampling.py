@@ -27,7 +27,7 @@ class SampledLogger(Protocol):
 class Sample:
     """One frequent event: its count since it was last logged, and when it may be logged again."""
 
-    __slots__ = ("count", "due_at", "event", "every_s", "fields", "log")
+    __slots__ = ("count", "due_at", "event", "every_s", "fields", "log", "logged")
 
     def __init__(self, log: SampledLogger, event: str, every_s: float, fields: Mapping[str, object]) -> None:
         self.log = log
@@ -35,7 +35,13 @@ class Sample:
         self.every_s = every_s
         self.fields = fields
         self.count = 0
+        self.logged = 0
         self.due_at = 0.0
+
+    @property
+    def total(self) -> int:
+        """Number of all its events."""
+        return self.logged + self.count
 
 
 class Samples:
@@ -97,6 +103,7 @@ class Samples:
 
     def _take(self, sample: Sample, now: float) -> int:
         count, sample.count = sample.count, 0
+        sample.logged += count
         sample.due_at = now + sample.every_s
         self._waiting.pop(sample, None)
         return count

@@ -37,6 +37,7 @@ from aiohttp import web
 from jobqueue import terminal
 from jobqueue.build import build, interpreter
 from jobqueue.config.auth import EXPOSED, is_exposed
+from jobqueue.config.metrics import NEEDS_ACCESS
 from jobqueue.config.reload import Reload
 from jobqueue.errors import ConfigError, LifespanFailed
 from jobqueue.event_loop import loop_factory
@@ -45,7 +46,9 @@ from jobqueue.http.response.descriptors import DESCRIPTORS
 from jobqueue.http.transport.job_server import JobServer
 from jobqueue.listening import Listening, why_not
 from jobqueue.log import configure, event_logger
+from jobqueue.metrics_port import CONNECTIONS_MAX, MetricsPort
 from jobqueue.process.signals import signals
+from jobqueue.process_metrics import ServerMetrics
 from jobqueue.resources import fit_files, memory_bytes, return_freed_memory, warn_of_memory
 from jobqueue.runtime.exits import run_to_end
 from jobqueue.runtime.freed_memory import FreedMemory, heap_trim
@@ -132,6 +135,7 @@ class _Process:
         self._loop_monitor = LoopMonitor(on_suspended=lambda gap_s: service.local.excuse(gap_s))
         self._freed_memory = FreedMemory(memory_bytes(), trim=heap_trim())
         self._reload = Reload(service, load, set_level=writer.set_level)
+        self._metrics_port: MetricsPort | None = None
         self._has_terminal = os.isatty(0)
         self._loop = asyncio.get_running_loop()
         self._told_to_stop = asyncio.Event()
@@ -154,6 +158,7 @@ class _Process:
             if not await self._start_queue():
                 return 0
             listening = await self._listen(server, api)
+            await self._listen_for_metrics(api, server)
         except (ConfigError, LifespanFailed, ValueError, OSError) as error:
             cause = error.__cause__ if isinstance(error, LifespanFailed) else None
             log.error("server.failed", reason=why_not(error, self._settings), exc=cause)
@@ -214,6 +219,23 @@ class _Process:
         gc.freeze()
         gc.set_threshold(*COLLECTIONS)
         return listening
+
+    async def _listen_for_metrics(self, api: Api, server: JobServer) -> None:
+        """Have the metrics tell what this process counts; open their own port, if they have one. Raises ConfigError."""
+        api.answered.fast = lambda: server.fast_answers
+        parts = ServerMetrics(server=server, loop_monitor=self._loop_monitor, writer=self._writer, reload=self._reload)
+        api.add_metrics_source(parts.add)
+        settings = self._service.settings
+        address = settings.metrics.address
+        if address is not None and settings.metrics.enabled:
+            app = web.Application()
+            policy = api.add_metrics_to(app)
+            self._metrics_port = MetricsPort(JobServer(app, settings.limits, connections_max=CONNECTIONS_MAX))
+            addresses = await self._metrics_port.open(*address)
+            policy.listens_on(addresses)
+            for host, _ in addresses:  # a name may be that of any address
+                if settings.metrics.access != "open" and is_exposed(host, settings.auth):
+                    raise ConfigError(f"metrics.listen: {host}: {NEEDS_ACCESS}")
 
     def _refuse_exposed(self, listening: Listening) -> None:
         """Refuse other addresses than loopback ones without keys, now and with each reload. Raises ConfigError.
@@ -290,6 +312,8 @@ class _Process:
         await asyncio.sleep(linger_s)
         listening.close()
         await server.close(CLOSE_S)
+        if self._metrics_port is not None:
+            await self._metrics_port.close()
         await self._service.stop()
         self._tell("server.stopped", "stopped", **msgspec.structs.asdict(self._loop_monitor.health()))
 

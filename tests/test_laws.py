@@ -114,9 +114,10 @@ LAYERS = (
     {"runtime"},
     {"handle", "registration", "snapshot", "wiring"},
     {"service"},
+    {"metrics"},
     {"app"},
     {"demo", "http", "testing"},
-    {"certificates", "listening", "resources", "server", "terminal"},
+    {"certificates", "listening", "metrics_port", "process_metrics", "resources", "server", "terminal"},
     {"cli"},
     {"__main__"},
 )
@@ -146,9 +147,10 @@ FACADE_READERS = (
     "jobqueue.cli.main",
     "jobqueue.client.transport",
     "jobqueue.http.openapi.document",
+    "jobqueue.metrics.exposition",
     "jobqueue.terminal",
 )
-"""The command line, the clients, the description of the API and the banner import the version."""
+"""The command line, the clients, the description of the API, the metrics and the banner import the version."""
 
 
 def everyday_imports(module: Module) -> Iterator[str]:
@@ -206,7 +208,7 @@ LEVELS = {
         {"openapi"},
         {"description_routes", "route", "routes"},
         {"transport"},
-        {"resources"},
+        {"answered", "resources"},
         {"streams"},
         {"request"},
         {"response"},

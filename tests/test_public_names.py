@@ -1,4 +1,4 @@
-"""The public API in Python: `jobqueue` and five of its modules, listed by `dir` and used by every document."""
+"""The public API in Python: `jobqueue` and six of its modules, listed by `dir` and used by every document."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import jobqueue
 from jobqueue import errors
 
 ROOT = Path(__file__).parents[1]
-MODULES = {"client", "config", "errors", "http", "testing"}
+MODULES = {"client", "config", "errors", "http", "metrics", "testing"}
 PUBLIC = {"jobqueue", *(f"jobqueue.{name}" for name in MODULES)}
 
 

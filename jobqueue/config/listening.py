@@ -14,6 +14,8 @@ TOGETHER = (
     "`server.tls.cert` and `server.tls.key` belong together, and `server.tls.client_ca` needs both",
     "`server.port` or `server.socket` must be set",
     "`server.tls` needs a `server.port`: a Unix socket has no TLS",
+    "`metrics.path` is no other resource's path",
+    "`metrics.listen` on an address that other machines can reach needs keys, or `metrics.access: open`",
 )
 """The rules, for the page of reference."""
 

@@ -20,6 +20,7 @@ from jobqueue.config.auth import EXPOSED, is_exposed
 from jobqueue.config.environment import read_environment
 from jobqueue.config.keys_file import read_keys
 from jobqueue.config.listening import faults_of_listening
+from jobqueue.config.metrics import faults_of_metrics
 from jobqueue.config.settings import QUEUE_NAME, Settings
 from jobqueue.config.units import Kind, is_value
 from jobqueue.config.yaml_file import Given, read_file, shown
@@ -287,6 +288,7 @@ class _Merge:
             self._faults.append(f"{given.value_at}: {EXPOSED}")
         places = {path: given.value_at for path, given in self._given.items()}
         self._faults.extend(faults_of_listening(settings.server, places))
+        self._faults.extend(faults_of_metrics(settings.metrics, settings.auth, places))
         if len(settings.queues) > QUEUES_MAX:
             self._faults.append(f"queues: {len(settings.queues)} are configured, and at most {QUEUES_MAX} are allowed")
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Protocol
 
@@ -46,6 +47,8 @@ class Reload:
         set_level: Applies `log.level`, which is not the queue's.
 
     Attributes:
+        succeeded: Whether the last reload did, or the start.
+        succeeded_at: When the last one that did was over, in Unix seconds.
         prepare: Reads files that the settings name, and returns what applies them; called in the same thread. Raises
             ConfigError.
     """
@@ -55,6 +58,8 @@ class Reload:
         self._load = load
         self._set_level = set_level
         self.prepare: Callable[[Settings], Callable[[], None]] | None = None
+        self.succeeded = True
+        self.succeeded_at = time.time()
         self._asked = asyncio.Event()
         self._stopping = False
 
@@ -77,9 +82,11 @@ class Reload:
             try:
                 await self._reload()
             except ConfigError as error:
+                self.succeeded = False
                 for fault in error.faults:
                     log.error("config.invalid", fault=fault)
             except Exception as error:
+                self.succeeded = False
                 # The next reload may succeed, and the server goes on meanwhile.
                 log.error("config.reload_failed", exc=error)
 
@@ -93,6 +100,7 @@ class Reload:
         self._set_level(settings.log.level)
         if apply is not None:
             apply()
+        self.succeeded, self.succeeded_at = True, time.time()
         log.info("config.reloaded", changed={name: changed[name] for name in changed if name not in needs_restart})
         if needs_restart:
             log.warning("config.restart_required", settings=needs_restart)

@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from jobqueue.config.auth import AuthSettings
 from jobqueue.config.limits import LIMITS_FIXED, LimitsSettings
+from jobqueue.config.metrics import MetricsSettings
 from jobqueue.config.section import DAY_S, GIB, HOUR_S, KIB, MIB, MONTH_S, TIB, Section
 from jobqueue.config.tls import TlsSettings
 from jobqueue.core.policy import Discipline, QueuePolicy
@@ -368,6 +369,7 @@ class Settings(Section, frozen=True):
     spool: SpoolSettings = SpoolSettings()
     runtime: RuntimeSettings = RuntimeSettings()
     log: LogSettings = LogSettings()
+    metrics: MetricsSettings = MetricsSettings()
 
     def __post_init__(self) -> None:
         if "default" not in self.queues:

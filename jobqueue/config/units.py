@@ -59,6 +59,7 @@ class Kind:
         self.optional = isinstance(of, inspect.UnionType)
         if isinstance(of, inspect.UnionType):
             (of,) = (option for option in of.types if not isinstance(option, inspect.NoneType))
+            annotated = of
             of = of.type if isinstance(of, inspect.Metadata) else of
         self.type = of
         self.is_size = isinstance(of, inspect.IntType) and name.endswith(("_bytes", "bytes_max"))
@@ -151,7 +152,8 @@ class Kind:
             case inspect.StrType(pattern=str()) if self.is_digest:
                 phrase = "the 64 hexadecimal digits (0-9, a-f) of a SHA-256"
             case inspect.StrType(pattern=str(), max_length=exact):
-                phrase = f"a string of {exact} characters, such as {self.examples[0]}"
+                form = f"string of {exact} characters" if len(self.examples[0]) == exact else "text"
+                phrase = f"a {form}, such as {self.examples[0]}"
             case inspect.StrType(min_length=shortest, max_length=longest):
                 length = f"{shortest} to {longest} printable characters"
                 phrase = f"a string of {length} (in quotes if it looks like a number)"

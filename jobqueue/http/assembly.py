@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 from aiohttp import HttpVersion11, hdrs, web
 
+from jobqueue.http.answered import Answered, add_problems
+from jobqueue.http.description_routes import METRICS
 from jobqueue.http.errors import CallerLimitExceeded, MalformedRequest
 from jobqueue.http.in_flight import IN_FLIGHT, InFlightBudget
 from jobqueue.http.request.auth import GRANT, Access, caller_of_request
@@ -25,6 +28,7 @@ from jobqueue.http.resources.index import Index
 from jobqueue.http.resources.job_list import JobList
 from jobqueue.http.resources.job_types import JobTypes
 from jobqueue.http.resources.jobs import Jobs
+from jobqueue.http.resources.metrics import Metrics
 from jobqueue.http.resources.problem_types import ProblemTypes
 from jobqueue.http.resources.queues import Queues
 from jobqueue.http.resources.submissions import Submissions
@@ -37,6 +41,7 @@ from jobqueue.http.streams.event_log import EventLog
 from jobqueue.http.streams.waiters import Waiters
 from jobqueue.http.transport.caller_connections import CALLER_CONNECTIONS, CallerConnections
 from jobqueue.http.transport.fast_path import FastPath
+from jobqueue.metrics import catalogue as of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -46,6 +51,7 @@ if TYPE_CHECKING:
     from jobqueue.config import Settings
     from jobqueue.handlers import Registry
     from jobqueue.http.route import Handler, Route
+    from jobqueue.metrics.queues import QueueFamilies
     from jobqueue.service import Service
 
 FAST_PATH = web.AppKey("fast_path", FastPath)
@@ -74,6 +80,7 @@ class Api:
         self.in_flight = InFlightBudget(self._in_flight_bytes)
         bodies = Bodies(lambda: service.settings.limits, self.in_flight)
         self.policy = OriginPolicy(service.settings.server.origins, service.settings.server.hosts)
+        self.answered = Answered()
         self.waiters = Waiters(lambda: service.settings.limits, lambda: service.callers)
         early = EarlyRefusal(service, lag)
         self._descriptors, event_log = Descriptors(), EventLog(service)
@@ -92,20 +99,49 @@ class Api:
             problem_types=ProblemTypes(),
             index=Index(lambda: [row.path for row in self._rows.values() if row.method == hdrs.METH_GET]),
             api_description=ApiDescription(service, _describe),
+            metrics=Metrics(service),
         )
+        self._resources.metrics.exposition.sources += [self.answered.add, add_problems, self._add_waiters]
+
+    def add_metrics_source(self, source: Callable[[QueueFamilies], None]) -> None:
+        """Have the metrics tell what the server counts."""
+        self._resources.metrics.exposition.sources.append(source)
+
+    def _add_waiters(self, families: QueueFamilies) -> None:
+        families[of.HTTP_WAITERS].add(self.waiters.count)
+        families[of.HTTP_WAITERS_MAX].add(self._service.settings.limits.long_polls_max)
 
     def add_to(self, app: web.Application) -> None:
         """Register every resource, the middleware, and the end of waits and streams."""
-        app.middlewares.append(_answering(self.policy, self._admit))
+        app.middlewares.append(_answering(self.policy, self._admit, self.answered.note))
         if self.policy.origins:
             app.on_response_prepare.append(self.policy.expose)
+        settings = self._service.settings.metrics
+        own_port = settings.listen is not None
         for route in ROUTES:
-            self._rows |= route.add_to(app.router, self._resources, self._check_key)
+            if route.name != METRICS:
+                self._rows |= route.add_to(app.router, self._resources, self._check_key)
+            elif settings.enabled and not own_port:
+                self._add_metrics(app)
         app[FAST_PATH] = self._fast_path
         app[CALLER_CONNECTIONS] = self._connections
         app[IN_FLIGHT] = self.in_flight
         app[DESCRIPTORS] = self._descriptors
         app.on_shutdown.append(self._end)
+
+    def add_metrics_to(self, app: web.Application) -> OriginPolicy:
+        """Register the metrics alone, for a port of their own; return the policy, which needs its addresses."""
+        policy = OriginPolicy((), self._service.settings.server.hosts)
+        app.middlewares.append(_answering(policy, self._admit, self.answered.note))
+        self._add_metrics(app)
+        app[IN_FLIGHT] = self.in_flight
+        app[CALLER_CONNECTIONS] = self._connections
+        return policy
+
+    def _add_metrics(self, app: web.Application) -> None:
+        (route,) = (route for route in ROUTES if route.name == METRICS)
+        route = msgspec.structs.replace(route, path=self._service.settings.metrics.path)
+        self._rows |= route.add_to(app.router, self._resources, self._check_key)
 
     def listens_on(self, addresses: Iterable[tuple[str, int]]) -> bool:
         """Set the server's addresses, before it answers requests; return whether other machines can reach it.
@@ -158,15 +194,25 @@ class Api:
         self._resources.streams.stop()
 
 
-def _answering(policy: OriginPolicy, admit: Callable[[web.Request], None]) -> Middleware:
-    """Return the middleware around all resources: it checks each request, and answers exceptions.
+def _answering(
+    policy: OriginPolicy,
+    admit: Callable[[web.Request], None],
+    note: Callable[[web.Request, web.StreamResponse], None],
+) -> Middleware:
+    """Return the middleware around all resources: it checks each request, answers exceptions, and counts answers.
 
     Args:
         admit: Checks its key.
+        note: Counts its answer.
     """
 
     @web.middleware
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+        response = await respond(request, handler)
+        note(request, response)
+        return response
+
+    async def respond(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             policy.check(request)
             if (fault := _framing_fault(request)) is not None:

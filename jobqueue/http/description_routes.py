@@ -11,10 +11,12 @@ from jobqueue.http.resources.index import INDEX, IndexDocument
 from jobqueue.http.resources.job_types import TypeDocument, TypesDocument
 from jobqueue.http.resources.problem_types import ProblemTypeDocument, ProblemTypesDocument
 from jobqueue.http.response.html import HTML_TYPE
-from jobqueue.http.route import JSON_TYPE, Answer, Route
+from jobqueue.http.route import JSON_TYPE, OPENMETRICS_TYPE, TEXT_TYPE, Answer, Route
 
 TYPES = "/v1/types"
 PROBLEMS = "/problems"
+METRICS = "get_metrics"
+"""The route whose path is a setting (`metrics.path`), and which may have a port of its own."""
 
 PAGE = Answer(200, media_type=HTML_TYPE, headers=("Content-Security-Policy", "X-Content-Type-Options"))
 """The document as a page, for a browser."""
@@ -79,5 +81,15 @@ DESCRIPTION_ROUTES: tuple[Route, ...] = (
         headers=("If-None-Match",),
         answers=(Answer(200, DescriptionDocument, JSON_TYPE, ("ETag",)), Answer(304, headers=("ETag",))),
         problems=(MalformedRequest,),
+    ),
+    Route(
+        method="GET",
+        path="/metrics",
+        name=METRICS,
+        scope="read",
+        opened=lambda settings: settings.metrics.access == "open",
+        summary="Answers with the metrics, for Prometheus",
+        handler=lambda resources: resources.metrics.scrape,
+        answers=(Answer(200, media_type=TEXT_TYPE), Answer(200, media_type=OPENMETRICS_TYPE)),
     ),
 )

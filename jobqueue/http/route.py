@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from jobqueue.http.resources.job_list import JobList
     from jobqueue.http.resources.job_types import JobTypes
     from jobqueue.http.resources.jobs import Jobs
+    from jobqueue.http.resources.metrics import Metrics
     from jobqueue.http.resources.problem_types import ProblemTypes
     from jobqueue.http.resources.queues import Queues
     from jobqueue.http.resources.submissions import Submissions
@@ -46,6 +47,8 @@ ExpectHandler = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
 JSON_TYPE = "application/json"
 PROBLEM_TYPE = "application/problem+json"
 EVENT_STREAM = "text/event-stream"
+TEXT_TYPE = "text/plain"
+OPENMETRICS_TYPE = "application/openmetrics-text"
 ANY_TYPE = "*/*"
 
 _HEADERS: tuple[tuple[type[BaseException], tuple[str, ...]], ...] = (
@@ -73,6 +76,7 @@ class Resources:
     streams: Streams
     health: Health
     job_types: JobTypes
+    metrics: Metrics
     problem_types: ProblemTypes
     index: Index
     api_description: ApiDescription

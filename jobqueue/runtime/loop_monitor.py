@@ -13,12 +13,14 @@ import sys
 import threading
 import time
 import traceback
+from bisect import bisect_left
 from collections import deque
 from typing import TYPE_CHECKING
 
 import msgspec
 import psutil
 
+from jobqueue.core.histogram import BOUNDS_S, BUCKETS
 from jobqueue.log import event_logger
 
 if TYPE_CHECKING:
@@ -108,6 +110,8 @@ class LoopMonitor:
 
     Attributes:
         lag: Call it for the present lag; 0.0 before the start, undefined after the stop.
+        late_counts, late_sum_s: The lateness of each beat, by `histogram.BOUNDS_S`, and the sum.
+        blocked_total: Number of beats that were over `blocked_s` late.
     """
 
     def __init__(
@@ -123,6 +127,9 @@ class LoopMonitor:
         self._thread_ran_at = self._cpu_s = 0.0
         self.lag = Lag(beat_s)
         self._lags: deque[float] = deque(maxlen=round(LAG_WINDOW_S / beat_s))
+        self.late_counts = [0] * BUCKETS
+        self.late_sum_s = 0.0
+        self.blocked_total = 0
         self._process = psutil.Process()
         self._changed = threading.Condition()
         self._reported = False
@@ -178,7 +185,10 @@ class LoopMonitor:
                 self._on_suspended(late_s)
             return
         self._lags.append(late_s)
+        self.late_counts[bisect_left(BOUNDS_S, late_s)] += 1
+        self.late_sum_s += late_s
         if late_s >= self._blocked_s:
+            self.blocked_total += 1
             log.warning("loop.unblocked", seconds=round(late_s, 3))
 
     def _suspended(self) -> bool:

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 PAGE = Path(__file__).parents[2] / "docs/reference/settings.md"
 OTHER_VALUES: Mapping[str, str] = {
+    "metrics.enabled": "false",
+    "metrics.path": "/internal/metrics",
+    "metrics.access": "open",
+    "metrics.listen": "127.0.0.1:9091",
     "server.openapi": "open",
     "server.host": "localhost",
     "server.fast_path": "false",

@@ -210,6 +210,8 @@ async def queues(serving: Serving, http: aiohttp.ClientSession, seen: Seen) -> N
             await seen.ask(http, method, QUEUE, name)
         for name in ("echo", "nope"):
             await seen.ask(http, method, "/v1/types/{name}", name)
+        for accept in ("*/*", "application/openmetrics-text"):
+            await seen.ask(http, method, "/metrics", headers={"Accept": accept})
         await seen.ask(http, method, "/openapi.json", "?types=2")
         for known in ({}, {"If-None-Match": "*"}):
             await seen.ask(http, method, "/openapi.json", headers=known)

@@ -46,6 +46,7 @@ class CountingServer(web.Server):
     Attributes:
         proxies: Peers that tell the caller in headers; None: there are none.
         open: The number of its connections; those that were rejected don't count.
+        fast_answers: The number of answers of the fast path.
         rejected: The connections over the limit that linger.
         caller_connections: Its connections by caller; None: those of callers are not limited.
     """
@@ -56,6 +57,7 @@ class CountingServer(web.Server):
     connections_max: int
     proxies: Proxies | None
     open: int
+    fast_answers: int
     in_flight: InFlightBudget
     read_budget: ReadBudget
     fast_path: FastPath | None

@@ -81,7 +81,7 @@ class JobServer(CountingServer):
         self.limits = limits
         self.connections_max = connections_max
         self.proxies = Proxies(proxies) if proxies else None
-        self.open = 0
+        self.open = self.fast_answers = 0
         self.fast_path = fast_path if fast_path is not None and fast_path_fits() else None
         if self.fast_path is not None:
             self.fast_path.in_use = True
