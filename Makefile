@@ -153,6 +153,15 @@ js-types: $(VENV)/.dev ## types of the JavaScript client, from the API descripti
 test-js: $(VENV)/.dev ## compile the types of the JavaScript client, and compare them with the API; needs node, npm and what `make js-types` installs
 	$(PY) -m pytest -q -m slow tests/clients/js
 
+.PHONY: test-go
+test-go: $(VENV)/.dev tmp/go/.generator ## generate a Go client from the API description, build the example with it, and run it; needs go and java
+	$(PY) -m pytest -q -rs tests/examples/test_go.py
+
+tmp/go/.generator: examples/go/requirements.txt
+	$(PYTHON) -m venv tmp/go
+	tmp/go/bin/python -m pip --disable-pip-version-check install --quiet --no-deps --require-hashes -r $<
+	@touch $@
+
 .PHONY: test-memory
 test-memory: $(VENV)/.dev ## hostile clients against a server with 256 MB, a row for each attack; ATTACK="uploads_stalled many_faults"
 	@ATTACK="$(ATTACK)" $(PY) -m pytest -q -s -m slow tests/memory

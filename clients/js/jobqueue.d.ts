@@ -200,13 +200,13 @@ export class Client {
      * Return a job's document.
      *
      * @param {string} id
-     * @param {{include?: Included[]} & CallOptions} [options] `include`: members that the document has on request only.
-     * @returns {Promise<Job>}
+     * @param {{include?: MemberOnRequest[]} & CallOptions} [options] `include`: members that the document has on request only.
+     * @returns {Promise<JobWithMembers>}
      * @throws {JobNotFound | JobGone}
      */
     get(id: string, { include, signal }?: {
-        include?: Included[];
-    } & CallOptions): Promise<Job>;
+        include?: MemberOnRequest[];
+    } & CallOptions): Promise<JobWithMembers>;
     /**
      * Return a document for each id, or the error that `get` would throw.
      *
@@ -414,7 +414,8 @@ export type QueueChange = Documents["QueueChange"];
 export type BulkFilter = Documents["BulkFilter"];
 export type BulkResult = Documents["BulkResult"];
 export type ListFilter = NonNullable<import("./openapi.js").operations["listJobs"]["parameters"]["query"]>;
-export type Included = "args" | "spec" | "files" | "events";
+export type JobWithMembers = import("./openapi.js").operations["getJob"]["responses"][200]["content"]["application/json"];
+export type MemberOnRequest = "args" | "spec" | "files" | "events";
 /**
  * A page of a list; `next_cursor` begins the next one.
  */

@@ -30,7 +30,8 @@
 /** @typedef {Documents["BulkResult"]} BulkResult */
 /** @typedef {NonNullable<import("./openapi.js").operations["listJobs"]["parameters"]["query"]>} ListFilter */
 
-/** @typedef {"args" | "spec" | "files" | "events"} Included */
+/** @typedef {import("./openapi.js").operations["getJob"]["responses"][200]["content"]["application/json"]} JobWithMembers */
+/** @typedef {"args" | "spec" | "files" | "events"} MemberOnRequest */
 
 /**
  * A page of a list; `next_cursor` begins the next one.
@@ -517,8 +518,8 @@ export class Client {
    * Return a job's document.
    *
    * @param {string} id
-   * @param {{include?: Included[]} & CallOptions} [options] `include`: members that the document has on request only.
-   * @returns {Promise<Job>}
+   * @param {{include?: MemberOnRequest[]} & CallOptions} [options] `include`: members that the document has on request only.
+   * @returns {Promise<JobWithMembers>}
    * @throws {JobNotFound | JobGone}
    */
   async get(id, { include = [], signal } = {}) {

@@ -14,6 +14,7 @@ export async function main(signal: AbortSignal): Promise<number> {
   const isOld: boolean = job.deduplicated;
   const document: components["schemas"]["Job"] = await client.get(same.id, { signal });
   const state: "delayed" | "queued" | "running" | "succeeded" | "failed" | "cancelled" | "expired" = document.state;
+  const args: unknown = (await client.get(job.id, { include: ["args", "files"] })).args;
   const filter: ListFilter = { state: "failed", limit: 5 };
   for await (const each of client.iterAll(filter)) if (each.error !== null) console.log(each.error.code);
   for await (const { fraction, note } of client.progress(job.id)) console.log((fraction ?? 0) * 100, note?.length);
@@ -33,7 +34,7 @@ export async function main(signal: AbortSignal): Promise<number> {
     if (error instanceof Refused) return error.retryAfterS;
     if (error instanceof JobFailed) console.log(error.code, error.reason);
   }
-  return [isOld, state, response.ok].length;
+  return [isOld, state, args, response.ok].length;
 }
 
 export async function wrong(): Promise<void> {
@@ -41,6 +42,8 @@ export async function wrong(): Promise<void> {
   await client.submit({ args: {} });
   // @ts-expect-error: no such option of a job
   await client.submit({ type: "echo", delay: 5 });
+  // @ts-expect-error: no such member
+  await client.get("j", { include: ["arg"] });
   // @ts-expect-error: no such state
   await client.list({ state: "done" });
   // @ts-expect-error: no such discipline
