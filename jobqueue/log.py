@@ -246,6 +246,11 @@ class LogWriter(logging.Handler):
         _samples.nudge = self._nudge
         self._thread.start()
 
+    @property
+    def level_name(self) -> str:
+        """The minimum level of the events that are written."""
+        return logging.getLevelName(logging.getLogger().level).lower()
+
     def set_level(self, level: str) -> None:
         """Write no event below this level from now on."""
         logging.getLogger().setLevel(level.upper())

@@ -42,6 +42,7 @@ from jobqueue.config.reload import Reload
 from jobqueue.errors import ConfigError, LifespanFailed
 from jobqueue.event_loop import loop_factory
 from jobqueue.http.assembly import FAST_PATH, Api
+from jobqueue.http.resources.server import Figures
 from jobqueue.http.response.descriptors import DESCRIPTORS
 from jobqueue.http.transport.job_server import JobServer
 from jobqueue.listening import Listening, why_not
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jobqueue.config import Settings
+    from jobqueue.config.reload import Reloaded
     from jobqueue.log import LogWriter
     from jobqueue.service import Service
 
@@ -136,6 +138,7 @@ class _Process:
         self._freed_memory = FreedMemory(memory_bytes(), trim=heap_trim())
         self._reload = Reload(service, load, set_level=writer.set_level)
         self._metrics_port: MetricsPort | None = None
+        self._server: JobServer | None = None
         self._has_terminal = os.isatty(0)
         self._loop = asyncio.get_running_loop()
         self._told_to_stop = asyncio.Event()
@@ -154,17 +157,17 @@ class _Process:
         try:
             app, api = web.Application(), Api(self._service, self._loop_monitor.lag)
             api.add_to(app)
-            server = self._make_server(app)
+            self._server = server = self._make_server(app)
             if not await self._start_queue():
                 return 0
             listening = await self._listen(server, api)
+            self._reload.prepare, api.process = listening.renew, self
             await self._listen_for_metrics(api, server)
         except (ConfigError, LifespanFailed, ValueError, OSError) as error:
             cause = error.__cause__ if isinstance(error, LifespanFailed) else None
             log.error("server.failed", reason=why_not(error, self._settings), exc=cause)
             await self._service.stop()
             return 1
-        self._reload.prepare = listening.renew
         reloading = asyncio.create_task(self._reload.run())
         try:
             await self._told_to_stop.wait()
@@ -281,6 +284,34 @@ class _Process:
             limits = self._service.settings.limits
             if limits.caller_jobs_max is None and limits.caller_rate is None:
                 log.warning("server.callers_unbounded", hint=UNBOUNDED)
+
+    # -- by request (`http/resources/server.py`)
+
+    def figures(self) -> Figures:
+        health, reload, server = self._loop_monitor.health(), self._reload, self._server
+        return Figures(
+            connections=0 if server is None else server.open,
+            connections_max=0 if server is None else server.connections_max,
+            lag_s_p50=health.lag_s_p50,
+            lag_s_max=health.lag_s_max,
+            rss_bytes=health.rss_bytes,
+            open_files=health.open_files,
+            log_level=self._writer.level_name,
+            log_dropped=self._writer.dropped,
+            config=self._sources,
+            config_at=reload.succeeded_at,
+            config_ok=reload.succeeded,
+        )
+
+    async def reload(self) -> Reloaded:
+        return await self._reload.now()
+
+    def drain(self) -> None:
+        if not signals.stopped:
+            signals.stop()
+
+    def set_log_level(self, level: str) -> None:
+        self._writer.set_level(level)
 
     def _on_stop(self) -> None:
         self._guard.tell("stop")

@@ -206,6 +206,7 @@ class Service:
             at=wiring.backend.now(),
             wall_offset_s=self.wall_offset_s(),
             started_at=self.wall(wiring.started_at),
+            run=wiring.run,
             settings=self.settings,
             draining=self.draining,
             degraded=wiring.degraded,

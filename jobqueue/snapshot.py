@@ -39,6 +39,7 @@ class ServiceSnapshot(msgspec.Struct, frozen=True, kw_only=True):
         at: Instant of the snapshot, on the engine's clock.
         wall_offset_s: Unix seconds at zero of that clock.
         started_at: When the queue started, in Unix seconds.
+        run: The first characters of the ids of this run's jobs.
         settings: Those in effect.
         degraded: Parts that are unavailable although the queue runs, with the reason.
         types: All registered types.
@@ -48,6 +49,7 @@ class ServiceSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     at: float
     wall_offset_s: float
     started_at: float
+    run: str
     settings: Settings
     draining: bool
     degraded: list[str]

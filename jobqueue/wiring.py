@@ -155,7 +155,7 @@ class Wiring:
             quotas=LimitsOfCallers(settings).quotas,
             tuning=given.tuning,
         )
-        self.wall_clock, self.spool = given.wall_clock, given.spool
+        self.wall_clock, self.spool, self.run = given.wall_clock, given.spool, given.ids.run
         self.backend: LocalBackend = MemoryBackend(engine, now=given.clock, tuning=given.tuning)
         self._in_process = [handler for handler in registry if handler.run_in == "process"]
         self._threads, self._processes = given.threads, given.processes

@@ -147,10 +147,11 @@ FACADE_READERS = (
     "jobqueue.cli.main",
     "jobqueue.client.transport",
     "jobqueue.http.openapi.document",
+    "jobqueue.http.resources.server",
     "jobqueue.metrics.exposition",
     "jobqueue.terminal",
 )
-"""The command line, the clients, the description of the API, the metrics and the banner import the version."""
+"""The command line, clients, description of the API, `/v1/server`, metrics and banner import the version."""
 
 
 def everyday_imports(module: Module) -> Iterator[str]:
@@ -206,7 +207,7 @@ LEVELS = {
     "jobqueue.http": (
         {"assembly"},
         {"openapi"},
-        {"description_routes", "route", "routes"},
+        {"description_routes", "server_routes", "route", "routes"},
         {"transport"},
         {"answered", "resources"},
         {"streams"},

@@ -13,10 +13,13 @@ import asyncio
 import threading
 import time
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
+
 from jobqueue.config.load import differences
-from jobqueue.errors import ConfigError
+from jobqueue.errors import ConfigError, Draining
 from jobqueue.log import event_logger
 
 if TYPE_CHECKING:
@@ -37,6 +40,13 @@ class Reloadable(Protocol):
 
     async def reload(self, settings: Settings) -> list[str]:
         """Apply what can change now; return the names of the other settings. Raises ConfigError, and applies none."""
+
+
+class Reloaded(msgspec.Struct, frozen=True):
+    """The names of the settings that have changed: those that are in effect, and those that take a restart."""
+
+    changed: list[str]
+    restart_required: list[str]
 
 
 class Reload:
@@ -60,6 +70,7 @@ class Reload:
         self.prepare: Callable[[Settings], Callable[[], None]] | None = None
         self.succeeded = True
         self.succeeded_at = time.time()
+        self._turn = asyncio.Lock()
         self._asked = asyncio.Event()
         self._stopping = False
 
@@ -79,31 +90,51 @@ class Reload:
         while True:
             await self._asked.wait()
             self._asked.clear()
-            try:
-                await self._reload()
-            except ConfigError as error:
-                self.succeeded = False
-                for fault in error.faults:
-                    log.error("config.invalid", fault=fault)
-            except Exception as error:
-                self.succeeded = False
-                # The next reload may succeed, and the server goes on meanwhile.
-                log.error("config.reload_failed", exc=error)
+            with suppress(Exception):  # the next reload may succeed, and the server goes on meanwhile
+                await self.now()
 
-    async def _reload(self) -> None:
+    async def now(self) -> Reloaded:
+        """Reload, after one that is under way; return the changes. What it raises is logged, too.
+
+        Raises:
+            ConfigError: The settings have faults, and none is applied.
+            Draining: The server stops.
+        """
+        try:
+            async with self._turn:
+                self._refuse_late()
+                return await self._reload()
+        except ConfigError as error:
+            self.succeeded = False
+            for fault in error.faults:
+                log.error("config.invalid", fault=fault)
+            raise
+        except Draining:
+            raise
+        except Exception as error:
+            self.succeeded = False
+            log.error("config.reload_failed", exc=error)
+            raise
+
+    async def _reload(self) -> Reloaded:
         settings, apply = await self._read()
-        if self._stopping:
-            self.ask()  # which logs that it is ignored
-            return
+        self._refuse_late()
         changed = differences(self._queue.settings, settings)
         needs_restart = await self._queue.reload(settings)
         self._set_level(settings.log.level)
         if apply is not None:
             apply()
         self.succeeded, self.succeeded_at = True, time.time()
-        log.info("config.reloaded", changed={name: changed[name] for name in changed if name not in needs_restart})
+        applied = {name: changed[name] for name in changed if name not in needs_restart}
+        log.info("config.reloaded", changed=applied)
         if needs_restart:
             log.warning("config.restart_required", settings=needs_restart)
+        return Reloaded([*applied], needs_restart)
+
+    def _refuse_late(self) -> None:
+        if self._stopping:
+            self.ask()  # which logs that it is ignored
+            raise Draining("the server is stopping, and reads its settings no more")
 
     async def _read(self) -> _Prepared:
         read: Future[_Prepared] = Future()

@@ -111,6 +111,11 @@ class IdIssuer:
         self._to_come: list[JobId] = []
         self._has_owners = False
 
+    @property
+    def run(self) -> str:
+        """The first characters of each id of this run."""
+        return self._run
+
     def issue(self, owner: str | None = None) -> JobId:
         """Return the next id, of a job with this owner."""
         if not self._to_come:

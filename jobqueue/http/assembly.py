@@ -31,6 +31,7 @@ from jobqueue.http.resources.jobs import Jobs
 from jobqueue.http.resources.metrics import Metrics
 from jobqueue.http.resources.problem_types import ProblemTypes
 from jobqueue.http.resources.queues import Queues
+from jobqueue.http.resources.server import Server
 from jobqueue.http.resources.submissions import Submissions
 from jobqueue.http.response.descriptors import DESCRIPTORS, Descriptors
 from jobqueue.http.response.problems import error_of
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 
     from jobqueue.config import Settings
     from jobqueue.handlers import Registry
+    from jobqueue.http.resources.server import Process
     from jobqueue.http.route import Handler, Route
     from jobqueue.metrics.queues import QueueFamilies
     from jobqueue.service import Service
@@ -96,6 +98,7 @@ class Api:
             health=Health(service, lambda: self._fast_path.in_use),
             streams=Streams(service, self.waiters, event_log),
             job_types=JobTypes(service),
+            server=Server(service, bodies, self.waiters, lambda: event_log.count, lag),
             problem_types=ProblemTypes(),
             index=Index(lambda: [row.path for row in self._rows.values() if row.method == hdrs.METH_GET]),
             api_description=ApiDescription(service, _describe),
@@ -110,6 +113,15 @@ class Api:
     def _add_waiters(self, families: QueueFamilies) -> None:
         families[of.HTTP_WAITERS].add(self.waiters.count)
         families[of.HTTP_WAITERS_MAX].add(self._service.settings.limits.long_polls_max)
+
+    @property
+    def process(self) -> Process | None:
+        """The server process that serves it; None: it is mounted in an application."""
+        return self._resources.server.process
+
+    @process.setter
+    def process(self, process: Process | None) -> None:
+        self._resources.server.process = process
 
     def add_to(self, app: web.Application) -> None:
         """Register every resource, the middleware, and the end of waits and streams."""

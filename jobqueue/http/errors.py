@@ -31,6 +31,10 @@ class TypeNotFound(errors.JobQueueError):
     """No handler has this type."""
 
 
+class NotServed(errors.JobQueueError):
+    """The API is mounted in an application, which has a server of its own."""
+
+
 class MethodNotAllowed(errors.JobQueueError):
     """The resource exists, but not for this method; `allowed` lists its methods."""
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from jobqueue.http.resources.metrics import Metrics
     from jobqueue.http.resources.problem_types import ProblemTypes
     from jobqueue.http.resources.queues import Queues
+    from jobqueue.http.resources.server import Server
     from jobqueue.http.resources.submissions import Submissions
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -77,6 +78,7 @@ class Resources:
     health: Health
     job_types: JobTypes
     metrics: Metrics
+    server: Server
     problem_types: ProblemTypes
     index: Index
     api_description: ApiDescription

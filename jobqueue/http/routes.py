@@ -46,6 +46,7 @@ from jobqueue.http.resources.submissions import BatchDocument
 from jobqueue.http.response.job_document import JobDocument
 from jobqueue.http.response.queue_document import QueueDocument
 from jobqueue.http.route import ANY_TYPE, EVENT_STREAM, JSON_TYPE, Answer, Body, Route, problem
+from jobqueue.http.server_routes import SERVER_ROUTES
 from jobqueue.http.streams.event_document import EventDocument
 
 JOBS = "/v1/jobs"
@@ -372,6 +373,7 @@ ROUTES: tuple[Route, ...] = (
         answers=(Answer(200, ReadyDocument, JSON_TYPE),),
         problems=(errors.Draining,),
     ),
+    *SERVER_ROUTES,
     *DESCRIPTION_ROUTES,
 )
 

@@ -12,8 +12,8 @@ import msgspec
 import pytest
 
 from jobqueue.config import LogSettings, QueueSettings, ServerSettings, Settings
-from jobqueue.config.reload import Reload
-from jobqueue.errors import ConfigError
+from jobqueue.config.reload import Reload, Reloaded
+from jobqueue.errors import ConfigError, Draining
 from jobqueue.log import EventMessage
 
 if TYPE_CHECKING:
@@ -198,6 +198,57 @@ async def test_a_reload_that_ends_during_a_stop_is_not_applied(events: Events) -
         sources.may_load.set()
         assert (await events.next())[0] == "config.reload_ignored"
     assert queue.settings == Settings()
+
+
+async def test_a_reload_by_request_returns_its_changes(events: Events) -> None:
+    queue = FakeQueue()
+    queue.needs_restart = ["server.port"]
+    settings = Settings(queues={"default": QueueSettings(workers=7)}, server=ServerSettings(port=1))
+    async with reloading(queue, lambda: settings) as reload:
+        assert await reload.now() == Reloaded(["queues.default.workers"], ["server.port"])
+        assert (await events.next())[0] == "config.reloaded"
+        assert (await events.next())[0] == "config.restart_required"
+    assert reload.succeeded
+
+
+async def test_a_reload_by_request_raises_the_faults_and_logs_them(events: Events) -> None:
+    queue, sources = FakeQueue(), Sources()
+    sources.settings = ConfigError("config.yaml:1:1: this", "config.yaml:2:2: that")
+    async with reloading(queue, sources.load) as reload:
+        before = reload.succeeded_at
+        with pytest.raises(ConfigError) as raised:
+            await reload.now()
+        assert raised.value.faults == ("config.yaml:1:1: this", "config.yaml:2:2: that")
+        assert [(await events.next())[0] for _ in range(2)] == ["config.invalid"] * 2
+        assert (reload.succeeded, reload.succeeded_at) == (False, before)
+        sources.settings = Settings()
+        await reload.now()
+        assert reload.succeeded
+        assert reload.succeeded_at >= before
+
+
+async def test_reloads_by_request_follow_one_another(events: Events) -> None:
+    sources = Sources()
+    sources.may_load.clear()
+    async with reloading(FakeQueue(), sources.load) as reload:
+        first = asyncio.create_task(reload.now())
+        await sources.begun.wait()
+        second = asyncio.create_task(reload.now())
+        await asyncio.sleep(0)
+        assert sources.readings == 1
+        sources.may_load.set()
+        assert [await first, await second] == [Reloaded([], [])] * 2
+    assert sources.readings == 2
+
+
+async def test_a_reload_by_request_during_a_stop_is_rejected(events: Events) -> None:
+    sources = Sources()
+    async with reloading(FakeQueue(), sources.load) as reload:
+        reload.stop()
+        with pytest.raises(Draining):
+            await reload.now()
+        assert (await events.next())[0] == "config.reload_ignored"
+        assert sources.readings == 0
 
 
 async def test_a_hanging_reload_does_not_delay_the_stop() -> None:

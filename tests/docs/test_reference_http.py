@@ -20,6 +20,7 @@ from jobqueue.http.resources import events
 from jobqueue.http.resources.bulk import BulkFilter
 from jobqueue.http.resources.job_list import PARAMETERS
 from jobqueue.http.resources.queues import QueueChange
+from jobqueue.http.resources.server import ServerChange
 from jobqueue.http.response.problems import INTERNAL, TABLE
 from jobqueue.http.routes import ROUTES
 from jobqueue.http.streams import event_log
@@ -127,6 +128,8 @@ def test_the_page_has_the_query_parameters_filters_and_changes() -> None:
     assert first_names(rows_of("### `POST /v1/jobs:retry`", "Filter")) == list(BulkFilter.__struct_fields__)
     changes = rows_of("### `PATCH /v1/queues/{name}`", "Change")
     assert first_names(changes) == list(QueueChange.__struct_fields__)
+    changes = rows_of("### `PATCH /v1/server`", "Change")
+    assert first_names(changes) == list(ServerChange.__struct_fields__)
 
 
 def test_the_page_lists_exactly_the_events_of_streams() -> None:

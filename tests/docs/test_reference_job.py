@@ -29,6 +29,7 @@ from jobqueue.http.resources.job_list import ListDocument
 from jobqueue.http.resources.job_types import TypeDocument
 from jobqueue.http.resources.problem_types import ProblemTypeDocument
 from jobqueue.http.resources.queues import QueuesDocument
+from jobqueue.http.resources.server import DrainDocument, ProcessDocument, ReloadDocument, ServerDocument
 from jobqueue.http.resources.submissions import BatchItemDocument
 from jobqueue.http.response.job_document import AttemptDocument, JobDocument, UnknownJobDocument, WaitingDocument
 from jobqueue.http.response.limiter_document import LimiterDocument
@@ -123,6 +124,10 @@ def check_dict(heading: str, of: type) -> None:
         ("## Queues", QueuesDocument),
         ("### Limiter", LimiterDocument),
         ("## Type", TypeDocument),
+        ("## Server", ServerDocument),
+        ("### Process", ProcessDocument),
+        ("## Reload", ReloadDocument),
+        ("## Drain", DrainDocument),
         ("## Health", ReadyDocument),
         ("## Type of problems", ProblemTypeDocument),
         ("## Links", IndexDocument),

@@ -20,6 +20,7 @@ EXAMPLES: dict[type[BaseException], BaseException] = {
     errors.WrongState: errors.WrongState("the job is live", state="running"),
     errors.Duplicate: errors.Duplicate("01a"),
     errors.Draining: errors.Draining(),
+    errors.ConfigError: errors.ConfigError("config.yaml:1:1: unknown setting"),
     problems.MethodNotAllowed: problems.MethodNotAllowed("PUT", "GET, HEAD"),
     problems.Unauthorized: problems.Unauthorized("no", error=None),
     problems.InsufficientScope: problems.InsufficientScope("read"),

@@ -14,8 +14,10 @@ from aiohttp import web
 
 from jobqueue.app import JobQueue
 from jobqueue.config import Settings
+from jobqueue.config.reload import Reloaded
 from jobqueue.context import JobContext
 from jobqueue.http.assembly import FAST_PATH, Api
+from jobqueue.http.resources.server import Figures
 from jobqueue.http.response.descriptors import DESCRIPTORS
 from jobqueue.http.transport.job_server import JobServer
 from tests.http.declared import ANSWERS
@@ -88,6 +90,8 @@ class Serving:
         settings = self.queue.settings
         app = web.Application()
         api = Api(self.service, lambda: self.lag_s)
+        self.api, self.process = api, FakeProcess()
+        api.process = self.process
         api.add_to(app)
         app.on_response_prepare.append(ANSWERS.on_response_prepare)
         self.waiting: Waiters = api.waiters
@@ -124,6 +128,47 @@ class Serving:
                 writer.write(piece)
                 await asyncio.sleep(0)
             return await asyncio.wait_for(reader.read(), 20)
+
+
+class FakeProcess:
+    """The server process of the tests, which runs on.
+
+    Attributes:
+        error: Raised by the next reloads.
+        commands: Those that have come.
+    """
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+        self.commands: list[str] = []
+        self.level = "info"
+
+    def figures(self) -> Figures:
+        return Figures(
+            connections=1,
+            connections_max=2,
+            lag_s_p50=0.001,
+            lag_s_max=0.002,
+            rss_bytes=3,
+            open_files=4,
+            log_level=self.level,
+            log_dropped=0,
+            config="no file",
+            config_at=0.0,
+            config_ok=self.error is None,
+        )
+
+    async def reload(self) -> Reloaded:
+        self.commands.append("reload")
+        if self.error is not None:
+            raise self.error
+        return Reloaded(["log.level"], ["server.port"])
+
+    def drain(self) -> None:
+        self.commands.append("drain")
+
+    def set_log_level(self, level: str) -> None:
+        self.level = level
 
 
 class LoggedErrors(logging.Handler):

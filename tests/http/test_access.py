@@ -103,7 +103,7 @@ async def ask_head(serving: Serving, data: bytes) -> Answer:
 def test_only_probes_and_descriptions_need_no_key() -> None:
     open_paths = {row.path for row in ROUTES if row.scope is None}
     assert open_paths == {"/livez", "/readyz", "/problems", "/problems/{slug}", "/"}
-    assert {row.scope for row in ROUTES} == {None, "submit", "read", "operate"}
+    assert {row.scope for row in ROUTES} == {None, "submit", "read", "operate", "admin"}
 
 
 @EVERY_PATH

@@ -17,6 +17,7 @@ import pytest
 
 from jobqueue import JobQueue
 from jobqueue.core.job import LIVE
+from jobqueue.errors import ConfigError, Draining
 from jobqueue.http import api
 from jobqueue.http.request.origins import PREFLIGHT
 from jobqueue.http.resources.job_list import PARAMETERS
@@ -88,7 +89,7 @@ async def test_the_server_gives_every_declared_response_with_its_headers(start: 
     seen = Seen()
     serving = await start()
     http = await http_to(serving)
-    for scenario in (submissions, reads, actions, lists_and_bulk, streams, queues, descriptions):
+    for scenario in (submissions, reads, actions, lists_and_bulk, streams, queues, descriptions, the_server):
         await scenario(serving, http, seen)
     rejections = (rejected_without_room, rejected_over_quota, rejected_in_quarantine, rejected_without_memory)
     for rejected in (*rejections, rejected_without_scope, draining):
@@ -229,6 +230,24 @@ async def descriptions(serving: Serving, http: aiohttp.ClientSession, seen: Seen
             await seen.ask(http, method, "/problems", headers={"Accept": accept})
             for slug in ("queue-full", "nope"):
                 await seen.ask(http, method, "/problems/{slug}", slug, headers={"Accept": accept})
+
+
+async def the_server(serving: Serving, http: aiohttp.ClientSession, seen: Seen) -> None:
+    async def command() -> None:
+        await seen.ask(http, "PATCH", "/v1/server", json={"log_level": "info"})
+        for name in ("reload", "drain"):
+            await seen.ask(http, "POST", f"/v1/server:{name}")
+
+    for method in ("GET", "HEAD"):
+        await seen.ask(http, method, "/v1/server")
+    await seen.ask(http, "PATCH", "/v1/server", json={"log_level": "loud"})
+    await command()
+    for error in (ConfigError("config.yaml:1:1: unknown setting"), Draining()):
+        serving.process.error = error
+        await seen.ask(http, "POST", "/v1/server:reload")
+    serving.api.process = None
+    await seen.ask(http, "GET", "/v1/server")
+    await command()
 
 
 async def rejected_without_room(start: Start, http_to: Open, seen: Seen) -> None:

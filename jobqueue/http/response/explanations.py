@@ -73,6 +73,10 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
         "the submission has the `unique` mode `reject`, and a live job of the type has the value",
         "use the job `id`, or submit again once it has ended",
     ),
+    "not-served": Explanation(
+        "the API is mounted in an application, so the process is that one's: it is reloaded and drained there",
+        "ask the operator of the application",
+    ),
     "job-gone": Explanation(
         "the id was issued, but its record is not held any more",
         "don't ask again; submit again if the outcome matters",
@@ -107,6 +111,10 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
     "invalid-request": Explanation(
         "the same for a batch, a bulk filter or the change of a queue",
         "correct what `errors` names",
+    ),
+    "invalid-settings": Explanation(
+        "a source of the settings has faults; the settings in effect are the old ones",
+        "correct what `faults` names: file, line and column, and what would be right; then reload again",
     ),
     "idempotency-key-reused": Explanation(
         "the same caller submitted something else under this Idempotency-Key, and its job is still held",

@@ -30,6 +30,7 @@ from jobqueue.http.errors import (
     MalformedRequest,
     MethodNotAllowed,
     MisdirectedRequest,
+    NotServed,
     Overloaded,
     PathNotFound,
     QueueNotFound,
@@ -88,6 +89,7 @@ TABLE: dict[type[BaseException], Row] = {
     BodyTooSlow: Row("body-too-slow", "Request body timeout", 408),
     errors.WrongState: Row("wrong-state", "Not possible in the job's current state", 409),
     errors.Duplicate: Row("duplicate", "Duplicate unique value", 409),
+    NotServed: Row("not-served", "Not possible where the API is mounted", 409),
     errors.JobGone: Row("job-gone", "Job record no longer available", 410),
     BodyTooLarge: Row("too-large", "Request too large", 413),
     UnsupportedMediaType: Row("unsupported-media-type", "Unsupported media type or encoding", 415),
@@ -96,6 +98,7 @@ TABLE: dict[type[BaseException], Row] = {
     errors.UnknownType: Row("unknown-type", "Unknown job type", 422),
     errors.InvalidSubmission: Row("invalid-submission", "Invalid submission", 422),
     InvalidRequest: Row("invalid-request", "Invalid request", 422),
+    errors.ConfigError: Row("invalid-settings", "Invalid settings", 422),
     errors.KeyReused: Row("idempotency-key-reused", "Idempotency key reused", 422),
     errors.RateLimited: Row("quota-exceeded", "Caller quota exceeded", 429),
     HeadTooLarge: Row("head-too-large", "Request head too large", 431),
@@ -161,6 +164,7 @@ class ProblemDocument(TypedDict):
     status: Annotated[int, msgspec.Meta(ge=400, le=599)]
     detail: str
     errors: NotRequired[list[FaultDocument]]
+    faults: NotRequired[list[str]]
     id: NotRequired[str]
     reason: NotRequired[str]
     retry_after_s: NotRequired[Annotated[float, msgspec.Meta(ge=0.0)]]
@@ -206,6 +210,9 @@ def problem_of(error: BaseException) -> Problem:
             members["errors"] = [{"pointer": fault.pointer, "detail": fault.detail} for fault in error.errors]
             if error.more:
                 members["errors"].append({"pointer": "", "detail": f"and {error.more:,} more"})
+        case errors.ConfigError():
+            members["detail"] = _first_of(error.faults)
+            members["faults"] = [errors.shown(fault, DETAIL_LENGTH_MAX) for fault in error.faults[: errors.FAULTS_MAX]]
         case errors.JobGone():
             members["detail"] = _GONE.get(error.reason, error.reason)
             members["reason"] = headers[GONE_REASON] = error.reason
@@ -237,6 +244,10 @@ def members_of(row: Row, detail: str) -> dict[str, Any]:
         "status": row.status,
         "detail": detail if len(detail) <= DETAIL_LENGTH_MAX else errors.shown(detail, DETAIL_LENGTH_MAX),
     }
+
+
+def _first_of(faults: tuple[str, ...]) -> str:
+    return f"{faults[0]}; and {len(faults) - 1:,} more" if len(faults) > 1 else "".join(faults)
 
 
 def _first_fault(error: errors.InvalidSubmission) -> str:

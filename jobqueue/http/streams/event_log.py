@@ -207,6 +207,11 @@ class EventLog:
         return len(self._to_all)
 
     @property
+    def count(self) -> int:
+        """Number of subscribers."""
+        return len(self._to_all) + sum(map(len, self._by_job.values()))
+
+    @property
     def last_id(self) -> str:
         """The id of the latest event, or of none yet: a client with this id has missed nothing."""
         return f"{self._tag}-{self._serial}"
