@@ -217,6 +217,7 @@ class _Process:
         self._tell_of_start(listening, is_open=api.listens_on(listening.addresses))
         self._loop_monitor.start()
         self._freed_memory.start()
+        api.recorder.start()
         # Present objects live to the end: the collector need not traverse them.
         gc.collect()
         gc.freeze()

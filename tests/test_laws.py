@@ -114,7 +114,7 @@ LAYERS = (
     {"runtime"},
     {"handle", "registration", "snapshot", "wiring"},
     {"service"},
-    {"metrics"},
+    {"metrics", "recorder"},
     {"app"},
     {"demo", "http", "testing"},
     {"certificates", "listening", "metrics_port", "process_metrics", "resources", "server", "terminal"},
@@ -228,6 +228,8 @@ LEVELS = {
             "quotas",
             "counts",
             "stats",
+            "history",
+            "series",
         },
         {"limits"},
         {"scheduling"},
@@ -372,6 +374,7 @@ CORE_SEEN_FROM_HTTP = {
         ),
         *("report", "stored_file", "scheduling.eta", "scheduling.retry_after", "stats", "submit", "uniqueness"),
         *("backoff", "counts", "limits.quarantined_type", "policy"),
+        *("histogram", "history", "series"),
     )
 }
 """The value types of the port, and the two measures of HTTP itself: the rate of a caller, and retry-after."""

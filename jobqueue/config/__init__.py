@@ -14,6 +14,7 @@ from jobqueue.config.settings import (
     ServerSettings,
     Settings,
     SpoolSettings,
+    StatsSettings,
     StatusesSettings,
     reloads_live,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "ServerSettings",
     "Settings",
     "SpoolSettings",
+    "StatsSettings",
     "StatusesSettings",
     "reloads_live",
 ]

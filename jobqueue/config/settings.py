@@ -344,6 +344,20 @@ class RuntimeSettings(Section, frozen=True):
     ) = None
 
 
+class StatsSettings(Section, frozen=True):
+    """History of queues and types, in memory."""
+
+    bytes_max: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=GIB,
+            description="Memory of the history that `/v1/stats` answers with; what does not fit is told as one series; "
+            "0: no history is recorded, and less than 6MiB is taken as 6MiB.",
+        ),
+    ] = 16 * MIB
+
+
 class LogSettings(Section, frozen=True):
     """Level and format of the log."""
 
@@ -368,6 +382,7 @@ class Settings(Section, frozen=True):
     auth: AuthSettings = AuthSettings()
     spool: SpoolSettings = SpoolSettings()
     runtime: RuntimeSettings = RuntimeSettings()
+    stats: StatsSettings = StatsSettings()
     log: LogSettings = LogSettings()
     metrics: MetricsSettings = MetricsSettings()
 

@@ -32,6 +32,7 @@ from jobqueue.http.resources.metrics import Metrics
 from jobqueue.http.resources.problem_types import ProblemTypes
 from jobqueue.http.resources.queues import Queues
 from jobqueue.http.resources.server import Server
+from jobqueue.http.resources.stats import Stats
 from jobqueue.http.resources.submissions import Submissions
 from jobqueue.http.response.descriptors import DESCRIPTORS, Descriptors
 from jobqueue.http.response.problems import error_of
@@ -43,6 +44,7 @@ from jobqueue.http.streams.waiters import Waiters
 from jobqueue.http.transport.caller_connections import CALLER_CONNECTIONS, CallerConnections
 from jobqueue.http.transport.fast_path import FastPath
 from jobqueue.metrics import catalogue as of
+from jobqueue.recorder import Recorder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -71,6 +73,7 @@ class Api:
         in_flight: Counts bytes being received and sent, over all resources.
         policy: Checks origins and hosts.
         waiters: The waiting requests of all resources.
+        recorder: Samples the counts for the history.
     """
 
     def __init__(self, service: Service, lag: Callable[[], float] | None = None) -> None:
@@ -89,12 +92,14 @@ class Api:
         self._rate_limits = RateLimits(lambda: service.callers, lambda: service.backend.now())
         self._connections = CallerConnections(lambda: service.callers, lambda: self.access.required)
         self._fast_path = FastPath(service, early, self.policy, self.access, self.waiters, self._rate_limits)
+        self.recorder = Recorder(service)
         self._resources = Resources(
             submissions=Submissions(service, self.waiters, bodies, early, self._rate_limits),
             jobs=Jobs(service, self.waiters, self._descriptors, event_log),
             job_list=JobList(service, self.waiters),
             bulk=Bulk(service, bodies),
             queues=Queues(service, bodies, lag),
+            stats=Stats(service, self.recorder),
             health=Health(service, lambda: self._fast_path.in_use),
             streams=Streams(service, self.waiters, event_log),
             job_types=JobTypes(service),
@@ -139,6 +144,7 @@ class Api:
         app[CALLER_CONNECTIONS] = self._connections
         app[IN_FLIGHT] = self.in_flight
         app[DESCRIPTORS] = self._descriptors
+        app.on_startup.append(self._begin)
         app.on_shutdown.append(self._end)
 
     def add_metrics_to(self, app: web.Application) -> OriginPolicy:
@@ -201,7 +207,11 @@ class Api:
         limits = self._service.settings.limits
         return max(limits.in_flight_bytes, 2 * limits.body_bytes)
 
+    async def _begin(self, app: web.Application) -> None:
+        self.recorder.start()
+
     async def _end(self, app: web.Application) -> None:
+        self.recorder.stop()
         self.waiters.end()
         self._resources.streams.stop()
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from jobqueue.http.resources.problem_types import ProblemTypes
     from jobqueue.http.resources.queues import Queues
     from jobqueue.http.resources.server import Server
+    from jobqueue.http.resources.stats import Stats
     from jobqueue.http.resources.submissions import Submissions
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -74,6 +75,7 @@ class Resources:
     job_list: JobList
     bulk: Bulk
     queues: Queues
+    stats: Stats
     streams: Streams
     health: Health
     job_types: JobTypes

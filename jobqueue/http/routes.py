@@ -42,6 +42,7 @@ from jobqueue.http.resources.health import AliveDocument, ReadyDocument
 from jobqueue.http.resources.included_document import IncludedDocument
 from jobqueue.http.resources.job_list import ListDocument, ListQuery
 from jobqueue.http.resources.queues import QueueChange, QueuesDocument
+from jobqueue.http.resources.stats import StatsDocument, StatsQuery
 from jobqueue.http.resources.submissions import BatchDocument
 from jobqueue.http.response.job_document import JobDocument
 from jobqueue.http.response.queue_document import QueueDocument
@@ -353,6 +354,17 @@ ROUTES: tuple[Route, ...] = (
         handler=lambda resources: resources.queues.resume,
         answers=(ONE_QUEUE,),
         problems=(QueueNotFound,),
+    ),
+    Route(
+        method="GET",
+        path="/v1/stats",
+        name="get_stats",
+        scope="read",
+        summary="Answers with what queues or types did, in points of one length",
+        handler=lambda resources: resources.stats.history,
+        query=StatsQuery,
+        answers=(Answer(200, StatsDocument, JSON_TYPE),),
+        problems=(MalformedRequest, PathNotFound),
     ),
     Route(
         method="GET",

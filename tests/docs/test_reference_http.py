@@ -21,6 +21,7 @@ from jobqueue.http.resources.bulk import BulkFilter
 from jobqueue.http.resources.job_list import PARAMETERS
 from jobqueue.http.resources.queues import QueueChange
 from jobqueue.http.resources.server import ServerChange
+from jobqueue.http.resources.stats import StatsQuery
 from jobqueue.http.response.problems import INTERNAL, TABLE
 from jobqueue.http.routes import ROUTES
 from jobqueue.http.streams import event_log
@@ -126,6 +127,8 @@ def test_the_page_has_the_query_parameters_filters_and_changes() -> None:
     queries = rows_of("### `GET /v1/jobs`, `HEAD /v1/jobs`", "Query")
     assert first_names(queries) == list(PARAMETERS)
     assert first_names(rows_of("### `POST /v1/jobs:retry`", "Filter")) == list(BulkFilter.__struct_fields__)
+    queries = rows_of("### `GET /v1/stats`, `HEAD /v1/stats`", "Query")
+    assert first_names(queries) == list(StatsQuery.__struct_fields__)
     changes = rows_of("### `PATCH /v1/queues/{name}`", "Change")
     assert first_names(changes) == list(QueueChange.__struct_fields__)
     changes = rows_of("### `PATCH /v1/server`", "Change")

@@ -30,6 +30,7 @@ from jobqueue.http.resources.job_types import TypeDocument
 from jobqueue.http.resources.problem_types import ProblemTypeDocument
 from jobqueue.http.resources.queues import QueuesDocument
 from jobqueue.http.resources.server import DrainDocument, ProcessDocument, ReloadDocument, ServerDocument
+from jobqueue.http.resources.stats import SeriesDocument, StatsDocument
 from jobqueue.http.resources.submissions import BatchItemDocument
 from jobqueue.http.response.job_document import AttemptDocument, JobDocument, UnknownJobDocument, WaitingDocument
 from jobqueue.http.response.limiter_document import LimiterDocument
@@ -122,6 +123,8 @@ def check_dict(heading: str, of: type) -> None:
         ("## Queue", QueueDocument),
         ("### Quarantined type", QuarantinedDocument),
         ("## Queues", QueuesDocument),
+        ("## Statistics", StatsDocument),
+        ("### Series", SeriesDocument),
         ("### Limiter", LimiterDocument),
         ("## Type", TypeDocument),
         ("## Server", ServerDocument),

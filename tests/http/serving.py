@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jobqueue.http.streams.waiters import Waiters
+    from jobqueue.recorder import Recorder
     from tests.streams import Streams
 
 DEFAULTS: dict[str, dict[str, object]] = {
@@ -95,6 +96,8 @@ class Serving:
         api.add_to(app)
         app.on_response_prepare.append(ANSWERS.on_response_prepare)
         self.waiting: Waiters = api.waiters
+        self.recorder: Recorder = api.recorder
+        self.recorder.start()
         self.descriptors = app[DESCRIPTORS]
         fast_path = app[FAST_PATH] if settings.server.fast_path else None
         self.server = JobServer(

@@ -89,7 +89,8 @@ async def test_the_server_gives_every_declared_response_with_its_headers(start: 
     seen = Seen()
     serving = await start()
     http = await http_to(serving)
-    for scenario in (submissions, reads, actions, lists_and_bulk, streams, queues, descriptions, the_server):
+    scenarios = (submissions, reads, actions, lists_and_bulk, streams, queues, statistics, descriptions, the_server)
+    for scenario in scenarios:
         await scenario(serving, http, seen)
     rejections = (rejected_without_room, rejected_over_quota, rejected_in_quarantine, rejected_without_memory)
     for rejected in (*rejections, rejected_without_scope, draining):
@@ -221,6 +222,28 @@ async def queues(serving: Serving, http: aiohttp.ClientSession, seen: Seen) -> N
             await seen.ask(http, "POST", QUEUE + action, name)
         await seen.ask(http, "PATCH", QUEUE, name, json={"weight": 2})
     await seen.ask(http, "PATCH", QUEUE, "default", json={"weight": 0})
+
+
+async def statistics(serving: Serving, http: aiohttp.ClientSession, seen: Seen) -> None:
+    await submit_and_record(serving, http)
+    for method in ("GET", "HEAD"):
+        for query in ("", "?by=nothing"):
+            await seen.ask(http, method, "/v1/stats", query)
+    serving.recorder.stop()
+    serving.recorder.history = None
+    for method in ("GET", "HEAD"):
+        await seen.ask(http, method, "/v1/stats")
+
+
+async def submit_and_record(serving: Serving, http: aiohttp.ClientSession) -> None:
+    """Let the recorder take two samples, with a job between them."""
+    recorder = serving.recorder
+    while recorder.history is None or recorder.history.last is None:
+        await asyncio.sleep(0.01)
+    last = recorder.history.last
+    await made(http, "echo", "succeeded")
+    while recorder.history.last == last:
+        await asyncio.sleep(0.01)
 
 
 async def descriptions(serving: Serving, http: aiohttp.ClientSession, seen: Seen) -> None:

@@ -10,7 +10,6 @@ Rules:
 from __future__ import annotations
 
 import re
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -20,10 +19,12 @@ from jobqueue.core.job import JobState
 from jobqueue.core.job_filter import ArgFilter, JobFilter, Scalar
 from jobqueue.core.report import ErrorCode
 from jobqueue.errors import shown
+from jobqueue.http.request.instant import unix_s_of
 from jobqueue.http.request.query import near_or_all
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from jobqueue.service import Service
 
@@ -44,11 +45,7 @@ MESSAGE = "message~"
 ROUNDING_S = 0.0005
 """Documents have instants in milliseconds, rounded: a job is compared by what its document shows."""
 
-UNIX_S_MAX = 253_402_300_800.0
-"""The year 10,000."""
-
 ID_PREFIX = rf"^[-0-9A-Z_a-z]{{1,{ID_LENGTH}}}$"
-_NUMBER = re.compile(r"\d{1,12}(\.\d{1,9})?", re.ASCII)
 
 
 class InvalidFilter(Exception):
@@ -151,19 +148,7 @@ def _instant(given: str | float | datetime | None, name: str, service: Service) 
     """Return an instant of the backend's clock."""
     if given is None:
         return None
-    unix_s = given.timestamp() if isinstance(given, datetime) else _unix_s(given) if isinstance(given, str) else given
-    if unix_s is None or not 0 <= unix_s < UNIX_S_MAX:
-        hint = " (in a query a + is written %2B)" if isinstance(given, str) and " " in given else ""
-        wanted = f"is an instant: RFC 3339 with an offset, as 2026-01-31T12:00:00Z, or Unix seconds{hint}"
-        raise InvalidFilter(name, f"{wanted}, got {shown(str(given))!r}")
-    return unix_s - ROUNDING_S - service.wall(0.0)
-
-
-def _unix_s(text: str) -> float | None:
-    if _NUMBER.fullmatch(text):
-        return float(text)
     try:
-        instant = msgspec.convert(text, datetime)
-        return instant.timestamp() if instant.tzinfo is not None else None
-    except (msgspec.ValidationError, ValueError, OverflowError):
-        return None
+        return unix_s_of(given) - ROUNDING_S - service.wall(0.0)
+    except ValueError as fault:
+        raise InvalidFilter(name, str(fault)) from None

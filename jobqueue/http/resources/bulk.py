@@ -22,7 +22,8 @@ from jobqueue.handlers.validation import escape
 from jobqueue.http.errors import InvalidRequest
 from jobqueue.http.request.auth import GRANT
 from jobqueue.http.request.body import check_head
-from jobqueue.http.request.job_filter import ARG, ARGS_MAX, ID_PREFIX, MESSAGE, UNIX_S_MAX, InvalidFilter, job_filter_of
+from jobqueue.http.request.instant import UNIX_S_MAX
+from jobqueue.http.request.job_filter import ARG, ARGS_MAX, ID_PREFIX, MESSAGE, InvalidFilter, job_filter_of
 from jobqueue.http.request.json_body import decode
 from jobqueue.http.response.long_response import whole_answer
 from jobqueue.http.response.reply import JSON
