@@ -63,7 +63,7 @@ def _document(method: str, target: str, body: dict[str, Any] | None) -> Steps[An
     headers = {} if body is None else {"Content-Type": "application/json"}
     request = Request(method=method, target=target, headers=headers, body=None if body is None else encode(body))
     answer = yield request
-    return None if answer.status == 204 else decoded(answer, object)
+    return None if answer.status == 204 else decoded(answer, dict[str, Any])
 
 
 def _any_answer(target: str) -> Steps[Answer]:

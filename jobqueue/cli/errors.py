@@ -11,7 +11,7 @@ import msgspec
 from jobqueue.cli.command import Command
 from jobqueue.cli.connection import Connection, add_flags, talking
 from jobqueue.cli.failures import FAILED
-from jobqueue.cli.job_filters import add_names, pages
+from jobqueue.cli.job_filters import add_filters, pages
 from jobqueue.cli.output import seen
 from jobqueue.cli.table import Column
 from jobqueue.cli.times import since
@@ -57,17 +57,17 @@ COLUMNS = (
     Column("count", lambda group: f"{group.count:,}", right=True),
     Column("type", lambda group: group.type, cut=32),
     Column("code", lambda group: group.code, style=lambda group: "red"),
-    Column("message", lambda group: group.message, cut=100),
-    Column("first", lambda group: f"{since(group.first_at)} ago", right=True),
+    Column("message", lambda group: group.message, cut=100, flexible=True),
+    Column("first", lambda group: f"{since(group.first_at)} ago", right=True, drop=1),
     Column("last", lambda group: f"{since(group.last_at)} ago", right=True),
-    Column("newest", lambda group: group.sample, cut=64, keeps=True),
+    Column("newest", lambda group: group.sample, cut=64),
 )
 
 
 def errors(connection: Connection, output: Output, options: argparse.Namespace) -> int:
     """Print the groups, the largest first; exit code 1 if no job has failed."""
-    options.state, options.all = ["failed"], False
-    read = [seen(document, JobDocument) for document in pages(connection, options)]
+    found = pages(connection, options, states=["failed"], limit=options.limit)
+    read = [seen(document, JobDocument) for document in found]
     groups = grouped(read)
     if not groups:
         output.say("no failed job is held")
@@ -97,7 +97,7 @@ def masked(message: str) -> str:
 
 
 def _arguments(parser: Parser) -> None:
-    add_names(parser)
+    add_filters(parser)
     parser.add_argument(
         "--limit",
         type=count,

@@ -18,8 +18,7 @@ from jobqueue.cli.job_filters import filter_of
 from jobqueue.cli.job_view import line_of
 from jobqueue.cli.submit import OPTIONS, document_of, run_to_end
 from jobqueue.client.documents import job_path
-from jobqueue.client.protocol import ErrorAnswer
-from jobqueue.errors import ConfigError, InvalidSubmission, JobQueueError
+from jobqueue.errors import ConfigError, JobQueueError
 
 if TYPE_CHECKING:
     import argparse
@@ -58,15 +57,12 @@ def run_now(connection: Connection, output: Output, options: argparse.Namespace)
 
 def resubmit(connection: Connection, output: Output, options: argparse.Namespace) -> int:
     """Submit a job again, with changed arguments and options."""
-    try:
-        document: dict[str, Any] = connection.read(f"{job_path(options.id)}?include=args,spec,files")
-    except ErrorAnswer as error:
-        if error.status != 400:
-            raise
-        raise ConfigError("this server doesn't tell the arguments of its jobs: submit the job anew") from None
+    document: dict[str, Any] = connection.read(f"{job_path(options.id)}?include=args,spec,files")
     if document.get("files"):
         raise ConfigError("the job has files, which the server doesn't give back: use `jobqueue submit` with --file")
-    args = {**(document.get("args") or {}), **dict(options.assignments)}
+    if document.get("args") is None:
+        raise ConfigError("the server keeps the arguments of live and failed jobs only: use `jobqueue submit`")
+    args = {**document["args"], **dict(options.assignments)}
     if hidden := [name for name, value in args.items() if REDACTED in str(value)]:
         raise ConfigError(f"the server hides {', '.join(hidden)}: give {'=… '.join(hidden)}=…")
     told = {**document, **(document.get("spec") or {})}
@@ -134,13 +130,10 @@ def _confirm(connection: Connection, output: Output, action: str, body: dict[str
     """Ask whether to go on. Raises ConfigError where it can't be asked; KeyboardInterrupt for a no."""
     if not sys.stdin.isatty() or not output.err.isatty():
         raise ConfigError(f"jobqueue jobs {action}: changes many jobs: give --yes, or see them with --dry-run")
-    try:
-        many = f"{connection.ask('POST', f'/v1/jobs:{action}', {**body, 'dry_run': True})['count']:,}"
-    except InvalidSubmission:  # an older server
-        many = "all matching"
-    if many == "0":
+    many = connection.ask("POST", f"/v1/jobs:{action}", {**body, "dry_run": True}).get("count") or 0
+    if not many:
         return
-    print(f"{action} {many} jobs? [y/N] ", end="", file=output.err, flush=True)
+    print(f"{action} {many:,} job{'' if many == 1 else 's'}? [y/N] ", end="", file=output.err, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise ConfigError("nothing was changed")
 

@@ -53,15 +53,15 @@ def error(job: JobDocument) -> str:
 
 
 COLUMNS = (
-    Column("id", lambda job: job.id, cut=64, keeps=True),
-    Column("type", lambda job: job.type, cut=32),
-    Column("queue", lambda job: job.queue, cut=20),
+    Column("id", lambda job: job.id, cut=64),
+    Column("type", lambda job: job.type, cut=32, flexible=True),
+    Column("queue", lambda job: job.queue, cut=20, drop=2),
     Column("state", lambda job: str(job.state)),
     Column("attempt", lambda job: f"{job.attempt}/{job.attempts_max}", right=True),
     Column("age", lambda job: since(job.created_at), right=True),
-    Column("waited", lambda job: spell(waited_s(job)), right=True),
+    Column("waited", lambda job: spell(waited_s(job)), right=True, drop=1),
     Column("ran", lambda job: spell(ran_s(job)), right=True),
-    Column("", lambda job: progress(job) if not job.over else error(job), cut=80),
+    Column("", lambda job: progress(job) if not job.over else error(job), cut=80, flexible=True),
 )
 
 

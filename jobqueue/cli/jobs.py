@@ -12,7 +12,7 @@ from jobqueue.cli.connection import Connection, add_flags, talking
 from jobqueue.cli.events import line_of_event
 from jobqueue.cli.failures import FAILED
 from jobqueue.cli.job_changes import cancel, delete, resubmit, retry, run_now
-from jobqueue.cli.job_filters import add_bounds, add_changing_filters, add_list_filters, pages
+from jobqueue.cli.job_filters import add_changing_filters, add_list_filters, pages, total
 from jobqueue.cli.job_view import COLUMNS, screen_of
 from jobqueue.cli.output import compact, pretty, seen
 from jobqueue.cli.submit import add_options, add_waiting, document_of
@@ -20,7 +20,6 @@ from jobqueue.cli.submit import completed as with_wait
 from jobqueue.cli.values import assignment, duration, path_of
 from jobqueue.client import JobDocument
 from jobqueue.client.documents import job_path
-from jobqueue.client.protocol import ErrorAnswer
 from jobqueue.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -35,13 +34,26 @@ INCLUDE = "args,spec,files"
 
 def listing(connection: Connection, output: Output, options: argparse.Namespace) -> int:
     """Print jobs, newest first."""
-    count = output.listing(pages(connection, options), COLUMNS, JobDocument)
+    if options.count:
+        return _count(connection, output, options)
+    limit = None if options.all else options.limit
+    found = pages(connection, options, states=options.state, limit=limit)
+    count = output.listing(found, COLUMNS, JobDocument)
     if not count:
         output.say("no job matches")
         return FAILED
-    if output.is_table and options.limit == count and not options.all:
+    if output.is_table and count == limit:
         output.say(f"the first {count:,}; more with --limit N or --all")
     return 0
+
+
+def _count(connection: Connection, output: Output, options: argparse.Namespace) -> int:
+    found, complete = total(connection, options)
+    if output.is_table:
+        output.line(f"{found:,}" if complete else f"at least {found:,}: the search has ended before the last record")
+    else:
+        output.document({"total": found, "total_complete": complete}, id="total")
+    return 0 if found else FAILED
 
 
 def show(connection: Connection, output: Output, options: argparse.Namespace) -> int:
@@ -97,13 +109,8 @@ def events(connection: Connection, output: Output, options: argparse.Namespace) 
 
 
 def document_with(connection: Connection, id: str) -> dict[str, Any]:
-    """Return a job with all that the server tells of it; an older one gives the plain document."""
-    try:
-        document: dict[str, Any] = connection.read(f"{job_path(id)}?include={INCLUDE}")
-    except ErrorAnswer as error:
-        if error.status != 400:
-            raise
-        document = connection.read(job_path(id))
+    """Return a job with all that the server tells of it."""
+    document: dict[str, Any] = connection.read(f"{job_path(id)}?include={INCLUDE}")
     return document
 
 
@@ -116,7 +123,6 @@ def completed(words: list[str]) -> list[str]:
 
 def _add_list(parser: Parser) -> None:
     add_list_filters(parser)
-    add_bounds(parser)
     add_flags(parser)
 
 

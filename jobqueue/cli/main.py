@@ -36,7 +36,7 @@ GROUPS = (
     Group("init", "begin a project: handlers, their test, settings", "scaffold"),
     Group("status", "is the server ready? A health check", "status"),
     Group("top", "the queues, live", "top"),
-    # Group("types", "the types of jobs", "types"),
+    Group("types", "the types of jobs", "types"),
     Group("submit", "submit a job", "submit"),
     Group("jobs", "list, read and change jobs", "jobs"),
     Group("queues", "list and change queues", "queues"),
@@ -46,7 +46,7 @@ GROUPS = (
     # Group("reload", "let the server read its settings again", "reload"),
     # Group("drain", "let the server finish its jobs and end", "drain"),
     Group("key", "make API keys", "key"),
-    # Group("openapi", "the description of the API", "openapi"),
+    Group("openapi", "the description of the API", "openapi"),
     Group("completions", "completions for a shell", "completions"),
 )
 # Not from docstrings: -OO drops those.

@@ -103,7 +103,7 @@ class Output:
         """Write a table."""
         console = table.console(self.out, colour=self.colour)
         if console is not None:
-            console.print(table.rich_table(columns, items))
+            console.print(table.rich_table(columns, items, console.width))
             return
         for line in table.plain(columns, items):
             print(line, file=self.out)

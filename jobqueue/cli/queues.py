@@ -77,16 +77,16 @@ class Queues(msgspec.Struct, frozen=True):
     queues: tuple[Queue, ...]
 
 
-def _number(name: str) -> Column:
-    return Column(name.removesuffix("_total"), lambda queue: f"{getattr(queue, name):,}", right=True)
+def _number(name: str, drop: int = 0) -> Column:
+    return Column(name.removesuffix("_total"), lambda queue: f"{getattr(queue, name):,}", right=True, drop=drop)
 
 
 COLUMNS = (
-    Column("queue", lambda queue: queue.name, cut=32, keeps=True),
+    Column("queue", lambda queue: queue.name, cut=32),
     Column("state", lambda queue: queue.state),
     Column("running", lambda queue: f"{queue.running:,}/{queue.workers:,}", right=True),
     _number("queued"),
-    _number("delayed"),
+    _number("delayed", drop=5),
     Column(
         "used",
         lambda queue: f"{100 * queue.live / queue.capacity:.0f} %" if queue.capacity else "",
@@ -94,11 +94,11 @@ COLUMNS = (
         style=lambda queue: "red" if queue.live >= 0.9 * queue.capacity else "",
     ),
     Column("jobs/s", lambda queue: f"{queue.drain_rate_per_s:,.1f}", right=True),
-    Column("oldest", lambda queue: spell(queue.oldest_queued_s), right=True),
-    Column("empty in", lambda queue: spell(queue.drain_s) if queue.live else "", right=True),
-    _number("succeeded_total"),
+    Column("oldest", lambda queue: spell(queue.oldest_queued_s), right=True, drop=4),
+    Column("empty in", lambda queue: spell(queue.drain_s) if queue.live else "", right=True, drop=3),
+    _number("succeeded_total", drop=6),
     _number("failed_total"),
-    Column("rejected", lambda queue: f"{queue.refused_total:,}", right=True),
+    Column("rejected", lambda queue: f"{queue.refused_total:,}", right=True, drop=2),
 )
 
 

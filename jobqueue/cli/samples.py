@@ -95,11 +95,9 @@ def read(connection: Connection, names: Sequence[str] | None = None) -> Sample:
     """Ask a server. Raises NoAnswer if it is away."""
     state, degraded = health(connection)
     document = connection.read("/v1/queues")
-    listed = [
-        (raw, queue)
-        for raw, queue in zip(document["queues"], queues.views(document), strict=True)
-        if not names or queue.name in names
-    ]
+    views = queues.views(document)
+    pairs = zip(document["queues"], views, strict=True)
+    listed = [(raw, queue) for raw, queue in pairs if not names or queue.name in names]
     lag_s = document.get("loop_lag_s")
     failed = optional(connection, f"/v1/jobs?state=failed&limit={FAILURES_SHOWN}") or {}
     return Sample(

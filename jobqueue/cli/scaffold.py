@@ -42,7 +42,7 @@ def divide(a: float, b: float) -> float:
 '''
 
 UNITTEST = '''\
-"""The handlers, run by the real queue, without a server: `python -m unittest tests.test_tasks`."""
+"""The handlers, run by the real queue, without a server: `python -m unittest discover tests`."""
 
 import asyncio
 import unittest
@@ -151,7 +151,7 @@ def init(options: argparse.Namespace) -> int:
         "\nNext:\n"
         f"  {there}jobqueue serve tasks.py --reload\n"
         f"  {there}jobqueue submit greet name=Ada pause_s=3 --wait    # in a second shell\n"
-        f"  {there}{'pytest' if options.pytest else 'python -m unittest tests.test_tasks'}"
+        f"  {there}{'pytest' if options.pytest else 'python -m unittest discover tests'}"
     )
     return 0
 

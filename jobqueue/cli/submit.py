@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +11,10 @@ import msgspec
 
 from jobqueue.cli import watching
 from jobqueue.cli.command import Command
-from jobqueue.cli.connection import Connection, add_flags, talking
+from jobqueue.cli.connection import Connection, add_flags, optional, talking
 from jobqueue.cli.job_view import line_of
 from jobqueue.cli.values import arguments, assignment, count, duration, instant, part, unique
-from jobqueue.errors import InvalidSubmission
+from jobqueue.errors import InvalidSubmission, UnknownType
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,6 +60,8 @@ def submit(connection: Connection, output: Output, options: argparse.Namespace) 
             retry_for_s=options.retry_for,
             **given,
         )
+    except UnknownType as error:
+        raise _with_nearest(connection, options.type, error) from None
     except InvalidSubmission as error:
         raise _with_hint(error, options.assignments) from None
     return run_to_end(connection, output, job, wait_s=options.wait, follow=options.follow)
@@ -97,6 +100,13 @@ def _files(given: Sequence[tuple[str, Path]]) -> dict[str, Any] | None:
     for name, path in given:
         files.setdefault(name, []).append(path)
     return files or None
+
+
+def _with_nearest(connection: Connection, type: str, error: UnknownType) -> Exception:
+    """Say which type was meant, if one is similar, and the key may read them."""
+    known = (optional(connection, "/v1/types") or {}).get("types") or ()
+    near = difflib.get_close_matches(type, [str(each.get("type")) for each in known if isinstance(each, dict)], n=1)
+    return ValueError(f"{error}; did you mean {near[0]!r}?") if near else error
 
 
 def _with_hint(error: InvalidSubmission, assignments: Sequence[tuple[str, Any]]) -> Exception:

@@ -6,6 +6,7 @@ A server that doesn't answer, or restarts, is waited for: the screen says since 
 
 from __future__ import annotations
 
+import os
 import select
 import sys
 import time
@@ -51,14 +52,14 @@ COLUMNS = (
     *(_of(column) for column in queues.COLUMNS if column.title in _LEFT),
     Column("in/s", lambda row: f"{row.in_per_s:,.1f}", right=True),
     Column("done/s", lambda row: f"{row.out_per_s:,.1f}", right=True),
-    Column("", lambda row: spark(row.points).rjust(POINTS), style=lambda row: "cyan"),
+    Column("", lambda row: spark(row.points).rjust(POINTS), style=lambda row: "cyan", drop=8),
     *(_of(column) for column in queues.COLUMNS if column.title in ("failed", "rejected")),
 )
 FAILURES = (
     Column("failed", lambda job: f"{since(job.finished_at)} ago"),
-    Column("id", lambda job: job.id, cut=64, keeps=True),
+    Column("id", lambda job: job.id, cut=64),
     Column("type", lambda job: job.type, cut=32),
-    Column("error", job_view.error, cut=100, style=lambda job: "red"),
+    Column("error", job_view.error, cut=100, flexible=True, style=lambda job: "red"),
 )
 
 
@@ -74,10 +75,8 @@ def top(connection: Connection, output: Output, options: argparse.Namespace) -> 
         picture: RenderableType = ""
         for sample, trouble in _readings(connection, options, keys.wait):
             if sample is not None and not keys.paused:
-                picture = _picture(connection.url, sample, rates)
-            live.update(
-                _under(f"{visible(connection.url, 100)}  {trouble}", picture) if trouble else picture, refresh=True
-            )
+                picture = _picture(connection.url, sample, rates, screen.width)
+            live.update(_under(trouble, picture) if trouble else picture, refresh=True)
     return 0
 
 
@@ -112,7 +111,7 @@ def _readings(connection: Connection, options: argparse.Namespace, wait: Callabl
             sample = read(connection, options.queue)
         except (NoAnswer, Refused) as failure:
             silent_since = time.monotonic() if silent_since is None else silent_since
-            yield None, f"no answer for {spell(time.monotonic() - silent_since)}: {visible(str(failure), 200)}"
+            yield None, f"{visible(str(failure), 200)}; for {spell(time.monotonic() - silent_since)} now"
         else:
             silent_since = None
             yield sample, ""
@@ -121,7 +120,7 @@ def _readings(connection: Connection, options: argparse.Namespace, wait: Callabl
             return
 
 
-def _picture(url: str, sample: Sample, rates: Rates) -> RenderableType:
+def _picture(url: str, sample: Sample, rates: Rates, width: int) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
@@ -137,11 +136,11 @@ def _picture(url: str, sample: Sample, rates: Rates) -> RenderableType:
         Text("  ".join(words), style="bold" if sample.state == "ready" else "bold yellow"),
         *(Text(f"degraded: {part}", style="yellow") for part in sample.degraded),
         Text(""),
-        table.rich_table(COLUMNS, rows),
+        table.rich_table(COLUMNS, rows, width),
         *(Text(line, style="red") for line in queues.warnings(sample.queues)),
     ]
     if sample.failures:
-        parts += [Text(""), table.rich_table(FAILURES, sample.failures)]
+        parts += [Text(""), table.rich_table(FAILURES, sample.failures, width)]
     return Group(*parts, Text(""), Text("q ends  p pauses", style="dim"))
 
 
@@ -166,7 +165,7 @@ class _Keys:
             import tty
 
             self._before = termios.tcgetattr(sys.stdin)
-            tty.setcbreak(sys.stdin)
+            tty.setcbreak(sys.stdin, termios.TCSADRAIN)  # what is typed by now counts
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -182,10 +181,10 @@ class _Keys:
             if self._before is None:
                 select.select([], [], [], left_s)
             elif select.select([sys.stdin], [], [], left_s)[0]:
-                match sys.stdin.read(1):
-                    case "q" | "Q" | "":
+                match os.read(sys.stdin.fileno(), 1):
+                    case b"q" | b"Q" | b"":
                         return False
-                    case "p" | "P" | " ":
+                    case b"p" | b"P" | b" ":
                         self.paused = not self.paused
         return True
 

@@ -6,7 +6,7 @@ import json
 import re
 import sys
 from argparse import ArgumentTypeError
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -38,6 +38,16 @@ def instant(text: str) -> datetime:
         raise ArgumentTypeError(f"{text!r} is no instant; write it as {example}") from None
 
 
+def instant_or_age(text: str) -> datetime:
+    """Read an instant, or a duration before now."""
+    try:
+        return datetime.now().astimezone() - timedelta(seconds=duration(text))
+    except OverflowError:
+        raise ArgumentTypeError(f"{text!r} is too long ago") from None
+    except ArgumentTypeError:
+        return instant(text)
+
+
 def count(text: str) -> int:
     """Read a whole number, 1 or more."""
     if not re.fullmatch(r"[0-9]{1,15}", text, re.ASCII) or int(text) < 1:
@@ -51,6 +61,14 @@ def assignment(text: str) -> tuple[str, Any]:
     if not equals or not name:
         raise ArgumentTypeError(f"{text!r} is no argument of the job; write it as name=value")
     return name, loose(value)
+
+
+def assigned_text(text: str) -> tuple[str, str]:
+    """Read `PATH=VALUE`, the value as it is written."""
+    path, equals, value = text.partition("=")
+    if not equals or not path:
+        raise ArgumentTypeError(f"{text!r} has no value; write it as path=value, such as user.id=17")
+    return path, value
 
 
 def loose(text: str) -> Any:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import pty
+import select
 import subprocess
 import sys
 from contextlib import suppress
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     Run = Callable[..., Awaitable["Ran"]]
 
 ROOT = Path(__file__).parents[2]
+PATIENCE_S = 30.0
 
 # The server under test, and its loop, are those of tests/http.
 pytest_asyncio_loop_factories = server_tests.pytest_asyncio_loop_factories
@@ -72,31 +74,34 @@ async def run(
 async def on_terminal(serving: Serving) -> AsyncIterator[Callable[..., Awaitable[Ran]]]:
     """Run a command in a process of its own, on a terminal of 120 columns; what it shows is in `out`."""
 
-    async def on_terminal(*argv: str, typed: str = "", environment: dict[str, str] | None = None) -> Ran:
-        return await asyncio.to_thread(_on_terminal, argv, typed, {"JOBQUEUE_URL": serving.url, **(environment or {})})
+    async def on_terminal(*argv: str, typed: str = "", after: str = "", **environment: str) -> Ran:
+        variables = {"JOBQUEUE_URL": serving.url, **environment}
+        return await asyncio.to_thread(_on_terminal, argv, typed, after, variables)
 
     yield on_terminal
     await asyncio.get_running_loop().shutdown_default_executor()
 
 
-def _on_terminal(argv: tuple[str, ...], typed: str, environment: dict[str, str]) -> Ran:
+def _on_terminal(argv: tuple[str, ...], typed: str, after: str, environment: dict[str, str]) -> Ran:
+    """Run a command; type keys once it shows the text `after`."""
     ours, theirs = pty.openpty()
     try:
         process = subprocess.Popen(
             [sys.executable, "-m", "jobqueue", *argv],
             cwd=ROOT,
-            env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "160", **environment},
+            env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "160", "LINES": "50", **environment},
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
         )
         os.close(theirs)
-        if typed:
-            os.write(ours, typed.encode())
         shown = b""
         with suppress(OSError):  # of a terminal that is no longer open
-            while piece := os.read(ours, 65536):
+            while select.select([ours], [], [], PATIENCE_S)[0] and (piece := os.read(ours, 65536)):
                 shown += piece
-        return Ran(process.wait(30), shown.decode().replace("\r\n", "\n"), "")
+                if typed and after.encode() in shown:
+                    os.write(ours, typed.encode())
+                    typed = ""
+        return Ran(process.wait(PATIENCE_S), shown.decode().replace("\r\n", "\n"), "")
     finally:
         os.close(ours)

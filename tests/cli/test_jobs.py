@@ -78,7 +78,7 @@ async def test_no_color_leaves_no_escapes(run: Run, on_terminal: Callable[..., A
     await run("submit", "fail", "--wait")
     assert "\x1b[31m" in (await on_terminal("jobs")).out
     assert "\x1b[31m" not in (await on_terminal("jobs", "--no-color")).out
-    assert "\x1b[31m" not in (await on_terminal("jobs", environment={"NO_COLOR": "1"})).out
+    assert "\x1b[31m" not in (await on_terminal("jobs", NO_COLOR="1")).out
 
 
 async def test_the_result_of_a_job_is_printed_or_written(run: Run, tmp_path: Path) -> None:
@@ -179,3 +179,52 @@ async def test_without_a_failed_job_there_are_no_errors(run: Run, serving: Servi
 )
 def test_numbers_and_ids_are_masked(message: str, same: str) -> None:
     assert masked(message) == same
+
+
+async def test_jobs_are_found_by_error_message_argument_and_age(run: Run) -> None:
+    failed = (await run("submit", "fail", "--wait")).lines[0]["id"]
+    held = (await run("submit", "hold", "note=seventeen", "-o", "id")).out.strip()
+    for filters, found in (
+        (["--error", "handler_error"], [failed]),
+        (["--message", "CAN'T be"], [failed]),
+        (["--arg", "note=seventeen"], [held]),
+        (["--id-prefix", held], [held]),
+        (["--since", "1h", "--sort", "oldest"], [failed, held]),
+        (["--until", "2020-01-01"], []),
+        (["--older-than", "1h"], []),
+    ):
+        assert (await run("jobs", "list", *filters, "-o", "id")).out.split() == found, filters
+    assert (await run("jobs", "--count")).lines == [{"total": 2, "total_complete": True}]
+    ran = await run("jobs", "list", "--error", "handler_eror")
+    assert (ran.code, "did you mean 'handler_error'?" in ran.err) == (2, True)
+
+
+async def test_a_dry_run_counts_and_changes_nothing(run: Run) -> None:
+    id = (await run("submit", "hold", "note=x", "-o", "id")).out.strip()
+    (told,) = (await run("jobs", "cancel", "--arg", "note=x", "--dry-run")).lines
+    assert (told["count"], told["sample"]) == (1, [id])
+    assert (await run("jobs", "show", id)).lines[0]["state"] == "running"
+
+
+async def test_an_action_by_filters_is_asked_about_on_a_terminal(
+    run: Run, on_terminal: Callable[..., Awaitable[Ran]]
+) -> None:
+    id = (await run("submit", "hold", "-o", "id")).out.strip()
+    ran = await on_terminal("jobs", "cancel", "--type", "hold", typed="n\n", after="[y/N]")
+    assert ran.code == 2
+    assert "cancel 1 job? [y/N]" in ran.out
+    assert (await run("jobs", "show", id)).lines[0]["state"] == "running"
+    ran = await on_terminal("jobs", "cancel", "--type", "hold", typed="y\n", after="[y/N]")
+    assert ran.code == 0
+    assert "1 cancelled" in ran.out
+
+
+async def test_a_failed_job_is_submitted_again_with_changes(run: Run) -> None:
+    id = (await run("submit", "fail", "--priority", "4", "--wait")).lines[0]["id"]
+    ran = await run("jobs", "resubmit", id, "--wait", "--priority", "5")
+    (job,) = ran.lines
+    assert (ran.code, job["state"], job["priority"]) == (1, "failed", 5)
+    assert job["id"] != id
+    echoed = (await run("submit", "echo", "value=1", "--wait")).lines[0]["id"]
+    ran = await run("jobs", "resubmit", echoed)
+    assert (ran.code, "keeps the arguments of live and failed jobs only" in ran.err) == (2, True)

@@ -13,14 +13,12 @@ import pytest
 from jobqueue import __version__, demo, server
 from jobqueue.build import build, interpreter
 from jobqueue.cli.main import GROUPS, main, whole_parser
-from jobqueue.config import json_schema
+from jobqueue.config import Settings, json_schema
 from jobqueue.errors import ConfigError
 from jobqueue.service import Service
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from jobqueue.config import Settings
 
 ROOT = Path(__file__).parents[2]
 
@@ -281,7 +279,7 @@ def test_each_fault_of_the_settings_is_one_line_and_the_exit_code_is_2(
     assert main([*command, "--port", "x", "--set", "a.b=1"]) == 2
     assert capsys.readouterr().err.splitlines() == [
         "config.yaml:3:5: queues.default.capacityy: unknown setting, did you mean 'queues.default.capacity'?",
-        "--set a.b: unknown setting; known settings: server, queues, statuses, limits, auth, spool, runtime, log",
+        f"--set a.b: unknown setting; known settings: {', '.join(Settings.__struct_fields__)}",
         "--port: must be a whole number from 0 to 65535, or null, not 'x'",
     ]
     assert not served

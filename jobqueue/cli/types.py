@@ -1,0 +1,154 @@
+"""`jobqueue types`: what a client may submit, and how its jobs have ended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import msgspec
+
+from jobqueue.cli.command import Command
+from jobqueue.cli.connection import Connection, add_flags, talking
+from jobqueue.cli.failures import FAILED
+from jobqueue.cli.output import compact, pretty, seen
+from jobqueue.cli.queues import Quarantined
+from jobqueue.cli.table import Column
+from jobqueue.cli.times import clock, spell
+from jobqueue.cli.visible import visible
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from jobqueue.cli.output import Output
+    from jobqueue.cli.parser import Parser
+
+
+class Quantiles(msgspec.Struct, frozen=True):
+    """Estimates of durations, in seconds."""
+
+    p50: float | None = None
+    p95: float | None = None
+
+
+class Type(msgspec.Struct, frozen=True, kw_only=True):
+    """A type, as far as it is shown."""
+
+    type: str
+    queue: str
+    run_in: str
+    attempts_max: int
+    doc: str | None = None
+    timeout_s: float | None = None
+    rate: str | None = None
+    concurrency: int | None = None
+    arguments: dict[str, Any] = {}
+    waiting: int = 0
+    running: int = 0
+    succeeded_total: int = 0
+    failed_total: int = 0
+    cancelled_total: int = 0
+    expired_total: int = 0
+    wait_s: Quantiles = Quantiles()
+    run_s: Quantiles = Quantiles()
+    quarantined: Quarantined | None = None
+
+    @property
+    def state(self) -> str:
+        """Whether its jobs start."""
+        return "quarantined" if self.quarantined is not None else "running" if self.running else "idle"
+
+
+class Types(msgspec.Struct, frozen=True):
+    """The document of all types."""
+
+    types: tuple[dict[str, Any], ...]
+
+
+def _number(name: str) -> Column:
+    return Column(name.removesuffix("_total"), lambda type: f"{getattr(type, name):,}", right=True)
+
+
+COLUMNS = (
+    Column("type", lambda type: type.type, cut=40),
+    Column("state", lambda type: type.state, style=lambda type: "red" if type.quarantined else ""),
+    Column("queue", lambda type: type.queue, cut=20, drop=2),
+    Column("runs in", lambda type: type.run_in, drop=3),
+    _number("waiting"),
+    _number("running"),
+    _number("succeeded_total"),
+    _number("failed_total"),
+    Column("run p50", lambda type: spell(type.run_s.p50), right=True),
+    Column("run p95", lambda type: spell(type.run_s.p95), right=True),
+)
+OF_A_LIST = (*COLUMNS, Column("", lambda type: type.doc or "", cut=60, flexible=True, drop=9))
+
+
+def types(connection: Connection, output: Output, options: argparse.Namespace) -> int:
+    """Print all types, or one; with `--schema` the JSON Schema of arguments."""
+    if options.name is None:
+        documents = seen(connection.read("/v1/types"), Types).types
+        if options.schema:
+            output.line(
+                pretty({each.type: each.arguments for each in (seen(document, Type) for document in documents)})
+            )
+            return 0
+        if not output.listing(documents, OF_A_LIST, Type, id="type"):
+            output.say("the server has no handlers")
+            return FAILED
+        return 0
+    document = connection.read(f"/v1/types/{quote(options.name, safe='')}")
+    one: Type = seen(document, Type)
+    if options.schema:
+        output.line(pretty(one.arguments))
+    elif output.is_table:
+        output.table(COLUMNS, [one])
+        for line in _screen(one):
+            output.line(line)
+    else:
+        output.document(document, id="type")
+    return 0
+
+
+def _screen(shown: Type) -> Iterator[str]:
+    yield ""
+    if shown.doc:
+        yield visible(shown.doc, 300)
+    limits = [f"attempts {shown.attempts_max}"]
+    limits += [f"timeout {spell(shown.timeout_s)}"] if shown.timeout_s is not None else []
+    limits += [f"rate {visible(shown.rate, 40)}"] if shown.rate else []
+    limits += [f"concurrency {shown.concurrency:,}"] if shown.concurrency is not None else []
+    yield ", ".join(limits)
+    if shown.quarantined is not None:
+        until = f", next trial at {clock(shown.quarantined.until)}" if shown.quarantined.until else ""
+        yield f"quarantined{until}: {visible(shown.quarantined.reason, 300)}"
+    yield from arguments_in(shown.arguments)
+
+
+def arguments_in(schema: dict[str, Any]) -> Iterator[str]:
+    """Yield a line for each argument in a JSON Schema of arguments."""
+    definitions = schema.get("$defs")
+    reference = schema.get("$ref")
+    if isinstance(definitions, dict) and isinstance(reference, str):
+        schema = definitions.get(reference.rpartition("/")[2], schema)
+    properties = schema.get("properties")
+    if not isinstance(properties, dict):
+        return
+    required = schema.get("required") or ()
+    yield ""
+    yield "arguments:"
+    for name, of in properties.items():
+        told = dict(of) if isinstance(of, dict) else {}
+        default = "required" if name in required else "optional"
+        if "default" in told:
+            default = f"default {compact(told.pop('default'))}"
+        yield f"  {visible(str(name), 60):<20} {default:<16} {visible(compact(told), 200)}"
+
+
+def _arguments(parser: Parser) -> None:
+    parser.add_argument("name", nargs="?", metavar="NAME", help="one type, with its arguments")
+    parser.add_argument("--schema", action="store_true", help="print the JSON Schema of the arguments")
+    add_flags(parser)
+
+
+COMMANDS = (Command("", "Show the types of jobs: their options, arguments and counts.", talking(types), _arguments),)

@@ -1,0 +1,123 @@
+"""`jobqueue queues`, `status` and `top`: the state of a server."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from jobqueue.cli.queues import Queue
+from jobqueue.cli.samples import Rates, Sample, spark
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from tests.cli.conftest import Ran, Run
+    from tests.http.serving import Serving
+
+
+async def test_queues_lists_them_and_a_name_shows_one(run: Run) -> None:
+    (queue,) = (await run("queues")).lines
+    assert queue["name"] == "default"
+    assert (await run("queues", "default")).lines == (await run("queues", "show", "default")).lines
+    assert (await run("queues", "-o", "id")).out == "default\n"
+    assert "discipline fifo, weight 1" in (await run("queues", "default", "-o", "table")).out
+
+
+async def test_a_queue_is_paused_resumed_and_changed(run: Run) -> None:
+    assert (await run("queues", "pause", "default")).lines[0]["paused"] is True
+    assert (await run("queues", "resume", "default")).lines[0]["paused"] is False
+    (queue,) = (await run("queues", "set", "default", "workers=3", "discipline=lifo")).lines
+    assert (queue["workers"], queue["discipline"]) == (3, "lifo")
+
+
+async def test_a_mistyped_setting_or_command_is_suggested(run: Run) -> None:
+    ran = await run("queues", "set", "default", "worker=3")
+    assert (ran.code, "did you mean 'workers'?" in ran.err) == (2, True)
+    ran = await run("queues", "puase", "default")
+    assert (ran.code, "did you mean 'pause'?" in ran.err) == (2, True)
+
+
+async def test_an_unknown_queue_and_a_wrong_value_are_refused_with_the_reason(run: Run) -> None:
+    ran = await run("queues", "mail")
+    assert (ran.code, ran.err) == (1, "jobqueue: there is no queue 'mail'; there are: default\n")
+    ran = await run("queues", "set", "default", "workers=many")
+    assert ran.code == 2
+    assert "/workers" in ran.err
+
+
+async def test_status_of_a_ready_server_is_exit_code_0(run: Run, serving: Serving) -> None:
+    ran = await run("status")
+    assert ran.code == 0
+    (told,) = ran.lines
+    assert (told["url"], told["status"], told["degraded"]) == (serving.url, "ready", [])
+    shown = await run("status", "-o", "table")
+    assert f"at {serving.url}: ready" in shown.out
+    assert "default" in shown.out
+    assert await run("status", "-q") == (0, "", "")
+
+
+async def test_status_of_a_draining_server_is_exit_code_3(run: Run, serving: Serving) -> None:
+    await run("submit", "hold")
+    drained = asyncio.ensure_future(serving.service.drain(60.0))
+    while not serving.service.draining:
+        await asyncio.sleep(0)
+    ran = await run("status")
+    assert (ran.code, ran.lines[0]["status"]) == (3, "draining")
+    assert (await run("status", "-q")).code == 3
+    serving.gate.set()
+    await drained
+
+
+async def test_top_writes_a_document_for_each_reading_into_a_pipe(run: Run) -> None:
+    ran = await run("top", "--count", "2", "--interval", "100ms")
+    assert ran.code == 0
+    assert [reading["status"] for reading in ran.lines] == ["ready", "ready"]
+    assert ran.lines[0]["queues"][0]["name"] == "default"
+    assert (await run("top", "--count", "1", "--queue", "mail")).lines[0]["queues"] == []
+
+
+async def test_top_is_a_screen_on_a_terminal_and_q_ends_it(
+    run: Run, on_terminal: Callable[..., Awaitable[Ran]]
+) -> None:
+    await run("submit", "fail", "--wait")
+    ran = await on_terminal("top", typed="q", after="it can't be done")
+    assert ran.code == 0
+    assert "\x1b[?1049h" in ran.out
+    assert "default" in ran.out
+    assert "it can't be done" in ran.out
+    assert ran.out.endswith("\x1b[?1049l")
+
+
+async def test_top_shows_no_escape_of_a_job(run: Run, on_terminal: Callable[..., Awaitable[Ran]]) -> None:
+    await run("submit", "big", "--group", "x", "size=1", "--wait")
+    await run("submit", "sizes", "--wait")
+    ran = await on_terminal("top", "--count", "1")
+    assert ran.code == 0
+
+
+def queue(**members: int) -> Queue:
+    counts = {"delayed": 0, "queued": 0, "running": 0, "weight": 1, "workers": 1, "capacity": 10, **members}
+    return Queue(name="mail", discipline="fifo", paused=False, **counts)  # type: ignore[arg-type]
+
+
+def sample(at: float, queue: Queue) -> Sample:
+    return Sample(at=at, state="ready", degraded=[], queues=(queue,), documents=())
+
+
+def test_rates_are_differences_of_totals() -> None:
+    rates = Rates()
+    assert rates.rows(sample(1.0, queue(submitted_total=10, succeeded_total=5)))[0].out_per_s == 0
+    (row,) = rates.rows(sample(3.0, queue(submitted_total=20, succeeded_total=8, failed_total=1)))
+    assert (row.in_per_s, row.out_per_s) == (5.0, 2.0)
+
+
+def test_a_restart_of_the_server_is_no_negative_rate() -> None:
+    rates = Rates()
+    rates.rows(sample(1.0, queue(submitted_total=10, succeeded_total=5)))
+    (row,) = rates.rows(sample(2.0, queue(submitted_total=1)))
+    assert (row.in_per_s, row.out_per_s) == (0.0, 0.0)
+
+
+def test_a_line_of_blocks_shows_small_rates_too() -> None:
+    assert spark([0, 1, 1000]) == " ▁█"
+    assert spark([0, 0]) == ""

@@ -1,0 +1,37 @@
+"""`jobqueue types` and `openapi`, and the type that was meant."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.cli.conftest import Run
+
+
+async def test_types_lists_them_and_a_name_shows_its_arguments(run: Run) -> None:
+    assert "big" in (await run("types", "-o", "id")).out.split()
+    (big,) = (await run("types", "big")).lines
+    assert big["run_in"] == "loop"
+    shown = (await run("types", "big", "-o", "table")).out
+    assert "size" in shown
+    assert "required" in shown
+
+
+async def test_a_schema_is_that_of_the_arguments(run: Run) -> None:
+    assert "size" in json.dumps(json.loads((await run("types", "big", "--schema")).out))
+    assert {"big", "echo"} <= set(json.loads((await run("types", "--schema")).out))
+
+
+async def test_an_unknown_type_is_exit_code_1_and_a_mistyped_one_is_suggested(run: Run) -> None:
+    assert (await run("types", "bgi")).code == 1
+    ran = await run("submit", "ehco")
+    assert (ran.code, "did you mean 'echo'?" in ran.err) == (2, True)
+
+
+async def test_openapi_is_printed_or_written(run: Run, tmp_path: Path) -> None:
+    assert (await run("openapi")).lines[0]["openapi"].startswith("3.1")
+    assert (await run("openapi", "--types", "-O", str(tmp_path / "api.json"))).code == 0
+    assert json.loads((tmp_path / "api.json").read_text())["openapi"].startswith("3.1")
