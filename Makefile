@@ -162,6 +162,10 @@ tmp/go/.generator: examples/go/requirements.txt
 	tmp/go/bin/python -m pip --disable-pip-version-check install --quiet --no-deps --require-hashes -r $<
 	@touch $@
 
+.PHONY: test-prometheus
+test-prometheus: $(VENV)/.dev ## a real Prometheus scrapes a real server in a staged incident, and its alerts fire; needs prometheus
+	$(PY) -m pytest -q -s -m slow tests/prometheus
+
 .PHONY: test-memory
 test-memory: $(VENV)/.dev ## hostile clients against a server with 256 MB, a row for each attack; ATTACK="uploads_stalled many_faults"
 	@ATTACK="$(ATTACK)" $(PY) -m pytest -q -s -m slow tests/memory

@@ -234,25 +234,32 @@ class Service:
         caller: str | None = None,
         owner: str | None = None,
         key: IdempotencyKey | None = None,
+        traceparent: str | None = None,
     ) -> SubmitResult[JobView]:
         """Check a submission and pass it to the backend, with its files.
 
         Args:
             caller: The caller that submits it: the scope of `key`, of quotas and of fair shares.
             owner: The caller to which the job belongs; None: it is no secret.
+            traceparent: The span within which it is submitted, in the form of W3C Trace Context.
 
         Raises:
             InvalidSubmission, UnknownType, Duplicate, Refused: As `JobQueue.submit`.
             KeyReused: The caller submitted something else under this key.
         """
         asked = self._asked(submission, folder, files, caller, owner, key)
-        return await self.backend.submit(*asked)
+        return await self.backend.submit(*(asked if traceparent is None else traced(asked, traceparent)))
 
     def accept_now(
-        self, submission: Submission | PlainSubmission, caller: Uniqueness, key: IdempotencyKey | None = None
+        self,
+        submission: Submission | PlainSubmission,
+        caller: Uniqueness,
+        key: IdempotencyKey | None = None,
+        traceparent: str | None = None,
     ) -> SubmitResult[Job]:
         """As `accept`, without files, and without an await; `caller` is plain. Raises as `accept`."""
-        return self.local.submit_now(*self.asked(submission, caller, key))
+        asked = self.asked(submission, caller, key)
+        return self.local.submit_now(*(asked if traceparent is None else traced(asked, traceparent)))
 
     def asked(
         self, submission: Submission | PlainSubmission, caller: Uniqueness, key: IdempotencyKey | None = None
@@ -370,6 +377,12 @@ class Service:
         if self._wiring is None:
             raise not_running()
         return self._wiring
+
+
+def traced(asked: Asked, traceparent: str) -> Asked:
+    """Return the arguments of `Backend.submit` with the span within which the job is submitted."""
+    spec, args, upload, uniqueness = asked
+    return changed(spec, own=True, traceparent=traceparent), args, upload, uniqueness
 
 
 class _NotRunning:

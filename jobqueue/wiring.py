@@ -19,6 +19,7 @@ from jobqueue.core.events import Ended, Evicted
 from jobqueue.core.ids import RUNS, IdIssuer
 from jobqueue.core.store_bounds import StoreBounds
 from jobqueue.core.tuning import TUNING, Tuning
+from jobqueue.errors import ConfigError
 from jobqueue.handlers.result import trace_of
 from jobqueue.log import event_logger
 from jobqueue.runtime import cgroup
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from jobqueue.core.policy import QueuePolicy
     from jobqueue.handlers import Handler, Registry
     from jobqueue.handlers.result import Trace
+    from jobqueue.runtime.executor import Runs
 
 log = event_logger(__name__)
 
@@ -125,6 +127,17 @@ def system(settings: Settings) -> Surroundings:
     )
 
 
+def _traced(executor: Executor) -> Runs:
+    """Return an executor that makes a span of each attempt. Raises ConfigError."""
+    from jobqueue.runtime.tracing import TracedExecutor  # imported now: most servers need none of it
+
+    try:
+        return TracedExecutor(executor)
+    except ModuleNotFoundError as error:
+        needs = f"otel.enabled needs {error.name}, which is not installed"
+        raise ConfigError(f"{needs}: pip install 'ephemeral-jobqueue[otel]', or set otel.enabled to false") from error
+
+
 class Wiring:
     """The parts of one run of a queue; a restart makes new ones, and its ids belong to a new run."""
 
@@ -174,7 +187,7 @@ class Wiring:
         self._workers = WorkerPool(
             self._worker_count(),
             backend=self.backend,
-            executor=self._executor,
+            executor=_traced(self._executor) if settings.otel.enabled else self._executor,
             abandoned_min=given.tuning.abandoned_min,
         )
         self.started_at = given.clock()

@@ -251,6 +251,7 @@ LEVELS = {
                 "lifespan",
                 "loop_monitor",
                 "spool",
+                "tracing",
                 "wall_clock",
             ),
             "workers",
@@ -523,7 +524,10 @@ BLOCKING_HANDLERS = "tests.runtime.pools.blocking"
 SIMULATION = "tests.simulation"
 """Runs on the virtual loop only, so only a blocking sleep counts."""
 
-SOCKET_TESTS = ("tests.http", "tests.cli", "tests.client", "tests.clients", "tests.e2e", "tests.faults", "tests.memory")
+SOCKET_TESTS = (
+    *("tests.http", "tests.cli", "tests.client", "tests.clients", "tests.e2e", "tests.faults", "tests.memory"),
+    "tests.prometheus",
+)
 
 LEAK_CHECK = ("tests.leaks", "tests.test_leaks")
 """It has no event for a thread or a descriptor that is about to end."""

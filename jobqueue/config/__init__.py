@@ -6,6 +6,8 @@
 from jobqueue.config.auth import AuthSettings, KeySettings
 from jobqueue.config.callers import CallerLimits, LimitsOfCallers
 from jobqueue.config.limits import LIMITS_FIXED, LimitsSettings
+from jobqueue.config.metrics import MetricsSettings
+from jobqueue.config.otel import OtelSettings
 from jobqueue.config.section import MIB
 from jobqueue.config.settings import (
     LogSettings,
@@ -28,6 +30,8 @@ __all__ = [
     "LimitsOfCallers",
     "LimitsSettings",
     "LogSettings",
+    "MetricsSettings",
+    "OtelSettings",
     "QueueSettings",
     "RuntimeSettings",
     "ServerSettings",

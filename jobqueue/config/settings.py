@@ -10,6 +10,7 @@ from msgspec import Meta
 from jobqueue.config.auth import AuthSettings
 from jobqueue.config.limits import LIMITS_FIXED, LimitsSettings
 from jobqueue.config.metrics import MetricsSettings
+from jobqueue.config.otel import OtelSettings
 from jobqueue.config.section import DAY_S, GIB, HOUR_S, KIB, MIB, MONTH_S, TIB, Section
 from jobqueue.config.tls import TlsSettings
 from jobqueue.core.policy import Discipline, QueuePolicy
@@ -385,6 +386,7 @@ class Settings(Section, frozen=True):
     stats: StatsSettings = StatsSettings()
     log: LogSettings = LogSettings()
     metrics: MetricsSettings = MetricsSettings()
+    otel: OtelSettings = OtelSettings()
 
     def __post_init__(self) -> None:
         if "default" not in self.queues:

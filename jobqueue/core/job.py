@@ -82,7 +82,7 @@ class JobSpec(Record):
     `own`: it differs from its handler's defaults, so no other job shares the spec.
     `pool` names the pool that the handler needs (`thread`, `process`), if any; `limits` and
     `backoff` are its handler's (None: none; the engine's). `run_at` is the instant that `delay_s` comes from, if the
-    submission named one.
+    submission named one. `traceparent`: the span within which it was submitted (W3C Trace Context).
     """
 
     type: str
@@ -100,6 +100,7 @@ class JobSpec(Record):
     pool: str | None
     limits: Limits | None
     backoff: Backoff | None
+    traceparent: str | None
 
     def __init__(
         self,
@@ -119,6 +120,7 @@ class JobSpec(Record):
         pool: str | None = None,
         limits: Limits | None = None,
         backoff: Backoff | None = None,
+        traceparent: str | None = None,
     ) -> None:
         self.type = type
         self.queue = queue
@@ -135,6 +137,7 @@ class JobSpec(Record):
         self.pool = pool
         self.limits = limits
         self.backoff = backoff
+        self.traceparent = traceparent
 
 
 UniqueMode = Literal["return", "reject", "replace", "debounce"]

@@ -30,6 +30,10 @@ FILE_BYTES: Final = 400
 """A file of an upload, with its entry: the objects, and the path in the spool."""
 
 
+TRACEPARENT_BYTES: Final = 110
+"""The text of a traceparent."""
+
+
 def held_bytes(spec: JobSpec, upload: Upload | None, uniqueness: Uniqueness | None) -> int:
     """Return the size of a record of this submission beside its arguments."""
     if upload is None and not spec.own:  # as most
@@ -56,6 +60,8 @@ def _spec_bytes(spec: JobSpec) -> int:
     if not spec.own:
         return 0
     size = SPEC_BYTES + text_bytes(spec.group or "")
+    if spec.traceparent is not None:
+        size += TRACEPARENT_BYTES
     return size if spec.ttl_s is None else size + TTL_BYTES
 
 

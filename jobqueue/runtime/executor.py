@@ -40,6 +40,14 @@ class Offload(Protocol):
     async def run(self, call: Call, *, on_progress: ProgressSink) -> Success | Failure: ...
 
 
+class Runs(Protocol):
+    """An executor."""
+
+    def run(self, lease: Lease) -> Coroutine[Any, Any, Success | Failure]:
+        """Run the handler and return its outcome. Raises CancelledError if the calling task is cancelled."""
+        ...
+
+
 class Executor:
     """Runs attempts, each where its handler belongs.
 

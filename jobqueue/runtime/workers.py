@@ -36,7 +36,7 @@ from jobqueue.runtime.steps import Suspended, begin
 if TYPE_CHECKING:
     from jobqueue.backend.base import Backend
     from jobqueue.core.job import JobId, Lease
-    from jobqueue.runtime.executor import Executor
+    from jobqueue.runtime.executor import Runs
 
 log: Final = event_logger(__name__)
 
@@ -79,7 +79,7 @@ class WorkerPool:
             further one takes a place.
     """
 
-    def __init__(self, size: int, *, backend: Backend, executor: Executor, abandoned_min: int) -> None:
+    def __init__(self, size: int, *, backend: Backend, executor: Runs, abandoned_min: int) -> None:
         self.size = self._places = size
         self._backend = backend
         self._executor = executor

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 PAGE = Path(__file__).parents[2] / "docs/reference/settings.md"
 OTHER_VALUES: Mapping[str, str] = {
+    "otel.enabled": "true",
     "metrics.enabled": "false",
     "metrics.path": "/internal/metrics",
     "metrics.access": "open",

@@ -18,6 +18,7 @@ from jobqueue.core.job import Uniqueness
 from jobqueue.http.request.body import BodyKind, kind_of
 from jobqueue.http.request.idempotency import key_of, with_key
 from jobqueue.http.request.prefer import preferred_wait_s
+from jobqueue.http.request.traceparent import traceparent_of
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -36,6 +37,7 @@ class SubmissionHead(msgspec.Struct, frozen=True, gc=False):
         content_type: The Content-Type, with its parameters; empty: there is none.
         length_bytes: The Content-Length; None: the body is chunked, or there is none.
         wait_s: Seconds of `Prefer: wait`; None: there is no such preference.
+        traceparent: The span within which the job is submitted; None: there is none, or no valid one.
     """
 
     plain: Uniqueness
@@ -44,6 +46,7 @@ class SubmissionHead(msgspec.Struct, frozen=True, gc=False):
     content_type: str
     length_bytes: int | None
     wait_s: int | None
+    traceparent: str | None
 
     @property
     def caller(self) -> str | None:
@@ -80,4 +83,5 @@ def head_of(request: web.BaseRequest, plain: Uniqueness) -> SubmissionHead:
         content_type=content_type,
         length_bytes=request.content_length,
         wait_s=preferred_wait_s(headers),
+        traceparent=traceparent_of(headers),
     )

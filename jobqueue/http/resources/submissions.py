@@ -27,6 +27,7 @@ from jobqueue.http.request.body import BodyKind, answer_expectation, check_head
 from jobqueue.http.request.head import head_of
 from jobqueue.http.request.idempotency import IDEMPOTENCY_KEY, Fingerprint, json_key
 from jobqueue.http.request.json_body import BatchItem, decode_batch, decode_submission
+from jobqueue.http.request.traceparent import traceparent_of
 from jobqueue.http.resources.jobs import answer_at_end
 from jobqueue.http.response.long_response import whole_answer
 from jobqueue.http.response.problems import Problem, ProblemDocument, refuse, without_errors
@@ -35,6 +36,7 @@ from jobqueue.http.response.responses import error_answer, job_answer
 from jobqueue.http.response.value_types import Id, Status  # noqa: TC001  # read from the annotations below
 from jobqueue.http.streams.waiters import WAITED
 from jobqueue.log import event_logger
+from jobqueue.service import traced
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -184,7 +186,9 @@ class Submissions:
         self._early.refuse_read(body, head.uniqueness)
         submission = decode_submission(body)
         key = None if head.key is None else json_key(head.key, body)
-        return await self._service.accept(submission, caller=head.caller, owner=head.owner, key=key)
+        return await self._service.accept(
+            submission, caller=head.caller, owner=head.owner, key=key, traceparent=head.traceparent
+        )
 
     async def _accept_form(self, request: web.Request, head: SubmissionHead) -> SubmitResult[JobView]:
         fingerprint = None if head.key is None else Fingerprint(BodyKind.MULTIPART)
@@ -204,12 +208,16 @@ class Submissions:
             check_still_valid(request)
             key = fingerprint.under(head.key) if head.key is not None and fingerprint is not None else None
             received = upload.received()
-            if received is None:
-                return await self._service.accept(submission, caller=head.caller, owner=head.owner, key=key)
             submitted = await self._service.accept(
-                submission, folder=received.folder, files=received.files, caller=head.caller, owner=head.owner, key=key
+                submission,
+                folder=None if received is None else received.folder,
+                files=None if received is None else received.files,
+                caller=head.caller,
+                owner=head.owner,
+                key=key,
+                traceparent=head.traceparent,
             )
-            if not submitted.duplicate:
+            if received is not None and not submitted.duplicate:
                 upload.keep()
             return submitted
 
@@ -225,11 +233,12 @@ class Submissions:
                 if request.transport is None:  # it hung up meanwhile
                     raise ConnectionResetError
                 check_still_valid(request)
-                verdicts = await self._verdicts(decode_batch(document), plain)
+                traceparent = traceparent_of(request.headers)
+                verdicts = await self._verdicts(decode_batch(document), plain, traceparent)
         return whole_answer(request, b'{"jobs":[%b]}' % b",".join(verdicts), JSON, status=207)
 
     async def _verdicts(
-        self, items: Sequence[PlainSubmission | Submission | BatchItem], plain: Uniqueness
+        self, items: Sequence[PlainSubmission | Submission | BatchItem], plain: Uniqueness, traceparent: str | None
     ) -> list[bytes]:
         verdicts: list[bytes] = []
         room_bytes = PROBLEMS_BYTES_MAX
@@ -246,7 +255,8 @@ class Submissions:
                 try:
                     if limited:
                         self._rate_limits.take(_caller(plain))
-                    asked.append(ask(item.submission() if isinstance(item, BatchItem) else item, plain))
+                    checked = ask(item.submission() if isinstance(item, BatchItem) else item, plain)
+                    asked.append(checked if traceparent is None else traced(checked, traceparent))
                 except Exception as error:  # not kept: its traceback holds this frame
                     faults[number] = _problem(error, number)
             for outcome in _in_order(await self._service.backend.submit_many(asked), faults, begin):

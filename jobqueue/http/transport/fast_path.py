@@ -27,6 +27,7 @@ from jobqueue.http.request.forwarded import FORWARDED, X_FORWARDED_FOR
 from jobqueue.http.request.idempotency import IDEMPOTENCY_KEY, json_key, key_in, key_of, with_key
 from jobqueue.http.request.json_body import decode_one
 from jobqueue.http.request.prefer import PREFER
+from jobqueue.http.request.traceparent import TRACEPARENT, traceparent_of
 from jobqueue.http.response.problems import refuse
 from jobqueue.http.response.reply import DEDUPLICATED, NO_TAGS, job_reply, problem_reply, raw_refusal, raw_reply
 from jobqueue.http.streams.waiters import applied_line
@@ -55,6 +56,7 @@ PREFIX_LENGTH: Final = len(PREFIX)
 PATH_LENGTH: Final = PREFIX_LENGTH + ID_LENGTH
 
 _PREFER: Final = istr(PREFER)
+_TRACEPARENT: Final = istr(TRACEPARENT)
 _KEY: Final = istr(IDEMPOTENCY_KEY)
 # Headers that a plain submission lacks: each of these changes the response, or the framing of the body.
 _NOT_TO_SUBMIT: Final = (hdrs.EXPECT, hdrs.CONTENT_ENCODING, hdrs.TRANSFER_ENCODING)
@@ -272,8 +274,9 @@ class FastPath:
         uniqueness = grant.uniqueness
         if uniqueness is None and self._is_forwarded(headers):
             uniqueness = client.uniqueness_behind(headers)
+        traceparent = traceparent_of(headers) if _TRACEPARENT in headers else None
         # aiohttp: the unread pieces of a body. Its own read would ask the parser for more.
-        return self._accept(b"".join(payload._buffer), client, now, uniqueness, wait, key)
+        return self._accept(b"".join(payload._buffer), client, now, uniqueness, wait, key, traceparent)
 
     def _takes(self, size_bytes: int) -> bool:
         """Whether a body of this size is small enough."""
@@ -287,12 +290,14 @@ class FastPath:
         uniqueness: Uniqueness | None,
         wait: WaitHead | None = None,
         key: str | None = None,
+        traceparent: str | None = None,
     ) -> bytes | None:
         """Accept a submission.
 
         Args:
             uniqueness: The identity of its API key, or of the client behind a proxy; None: that of the connection.
             key: Its Idempotency-Key.
+            traceparent: The span within which it is submitted. A head with one is never cached.
         """
         if uniqueness is None:
             uniqueness = client.uniqueness or client.make_uniqueness()
@@ -313,7 +318,7 @@ class FastPath:
                 if refusal is not None:
                     return raw_refusal(refusal, self._end(caller, now))
             full_key = None if key is None else json_key(key, body)
-            submitted = self._service.accept_now(decode_one(body), uniqueness, full_key)
+            submitted = self._service.accept_now(decode_one(body), uniqueness, full_key, traceparent)
             job = submitted.job
             duplicate = _DEDUPLICATED if submitted.duplicate else b""
             if wait is not None:
