@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Sequence
 
-    from jobqueue.core.counts import QueueCounts
+    from jobqueue.core.counts import Durations, QueueCounts, TypeCounts
     from jobqueue.core.events import Event
     from jobqueue.core.job import JobSpec, Lease, Uniqueness
     from jobqueue.core.job_filter import JobFilter
     from jobqueue.core.limits.limiter_stats import LimiterStats
+    from jobqueue.core.limits.quarantined_type import QuarantinedType
     from jobqueue.core.policy import QueuePolicy
     from jobqueue.core.quotas import Quotas
     from jobqueue.core.report import Failure, Progress, Success
@@ -109,6 +110,14 @@ class Snapshot(Protocol):
 
     def counts(self, queue: str) -> QueueCounts:
         """Return what a queue has counted since the start, by type. Takes some microseconds a type."""
+        ...
+
+    def type_counts(self, job_type: str, queue: str) -> tuple[TypeCounts, Durations]:
+        """Return what all queues have counted of a type, and the waits of one. Takes some microseconds a queue."""
+        ...
+
+    def quarantined(self) -> list[QuarantinedType]:
+        """Return the types in quarantine."""
         ...
 
     def limiters(self) -> Sequence[LimiterStats]:

@@ -109,6 +109,7 @@ class MemoryBackend:
         # Bound directly: a method around each would be a call more for each read and each submission.
         self.find, self.missing, self.is_closed = engine.find, engine.missing, engine.is_closed
         self.unique_values, self.under_key, self.counts = engine.unique_values, engine.under_key, engine.counts
+        self.type_counts, self.quarantined = engine.type_counts, engine.quarantine.all
         self._ready = ReadyQueue(engine.scheduler, now)
         self._waits = Waits()
         self._searches = Searches(engine, now=now, tuning=tuning)

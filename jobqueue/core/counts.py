@@ -15,7 +15,7 @@ from jobqueue.core.job import JobId
 from jobqueue.errors import QueueFull, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from jobqueue.core.histogram import Histogram
     from jobqueue.core.scheduling.queue_state import QueueState
@@ -86,10 +86,11 @@ class QueueCounts(msgspec.Struct, frozen=True, kw_only=True):
 def together(many: Sequence[Durations]) -> Durations:
     """Return the sum of histograms, without examples."""
     counts = tuple(sum(durations.counts[bucket] for durations in many) for bucket in range(BUCKETS))
-    return Durations(counts, sum(durations.sum_s for durations in many), (None,) * BUCKETS)
+    return Durations(counts, sum(durations.sum_s for durations in many), NO_EXAMPLES)
 
 
-NO_DURATIONS = Durations((0,) * BUCKETS, 0.0, (None,) * BUCKETS)
+NO_EXAMPLES = (None,) * BUCKETS
+NO_DURATIONS = Durations((0,) * BUCKETS, 0.0, NO_EXAMPLES)
 
 
 def counts_of(queue_state: QueueState) -> QueueCounts:
@@ -101,6 +102,36 @@ def counts_of(queue_state: QueueState) -> QueueCounts:
         refused={QueueFull: queue_state.refused_total - sum(otherwise.values()), **otherwise},
         types={name: _type_counts(type_state) for name, type_state in queue_state.types.items()},
     )
+
+
+def counts_of_type(queue_states: Iterable[QueueState], job_type: str) -> TypeCounts:
+    """Add up the counts of a type in several queues, without examples. Takes some microseconds a queue."""
+    states = [found for queue in queue_states if (found := queue.types.get(job_type)) is not None]
+    runs: dict[str, Durations] = {}
+    for number, outcome in enumerate(ATTEMPT_OUTCOMES):
+        histograms = [histogram for state in states if (histogram := state.runs[number]) is not None]
+        if histograms:
+            counts = tuple(map(sum, zip(*(histogram.counts for histogram in histograms), strict=True)))
+            runs[outcome] = Durations(counts, sum(histogram.sum_s for histogram in histograms), NO_EXAMPLES)
+    return TypeCounts(
+        waiting=sum(state.waiting for state in states),
+        running=sum(state.started_total for state in states) - sum(durations.count for durations in runs.values()),
+        submitted_total=sum(state.submitted_total for state in states),
+        retried_total=sum(state.retried_total for state in states),
+        started_total=sum(state.started_total for state in states),
+        succeeded_total=sum(state.succeeded_total for state in states),
+        failed_total=sum(state.failed_total for state in states),
+        cancelled_total=sum(state.cancelled_total for state in states),
+        expired_total=sum(state.expired_total for state in states),
+        same_key_total=sum(state.same_key_total for state in states),
+        same_value_total=sum(state.same_value_total for state in states),
+        runs=runs,
+    )
+
+
+def waits_of(queue_state: QueueState) -> Durations:
+    """Copy the waits of a queue."""
+    return _durations(queue_state.waits)
 
 
 def _type_counts(type_state: TypeState) -> TypeCounts:

@@ -124,7 +124,7 @@ class Engine:
         self.find, self.is_closed = transitions.store.get, self.admission.closed_to_all
         self.unique_values = transitions.uniqueness_index.values
         self.limiter_stats, self.portion = transitions.limiters.stats, transitions.store.portion
-        self.counts, self.totals = transitions.counts, transitions.totals
+        self.counts, self.type_counts, self.totals = transitions.counts, transitions.type_counts, transitions.totals
 
     # -- operations of clients
 

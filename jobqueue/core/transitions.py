@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from jobqueue.core.attempt_outcome import ATTEMPT_CANCELLED
-from jobqueue.core.counts import QueueCounts, counts_of
+from jobqueue.core.counts import Durations, QueueCounts, TypeCounts, counts_of, counts_of_type, waits_of
 from jobqueue.core.deadlines import Deadlines
 from jobqueue.core.events import Ended, Evicted, Offered, Ready, StopRequested
 from jobqueue.core.job import CANCELLED, DELAYED, LIVE, QUEUED, RUNNING, StopReason
@@ -206,6 +206,10 @@ class Transitions:
     def counts(self, queue: str) -> QueueCounts:
         """Return what a queue has counted since the start, by type."""
         return counts_of(self.queue_states[queue])
+
+    def type_counts(self, job_type: str, queue: str) -> tuple[TypeCounts, Durations]:
+        """Return what all queues together have counted of a type, and the waits of one queue."""
+        return counts_of_type(self.queue_states.values(), job_type), waits_of(self.queue_states[queue])
 
     def note_evicted(self, jobs: list[Job], *, early: bool) -> None:
         self.evicted += len(jobs)

@@ -341,6 +341,11 @@ async def test_a_queue_counts_its_jobs_by_type(make: Make) -> None:
     assert (counts.types["odd"].succeeded_total, counts.types["odd"].runs["succeeded"].count) == (1, 1)
     assert (counts.waits.count, backend.counts("small").waits.count) == (1, 0)
     assert backend.counts("small").refused == {QueueFull: 1}
+    odd, waits = backend.type_counts("odd", "default")
+    assert (odd.submitted_total, odd.succeeded_total, odd.running) == (1, 1, 0)
+    assert odd.runs["succeeded"].counts == counts.types["odd"].runs["succeeded"].counts
+    assert waits.counts == counts.waits.counts
+    assert backend.type_counts("unknown", "small")[0].submitted_total == 0
 
 
 @virtual_time
@@ -1228,6 +1233,7 @@ async def test_the_stats_of_a_queue_have_its_drain_rate_and_the_quarantined_type
         await submit_failed(backend, JobSpec(type="bad"))
     for name in ("default", "small"):
         (quarantined,) = stats_of(backend, name).quarantined
+        assert backend.quarantined() == [quarantined]
         assert (quarantined.type, quarantined.since) == ("bad", backend.now())
         assert quarantined.until > backend.now()
         assert "boom" in quarantined.reason

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import orjson
 
 from jobqueue.core.backoff import Backoff
-from jobqueue.core.counts import Durations, TypeCounts, together
+from jobqueue.core.counts import together
 from jobqueue.core.policy import Limits
 from jobqueue.errors import shown
 from jobqueue.handlers import RunIn  # noqa: TC001  # read from the annotations below, as the next ones
@@ -23,17 +24,20 @@ from jobqueue.http.response.timestamps import timestamp
 from jobqueue.http.response.value_types import Count, Duration  # noqa: TC001
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from aiohttp import web
 
-    from jobqueue.core.counts import QueueCounts
+    from jobqueue.core.counts import Durations
     from jobqueue.core.limits.quarantined_type import QuarantinedType
     from jobqueue.core.rate import Rate
     from jobqueue.handlers import Handler
     from jobqueue.service import Service
 
 _REF = "#/$defs/{name}"
+
+SLICE_S = 0.001
+"""Time of a loop iteration in which documents are made, in seconds."""
 
 
 class BackoffDocument(TypedDict):
@@ -139,11 +143,15 @@ class JobTypes:
 
     async def all(self, request: web.Request) -> web.StreamResponse:
         """GET /v1/types"""
-        counts = {name: self._service.counts(name) for name in self._service.settings.queues}
-        quarantined = self._quarantined(request)
-        listed = [self._document(handler, counts, quarantined) for handler in self._service.registry]
-        body: TypesDocument = {"types": listed}
-        return whole_answer(request, orjson.dumps(body), JSON)
+        quarantined, now = self._quarantined(request), asyncio.get_running_loop().time
+        listed: list[bytes] = []
+        until = now() + SLICE_S
+        for handler in [*self._service.registry]:
+            if now() >= until:  # there may be hundreds of types, in a hundred queues
+                await asyncio.sleep(0)
+                until = now() + SLICE_S
+            listed.append(orjson.dumps(self._document(handler, quarantined)))
+        return whole_answer(request, b'{"types":[%b]}' % b",".join(listed), JSON)
 
     async def one(self, request: web.Request) -> web.StreamResponse:
         """GET /v1/types/{name}"""
@@ -151,8 +159,7 @@ class JobTypes:
         handler = self._service.registry.find(name)
         if handler is None:
             raise TypeNotFound(f"no handler has the type {shown(name)!r}; {self._near_or_all(name)}")
-        counts = {queue: self._service.counts(queue) for queue in self._service.settings.queues}
-        return whole_answer(request, orjson.dumps(self._document(handler, counts, self._quarantined(request))), JSON)
+        return whole_answer(request, orjson.dumps(self._document(handler, self._quarantined(request))), JSON)
 
     def _near_or_all(self, name: str) -> str:
         known = sorted(handler.name for handler in self._service.registry)
@@ -161,8 +168,7 @@ class JobTypes:
 
     def _quarantined(self, request: web.Request) -> dict[str, QuarantinedDocument]:
         tells_reasons = request[GRANT].sees is None  # as in the documents of queues
-        queues = self._service.backend.stats()[1]
-        return {each.type: self._quarantine(each, tells_reasons) for each in (queues[0].quarantined if queues else ())}
+        return {each.type: self._quarantine(each, tells_reasons) for each in self._service.backend.quarantined()}
 
     def _quarantine(self, quarantined: QuarantinedType, tells_reasons: bool) -> QuarantinedDocument:
         return {
@@ -172,16 +178,10 @@ class JobTypes:
             "reason": quarantined.reason if tells_reasons else NO_REASON,
         }
 
-    def _document(
-        self,
-        handler: Handler,
-        counts: Mapping[str, QueueCounts],
-        quarantined: Mapping[str, QuarantinedDocument],
-    ) -> TypeDocument:
+    def _document(self, handler: Handler, quarantined: Mapping[str, QuarantinedDocument]) -> TypeDocument:
         spec = handler.default_spec
         limits, backoff = spec.limits or _NO_LIMITS, spec.backoff or _NO_BACKOFF
-        of_type = [found for queue in counts.values() if (found := queue.types.get(handler.name)) is not None]
-        own_queue = counts.get(handler.queue)
+        counts, waits = self._service.backend.type_counts(handler.name, handler.queue)
         return {
             "type": handler.name,
             "doc": handler.summary,
@@ -196,16 +196,16 @@ class JobTypes:
             "backoff": {"backoff_s_base": backoff.backoff_s_base, "backoff_s_max": backoff.backoff_s_max},
             "redact": [] if handler.redaction is None else [*handler.redaction.names],
             "arguments": self._schema(handler),
-            "queued": sum(each.waiting for each in of_type),
-            "running": sum(each.running for each in of_type),
-            "submitted_total": sum(each.submitted_total for each in of_type),
-            "started_total": sum(each.started_total for each in of_type),
-            "succeeded_total": sum(each.succeeded_total for each in of_type),
-            "failed_total": sum(each.failed_total for each in of_type),
-            "cancelled_total": sum(each.cancelled_total for each in of_type),
-            "expired_total": sum(each.expired_total for each in of_type),
-            "wait_s": _quantiles([] if own_queue is None else [own_queue.waits]),
-            "run_s": _quantiles(_runs(of_type)),
+            "queued": counts.waiting,
+            "running": counts.running,
+            "submitted_total": counts.submitted_total,
+            "started_total": counts.started_total,
+            "succeeded_total": counts.succeeded_total,
+            "failed_total": counts.failed_total,
+            "cancelled_total": counts.cancelled_total,
+            "expired_total": counts.expired_total,
+            "wait_s": _quantiles(waits),
+            "run_s": _quantiles(together([*counts.runs.values()])),
             "quarantined": quarantined.get(handler.name),
         }
 
@@ -227,12 +227,7 @@ def _text(rate: Rate | None) -> str | None:
     return None if rate is None else str(rate)
 
 
-def _runs(of_type: Sequence[TypeCounts]) -> list[Durations]:
-    return [durations for each in of_type for durations in each.runs.values()]
-
-
-def _quantiles(many: Sequence[Durations]) -> QuantilesDocument:
-    durations = together(many)
+def _quantiles(durations: Durations) -> QuantilesDocument:
     return {"p50": _rounded(durations.quantile_s(0.5)), "p95": _rounded(durations.quantile_s(0.95))}
 
 

@@ -14,6 +14,9 @@ from jsonschema import Draft202012Validator
 from pydantic import BaseModel, Field
 
 from jobqueue.core.backoff import Backoff
+from jobqueue.http.request.auth import GRANT, Grant
+from jobqueue.http.resources.job_types import JobTypes
+from jobqueue.keys import SCOPES
 from tests.http.keyed import ANN, OPS, auth, bearer
 from tests.http.resources.test_jobs import ended, submit
 
@@ -159,6 +162,38 @@ async def test_counts_are_those_of_the_type_by_the_state_at_the_end(start: Start
         await asyncio.sleep(0)
         held = await read(http, "hold")
     assert [held[name] for name in totals] == [1, 1, 0, 0, 0, 1]
+
+
+async def test_other_requests_are_answered_while_many_types_are_listed(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobqueue.http.resources.job_types.SLICE_S", 0.0)
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    for number in range(50):
+        serving.queue.handler(name=f"t{number}")(without)
+    request: Any = _Request()
+    counting = asyncio.create_task(count())
+    await asyncio.sleep(0)
+    turns = 0
+    await JobTypes(serving.service).all(request)
+    counting.cancel()
+    assert turns >= 50
+
+
+class _Request(dict[Any, Any]):
+    """As much of a request as the list takes."""
+
+    method = "GET"
+
+    def __init__(self) -> None:
+        super().__init__({GRANT: Grant(None, SCOPES, shared=True)})
 
 
 async def test_a_quarantine_has_its_reason_for_admins_only(start: Start, http_to: Open) -> None:
