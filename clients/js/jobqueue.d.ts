@@ -364,6 +364,28 @@ export class Client {
      */
     queues({ signal }?: CallOptions): Promise<Queue[]>;
     /**
+     * Return what can be submitted: each type with its options, the JSON Schema of its arguments, and its counts.
+     *
+     * @param {CallOptions} [options]
+     * @returns {Promise<JobType[]>}
+     */
+    types({ signal }?: CallOptions): Promise<JobType[]>;
+    /**
+     * Return what queues or types did, in points of one length.
+     *
+     * @param {StatsQuery} [query]
+     * @param {CallOptions} [options]
+     * @returns {Promise<Stats>}
+     */
+    stats(query?: StatsQuery, { signal }?: CallOptions): Promise<Stats>;
+    /**
+     * Return the state of the server. It needs the scope `admin`.
+     *
+     * @param {CallOptions} [options]
+     * @returns {Promise<Server>}
+     */
+    server({ signal }?: CallOptions): Promise<Server>;
+    /**
      * Pause a queue: more jobs are accepted, and running ones go on.
      *
      * @param {string} name
@@ -413,8 +435,13 @@ export type Queue = Documents["Queue"];
 export type QueueChange = Documents["QueueChange"];
 export type BulkFilter = Documents["BulkFilter"];
 export type BulkResult = Documents["BulkResult"];
-export type ListFilter = NonNullable<import("./openapi.js").operations["listJobs"]["parameters"]["query"]>;
-export type JobWithMembers = import("./openapi.js").operations["getJob"]["responses"][200]["content"]["application/json"];
+export type ListFilter = NonNullable<Operations["listJobs"]["parameters"]["query"]>;
+export type Operations = import("./openapi.js").operations;
+export type JobWithMembers = Operations["getJob"]["responses"][200]["content"]["application/json"];
+export type JobType = Operations["getType"]["responses"][200]["content"]["application/json"];
+export type Server = Operations["getServer"]["responses"][200]["content"]["application/json"];
+export type Stats = Operations["getStats"]["responses"][200]["content"]["application/json"];
+export type StatsQuery = NonNullable<Operations["getStats"]["parameters"]["query"]>;
 export type MemberOnRequest = "args" | "spec" | "files" | "events";
 /**
  * A page of a list; `next_cursor` begins the next one.

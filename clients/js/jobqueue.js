@@ -28,9 +28,14 @@
 /** @typedef {Documents["QueueChange"]} QueueChange */
 /** @typedef {Documents["BulkFilter"]} BulkFilter */
 /** @typedef {Documents["BulkResult"]} BulkResult */
-/** @typedef {NonNullable<import("./openapi.js").operations["listJobs"]["parameters"]["query"]>} ListFilter */
+/** @typedef {NonNullable<Operations["listJobs"]["parameters"]["query"]>} ListFilter */
 
-/** @typedef {import("./openapi.js").operations["getJob"]["responses"][200]["content"]["application/json"]} JobWithMembers */
+/** @typedef {import("./openapi.js").operations} Operations */
+/** @typedef {Operations["getJob"]["responses"][200]["content"]["application/json"]} JobWithMembers */
+/** @typedef {Operations["getType"]["responses"][200]["content"]["application/json"]} JobType */
+/** @typedef {Operations["getServer"]["responses"][200]["content"]["application/json"]} Server */
+/** @typedef {Operations["getStats"]["responses"][200]["content"]["application/json"]} Stats */
+/** @typedef {NonNullable<Operations["getStats"]["parameters"]["query"]>} StatsQuery */
 /** @typedef {"args" | "spec" | "files" | "events"} MemberOnRequest */
 
 /**
@@ -372,6 +377,7 @@ export class Client {
    */
   constructor(url, { key, timeoutS = 30, retryReadsForS = 5, headers = {}, fetch = globalThis.fetch } = {}) {
     if (typeof fetch !== "function") throw new TypeError("there is no fetch here: use Node 18 or newer, or give one");
+    checkSeconds({ timeoutS, retryReadsForS });
     const address = addressOf(url ?? variable("JOBQUEUE_URL"));
     this.#url = address.url;
     this.#headers = headersOf(headers, address.authorization, key);
@@ -399,6 +405,7 @@ export class Client {
    * @throws {FateUnknown} It was sent, but no answer came; it may have been accepted. Unreachable: it was not sent.
    */
   async submit(submission, { files, idempotencyKey, retryForS = 0, waitS = 0, signal } = {}) {
+    checkSeconds({ retryForS, waitS });
     const encoded = encode(submission);
     const key = idempotencyKey ?? (await newKey());
     /** @type {Record<string, string>} */
@@ -445,6 +452,7 @@ export class Client {
    */
   async run(submission, options = {}) {
     const { onProgress, waitS = Infinity, retryForS = 0, signal } = options;
+    checkSeconds({ waitS, retryForS });
     const giveUpAt = now() + waitS;
     const job = await this.submit(submission, { ...options, waitS: onProgress ? 0 : Math.min(waitS, WAIT_S_MAX) });
     if (onProgress) await this.#tell(job.id, onProgress, giveUpAt, signal);
@@ -461,6 +469,7 @@ export class Client {
    * @returns {Promise<(string | JobQueueError)[]>} For each, in order, its job's id, or the error that `submit` would throw.
    */
   async submitMany(submissions, { retryForS = 0, signal } = {}) {
+    checkSeconds({ retryForS });
     const encoded = Array.from(submissions, encode);
     /** @type {(string | JobQueueError)[]} */
     const outcomes = new Array(encoded.length);
@@ -556,9 +565,7 @@ export class Client {
    * @returns {Promise<JobPage>}
    */
   async list(filter = {}, { signal } = {}) {
-    const given = Object.entries(filter).filter(([, value]) => value !== undefined && value !== null);
-    const query = new URLSearchParams(given.map(([name, value]) => [name, String(value)]));
-    return decoded(await this.#read({ method: "GET", target: `/v1/jobs?${query}`, signal }), hasList("jobs"));
+    return decoded(await this.#read({ method: "GET", target: `/v1/jobs${queryOf(filter)}`, signal }), hasList("jobs"));
   }
 
   /**
@@ -590,6 +597,7 @@ export class Client {
    * @throws {NoAnswer} None came for `retryForS`.
    */
   async wait(id, { timeoutS = Infinity, retryForS = RETRY_FOR_S, signal } = {}) {
+    checkSeconds({ timeoutS, retryForS });
     const job = await this.#untilOver(id, timeoutS, retryForS, signal, null);
     if (job === null || LIVE.has(job.state)) throw new WaitTimeout(id, job && job.state, timeoutS);
     return job;
@@ -646,6 +654,7 @@ export class Client {
    * @throws {Refused | NoAnswer} No stream could be opened for `retryForS`.
    */
   async *events(id = null, { lastEventId = "", retryForS = RETRY_FOR_S, signal } = {}) {
+    checkSeconds({ retryForS });
     const target = id === null ? "/v1/events" : `${jobPath(id)}/events`;
     let parser = new EventParser(lastEventId);
     let patience = new Patience(retryForS);
@@ -797,6 +806,37 @@ export class Client {
    */
   async queues({ signal } = {}) {
     return decoded(await this.#read({ method: "GET", target: "/v1/queues", signal }), hasList("queues")).queues;
+  }
+
+  /**
+   * Return what can be submitted: each type with its options, the JSON Schema of its arguments, and its counts.
+   *
+   * @param {CallOptions} [options]
+   * @returns {Promise<JobType[]>}
+   */
+  async types({ signal } = {}) {
+    return decoded(await this.#read({ method: "GET", target: "/v1/types", signal }), hasList("types")).types;
+  }
+
+  /**
+   * Return what queues or types did, in points of one length.
+   *
+   * @param {StatsQuery} [query]
+   * @param {CallOptions} [options]
+   * @returns {Promise<Stats>}
+   */
+  async stats(query = {}, { signal } = {}) {
+    return decoded(await this.#read({ method: "GET", target: `/v1/stats${queryOf(query)}`, signal }), isObject);
+  }
+
+  /**
+   * Return the state of the server. It needs the scope `admin`.
+   *
+   * @param {CallOptions} [options]
+   * @returns {Promise<Server>}
+   */
+  async server({ signal } = {}) {
+    return decoded(await this.#read({ method: "GET", target: "/v1/server", signal }), isObject);
   }
 
   /**
@@ -1447,6 +1487,20 @@ function withoutKeys(text) {
 
 // -- pauses
 
+/**
+ * Check durations, by their names.
+ *
+ * @param {Record<string, number>} durations
+ * @throws {TypeError} One is no number of seconds.
+ */
+function checkSeconds(durations) {
+  for (const [name, value] of Object.entries(durations)) {
+    if (typeof value !== "number" || !(value >= 0)) {
+      throw new TypeError(`${name} is a number of seconds from 0 on, not ${typeof value === "number" ? value : JSON.stringify(value)}`);
+    }
+  }
+}
+
 /** Return the seconds of a clock that never steps. */
 const now = () => performance.now() / 1000;
 
@@ -1626,6 +1680,9 @@ function heardOf({ name, data, id }) {
  * @throws {TypeError} JSON can't say it.
  */
 function encode(document) {
+  if (!isObject(document)) {
+    throw new TypeError(`expected an object, such as { type: "echo", args: { hello: "world" } }, not ${JSON.stringify(document)}`);
+  }
   return JSON.stringify(document, (name, value) => {
     if (typeof value === "number" && !Number.isFinite(value)) throw new TypeError(`${name}: JSON has no ${value}`);
     return value;
@@ -1722,6 +1779,17 @@ const jobPath = (id) => `/v1/jobs/${encodeURIComponent(id)}`;
 
 /** @param {string} name */
 const queuePath = (name) => `/v1/queues/${encodeURIComponent(name)}`;
+
+/**
+ * Write the parameters that are given as a query. A `Date` is an instant.
+ *
+ * @param {object} parameters
+ */
+function queryOf(parameters) {
+  const given = Object.entries(parameters).filter(([, value]) => value !== undefined && value !== null);
+  const texts = given.map(([name, value]) => [name, value instanceof Date ? value.toISOString() : String(value)]);
+  return texts.length > 0 ? `?${new URLSearchParams(texts)}` : "";
+}
 
 /**
  * Return a variable of Node's environment.

@@ -245,6 +245,22 @@ test("addresses and keys that can't be used are errors at once, and no message s
   }
 });
 
+test("options and submissions of a wrong kind are named before anything is sent", async () => {
+  const client = new Client("http://127.0.0.1:9", { key: "" });
+  for (const [call, message] of [
+    [() => client.submit("echo", { hello: "world" }), /expected an object, such as \{ type: "echo", args: .*\}, not "echo"/],
+    [() => client.submit({ type: "echo" }, { retryForS: "30" }), /retryForS is a number of seconds from 0 on, not "30"/],
+    [() => client.submit({ type: "echo" }, { waitS: -1 }), /waitS is a number of seconds from 0 on, not -1/],
+    [() => client.run({ type: "echo" }, { waitS: NaN }), /waitS is a number of seconds from 0 on, not NaN/],
+    [() => client.wait("j", { timeoutS: null }), /timeoutS is a number of seconds from 0 on, not null/],
+    [() => client.submitMany(["echo"]), /expected an object/],
+    [() => client.events("j", { retryForS: true }).next(), /retryForS is a number/],
+    [async () => new Client("http://127.0.0.1:9", { timeoutS: "5" }), /timeoutS is a number/],
+  ]) {
+    await assert.rejects(call(), { name: "TypeError", message });
+  }
+});
+
 test("the key, a user in the URL and own headers are sent; a prefix of the URL is kept", async (test) => {
   const found = answer(200, { queues: [] });
   const script = await scripted(test, found, found, found);

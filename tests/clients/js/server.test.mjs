@@ -1,6 +1,7 @@
 /** The JavaScript client with a real server: `JOBQUEUE_URL` and `JOBQUEUE_KEY` name it, and are the client's defaults. */
 
 import assert from "node:assert/strict";
+import { File } from "node:buffer"; // Node 18 has no global one
 import { test } from "node:test";
 
 import * as jobqueue from "../../../clients/js/jobqueue.js";
@@ -281,6 +282,18 @@ test("queues are read, paused, resumed and changed", async () => {
   assert.equal((await client.changeQueue("small", { weight: 3 })).weight, 3);
   await assert.rejects(client.changeQueue("small", { weight: 0 }), jobqueue.InvalidSubmission);
   await assert.rejects(client.pause("never"), (error) => error instanceof jobqueue.ErrorAnswer && error.status === 404);
+});
+
+test("types, statistics and the server are read", async () => {
+  const types = await client.types();
+  const sleep = types.find(({ type }) => type === "sleep");
+  assert.ok(sleep, JSON.stringify(types.map(({ type }) => type)));
+  const stats = await client.stats({ by: "type", name: "sleep", since: new Date(Date.now() - 60_000) });
+  assert.equal(stats.by, "type");
+  assert.match((await client.server()).version, /^[0-9]+\.[0-9]+/);
+  const reader = new Client(URL_OF_SERVER, { key: process.env.READER_KEY });
+  await assert.rejects(reader.server(), (error) => error instanceof jobqueue.Forbidden && error.scope === "admin");
+  await assert.rejects(client.stats({ by: "colour" }), (error) => error instanceof jobqueue.ErrorAnswer && error.status === 400);
 });
 
 test("a key that is unknown or lacks a scope is named as such", async () => {
