@@ -45,6 +45,7 @@ class JobContext:
             always is one).
         state: The value that the queue's `lifespan` yielded; in a process, the one that `process_init` returned; None
             without one.
+        traceparent: The trace of the request that submitted the job (W3C Trace Context); None: it had none.
     """
 
     __slots__ = (
@@ -58,6 +59,7 @@ class JobContext:
         "group",
         "job_id",
         "state",
+        "traceparent",
         "type",
     )
 
@@ -72,6 +74,7 @@ class JobContext:
         folder: Callable[[], Path],
         on_progress: ProgressSink,
         state: Any = None,
+        traceparent: str | None = None,
     ) -> None:
         self.job_id = job_id
         self.type = type
@@ -84,6 +87,7 @@ class JobContext:
         self._cancelled = False
         self._log: AttemptLogger | None = None
         self.state = state
+        self.traceparent = traceparent
 
     @property
     def log(self) -> logging.LoggerAdapter[logging.Logger]:

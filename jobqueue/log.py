@@ -75,22 +75,30 @@ class Attempt(Protocol):
     def type(self) -> str: ...
     @property
     def attempt(self) -> int: ...
+    @property
+    def traceparent(self) -> str | None: ...
 
 
 current_attempt: ContextVar[Attempt | None] = ContextVar("jobqueue_attempt", default=None)
 """The attempt that the current code belongs to; None outside of handlers."""
 
-ATTEMPT_FIELDS = ("job_id", "type", "attempt")
+ATTEMPT_FIELDS = ("job_id", "type", "attempt", "traceparent")
+
+
+def fields_of(attempt: Attempt) -> dict[str, Any]:
+    """Return the fields of an attempt, those that it has."""
+    return {name: value for name in ATTEMPT_FIELDS if (value := getattr(attempt, name)) is not None}
 
 
 class AttemptLogger(logging.LoggerAdapter[logging.Logger]):
     """The logger of one attempt: its records have the job's fields even in threads without the attempt's context.
 
-    They have `job_id`, `type` and `attempt` as attributes, for the formatters of a program with logging of its own.
+    They have `job_id`, `type`, `attempt` and, if there is one, `traceparent` as attributes, for the formatters of a
+    program with logging of its own.
     """
 
     def __init__(self, attempt: Attempt) -> None:
-        fields = {name: getattr(attempt, name) for name in ATTEMPT_FIELDS}
+        fields = fields_of(attempt)
         super().__init__(logging.getLogger(f"job.{attempt.type}"), fields)
 
     def process(self, msg: object, kwargs: MutableMapping[str, Any]) -> tuple[object, MutableMapping[str, Any]]:

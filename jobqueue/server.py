@@ -44,6 +44,7 @@ from jobqueue.event_loop import loop_factory
 from jobqueue.http.assembly import FAST_PATH, Api
 from jobqueue.http.resources.server import Figures
 from jobqueue.http.response.descriptors import DESCRIPTORS
+from jobqueue.http.transport.access_log import access_log_of
 from jobqueue.http.transport.job_server import JobServer
 from jobqueue.listening import Listening, why_not
 from jobqueue.log import configure, event_logger
@@ -157,7 +158,7 @@ class _Process:
         try:
             app, api = web.Application(), Api(self._service, self._loop_monitor.lag)
             api.add_to(app)
-            self._server = server = self._make_server(app)
+            self._server = server = self._make_server(app, api)
             if not await self._start_queue():
                 return 0
             listening = await self._listen(server, api)
@@ -197,7 +198,7 @@ class _Process:
             return False
         return True
 
-    def _make_server(self, app: web.Application) -> JobServer:
+    def _make_server(self, app: web.Application, api: Api) -> JobServer:
         files = fit_files(self._service.settings)
         app[DESCRIPTORS].files_max = files.sent
         fast_path = app[FAST_PATH] if self._settings.fast_path else None
@@ -207,6 +208,7 @@ class _Process:
             connections_max=files.connections,
             proxies=self._settings.proxies,
             fast_path=fast_path,
+            access_log=access_log_of(self._service.settings.log, api.access),
         )
 
     async def _listen(self, server: JobServer, api: Api) -> Listening:

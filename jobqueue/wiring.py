@@ -24,7 +24,7 @@ from jobqueue.handlers.result import trace_of
 from jobqueue.log import event_logger
 from jobqueue.runtime import cgroup
 from jobqueue.runtime.executor import Executor, Offload
-from jobqueue.runtime.job_log import LOGGED, JobLog
+from jobqueue.runtime.job_log import JobLog
 from jobqueue.runtime.lifespan import Lifespan
 from jobqueue.runtime.pools.pool_counts import PoolCounts
 from jobqueue.runtime.pools.processes import ProcessPool
@@ -191,7 +191,7 @@ class Wiring:
             abandoned_min=given.tuning.abandoned_min,
         )
         self.started_at = given.clock()
-        self._job_log = JobLog(given.clock)
+        self._job_log = JobLog(given.clock, settings.log)
         self._lost_told = False
 
     async def start(self) -> None:
@@ -205,7 +205,7 @@ class Wiring:
             self._tell_processes()
         await self.spool.open()
         self.backend.subscribe(self.spool.on_event, Ended, Evicted)
-        self.backend.subscribe(self._job_log.on_event, *LOGGED)
+        self.backend.subscribe(self._job_log.on_event, *self._job_log.kinds)
         await self.backend.start(self._workers)
         self._workers.start()
 

@@ -95,7 +95,7 @@ def calls(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:
 # Imports run downwards
 
 LAYERS = (
-    {"api_limits", "build", "duration", "encoder", "errors", "event_loop", "extras", "keys"},
+    {"api_limits", "build", "duration", "encoder", "errors", "event_loop", "extras", "keys", "line_rate"},
     {"core"},
     {
         "cli.parser",

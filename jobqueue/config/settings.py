@@ -360,7 +360,7 @@ class StatsSettings(Section, frozen=True):
 
 
 class LogSettings(Section, frozen=True):
-    """Level and format of the log."""
+    """Level and format of the log, and the lines of requests and jobs."""
 
     level: Annotated[
         Literal["debug", "info", "warning", "error"], Meta(description="Minimum level of the events that are logged.")
@@ -371,6 +371,30 @@ class LogSettings(Section, frozen=True):
             description="Format of the log: json (one object per line), text, or auto (text on a terminal, else json)."
         ),
     ] = "auto"
+    access: Annotated[
+        Literal["off", "errors", "all"],
+        Meta(
+            description=(
+                "Lines of answers, at level info: off; errors (statuses from 400 on); or all, which takes several "
+                "times the CPU of a cheap request."
+            )
+        ),
+    ] = "off"
+    jobs: Annotated[
+        Literal["failures", "all"],
+        Meta(description="Lines of jobs: failures; or all, with a line at each start of an attempt and end of a job."),
+    ] = "failures"
+    lines_per_s_max: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=100_000,
+            description=(
+                "Maximum number of lines in a second that `access` adds, and as many that `jobs: all` adds; "
+                "the others are counted."
+            ),
+        ),
+    ] = 100
 
 
 class Settings(Section, frozen=True):

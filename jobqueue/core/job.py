@@ -225,6 +225,10 @@ class Lease(Record):
     def type(self) -> str:
         return self.spec.type
 
+    @property
+    def traceparent(self) -> str | None:
+        return self.spec.traceparent
+
 
 @final
 @mypyc_attr(acyclic=True)

@@ -132,7 +132,7 @@ ROUTES: tuple[Route, ...] = (
         handler=lambda resources: resources.submissions.submit,
         expect=lambda resources: resources.submissions.expect,
         body=Body(Submission, (BodyKind.JSON, BodyKind.MULTIPART)),
-        headers=("Idempotency-Key", "Prefer"),
+        headers=("Idempotency-Key", "Prefer", "traceparent"),
         answers=(
             Answer(
                 202,
@@ -181,6 +181,7 @@ ROUTES: tuple[Route, ...] = (
         handler=lambda resources: resources.submissions.submit_batch,
         expect=lambda resources: resources.submissions.expect,
         body=Body(Batch),
+        headers=("traceparent",),
         answers=(Answer(207, BatchDocument, JSON_TYPE),),
         problems=(
             MalformedRequest,

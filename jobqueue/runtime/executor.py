@@ -157,6 +157,7 @@ class Executor:
             type=lease.spec.type,
             attempt=lease.attempt,
             group=lease.spec.group,
+            traceparent=lease.spec.traceparent,
             files=files,
             folder="" if handler.run_in == "loop" else str(self._folder_of(lease.job_id, lease.upload)),
             result_bytes_max=self._result_bytes_max,

@@ -11,8 +11,8 @@ from tests.docs.tables import codes, page, rows, section
 Answer = tuple[int, str]
 """A status and the name of a problem type; "" without one."""
 
-REQUEST_HEADERS = {"Idempotency-Key", "If-None-Match", "Last-Event-ID", "Prefer"}
-HEADER = re.compile(r"`([A-Z][A-Za-z]*(?:-[A-Z][A-Za-z]*)*)(?:: [^`]*)?`")
+REQUEST_HEADERS = {"Idempotency-Key", "If-None-Match", "Last-Event-ID", "Prefer", "traceparent"}
+HEADER = re.compile(r"`([A-Z][A-Za-z]*(?:-[A-Z][A-Za-z]*)*|traceparent)(?:: [^`]*)?`")
 HEADING = re.compile(r"^### ((?:`[A-Z]+ /\S*`(?:, )?)+)$", re.MULTILINE)
 
 

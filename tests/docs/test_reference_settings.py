@@ -24,6 +24,8 @@ OTHER_VALUES: Mapping[str, str] = {
     "metrics.path": "/internal/metrics",
     "metrics.access": "open",
     "metrics.listen": "127.0.0.1:9091",
+    "log.access": "all",
+    "log.jobs": "all",
     "server.openapi": "open",
     "server.host": "localhost",
     "server.fast_path": "false",

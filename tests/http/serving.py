@@ -19,6 +19,7 @@ from jobqueue.context import JobContext
 from jobqueue.http.assembly import FAST_PATH, Api
 from jobqueue.http.resources.server import Figures
 from jobqueue.http.response.descriptors import DESCRIPTORS
+from jobqueue.http.transport.access_log import access_log_of
 from jobqueue.http.transport.job_server import JobServer
 from tests.http.declared import ANSWERS
 from tests.streams import connected
@@ -106,6 +107,7 @@ class Serving:
             connections_max=settings.server.connections_max,
             proxies=settings.server.proxies,
             fast_path=fast_path,
+            access_log=access_log_of(settings.log, api.access),
         )
         loop = asyncio.get_running_loop()
         self.listener = await loop.create_server(self.server, "127.0.0.1", 0, backlog=1024)

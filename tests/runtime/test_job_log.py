@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from jobqueue import Backoff, JobQueue, JobState, Reject, Retry
-from jobqueue.config import LimitsSettings, Settings
+from jobqueue import Backoff, JobContext, JobQueue, JobState, Reject, Retry
+from jobqueue.config import LimitsSettings, LogSettings, Settings
 from jobqueue.log import EventMessage
 from jobqueue.testing import virtual_time
 from tests.runtime.pools import blocking
@@ -234,3 +234,68 @@ async def test_a_process_that_dies_is_logged_as_job_failed(caplog: pytest.LogCap
     ((level, fields),) = fields_of(caplog, "job.failed")
     assert (level, fields["code"]) == (logging.WARNING, "worker_crashed")
     assert "SIGKILL" in fields["message"]
+
+
+def telling(**options: Any) -> JobQueue:
+    queue = JobQueue(Settings(log=LogSettings(**options)), drain_s=0.0)
+
+    @queue.handler(attempts_max=2)
+    async def second_time(ctx: JobContext) -> None:
+        if ctx.attempt == 1:
+            raise Retry(after_s=60)
+
+    @queue.handler
+    async def fail() -> None:
+        raise Reject("never")
+
+    @queue.handler
+    async def hold() -> None:
+        await asyncio.sleep(3600)
+
+    return queue
+
+
+@virtual_time
+async def test_with_all_each_start_and_end_has_a_line(caplog: pytest.LogCaptureFixture) -> None:
+    async with telling(jobs="all") as queue:
+        job = await queue.submit("second_time", delay_s=5)
+        await job.wait()
+        await (await queue.submit("fail")).wait()
+        held = await queue.submit("hold")
+        await asyncio.sleep(1)
+        await held.cancel()
+        await held.wait()
+        await queue.submit("hold", delay_s=5)
+
+    named = {"job_id": job.id, "type": "second_time", "queue": "default"}
+    started, ended = fields_of(caplog, "job.started"), fields_of(caplog, "job.ended")
+    assert started[:2] == [
+        (logging.INFO, {**named, "attempt": 1, "wait_s": 0.0}),
+        (logging.INFO, {**named, "attempt": 2, "wait_s": 0.0}),
+    ]
+    assert [fields["type"] for _, fields in started[2:]] == ["fail", "hold"]
+    assert ended[0] == (logging.INFO, {**named, "state": "succeeded", "attempt": 2, "run_s": 0.0})
+    ends = [(fields["state"], fields.get("run_s")) for _, fields in ended[1:]]
+    assert ends == [("cancelled", 1.0), ("cancelled", None)]
+    assert len(fields_of(caplog, "job.failed")) == 1
+
+
+@virtual_time
+async def test_by_default_starts_and_ends_have_no_line(caplog: pytest.LogCaptureFixture) -> None:
+    async with telling() as queue:
+        await (await queue.submit("second_time")).wait()
+
+    assert fields_of(caplog, "job.started") == fields_of(caplog, "job.ended") == []
+
+
+@virtual_time
+async def test_lines_beyond_the_rate_are_counted(caplog: pytest.LogCaptureFixture) -> None:
+    async with telling(jobs="all", lines_per_s_max=3) as queue:
+        jobs = [await queue.submit("fail") for _ in range(20)]
+        for job in jobs:
+            await job.wait()
+
+    written = len(fields_of(caplog, "job.started"))
+    assert 3 <= written < 20
+    assert fields_of(caplog, "job.unlogged")
+    assert len(fields_of(caplog, "job.failed")) == 20

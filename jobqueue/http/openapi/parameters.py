@@ -38,6 +38,12 @@ HEADERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string"},
         "example": "wait=5",
     },
+    "traceparent": {
+        "description": "The trace that the request belongs to (W3C Trace Context): it stands in the log lines of the "
+        "job, and its handler gets it. A malformed one is ignored.",
+        "schema": {"type": "string"},
+        "example": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    },
     "If-None-Match": {
         "description": "Entity tags that the client has: while one holds, the answer is a 304.",
         "schema": {"type": "string"},

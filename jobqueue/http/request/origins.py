@@ -49,7 +49,7 @@ EXPOSED = (
 PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, PATCH, DELETE",
     "Access-Control-Allow-Headers": (
-        "Authorization, Content-Type, Idempotency-Key, Prefer, If-None-Match, Last-Event-ID"
+        "Authorization, Content-Type, Idempotency-Key, Prefer, If-None-Match, Last-Event-ID, traceparent"
     ),
     "Access-Control-Max-Age": "7200",  # Chrome's own bound
     "Server": SERVER,

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from jobqueue.http.request.forwarded import Proxies
     from jobqueue.http.transport.caller_connections import CallerConnections
     from jobqueue.http.transport.deferred import Deferred
-    from jobqueue.http.transport.fast_path import FastPath
     from jobqueue.http.transport.framing import Framing
+    from jobqueue.http.transport.plain_path import PlainPath
     from jobqueue.http.transport.read_budget import ReadBudget
     from jobqueue.http.transport.rejected import Rejected
 
@@ -60,7 +60,7 @@ class CountingServer(web.Server):
     fast_answers: int
     in_flight: InFlightBudget
     read_budget: ReadBudget
-    fast_path: FastPath | None
+    fast_path: PlainPath | None
     rejected: set[Rejected]
 
 

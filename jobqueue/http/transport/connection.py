@@ -56,8 +56,8 @@ if TYPE_CHECKING:
     from jobqueue.http.response.problems import Problem
     from jobqueue.http.streams.waiters import Waited
     from jobqueue.http.transport.buffers import CountingServer
-    from jobqueue.http.transport.fast_path import FastPath
     from jobqueue.http.transport.parsed_head import ParsedHead
+    from jobqueue.http.transport.plain_path import PlainPath
 
 WORK_BYTES = 8 * 1024
 """Received bytes that count as one response in the read budget."""
@@ -269,7 +269,7 @@ class Connection(Buffers):
         if upgraded:
             self._message_tail = tail
 
-    def _parse(self, data: bytes, fast_path: FastPath, now: float) -> None:
+    def _parse(self, data: bytes, fast_path: PlainPath, now: float) -> None:
         """As aiohttp's own `data_received`, but the fast path answers its requests at once; others wake the task."""
         parser, between_requests = self._parser, self._between_requests
         assert parser is not None
@@ -351,7 +351,12 @@ class Connection(Buffers):
             self._resume_transport_reading()
 
     def _learn(
-        self, data: bytes, message: RawRequestMessage, payload: StreamReader, fast_path: FastPath, was_between: bool
+        self,
+        data: bytes,
+        message: RawRequestMessage,
+        payload: StreamReader,
+        fast_path: PlainPath,
+        was_between: bool,
     ) -> None:
         """Determine whether the data was exactly one request, which was answered: the parser is at rest then.
 

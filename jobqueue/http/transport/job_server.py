@@ -7,7 +7,8 @@ It runs an application without aiohttp's own runner. Every private field of aioh
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+import logging
+from typing import TYPE_CHECKING, Any, cast
 
 from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 
@@ -20,6 +21,7 @@ from jobqueue.http.request.receiving import forget_frames
 from jobqueue.http.response.problems import error_of, refuse
 from jobqueue.http.response.responses import closing_problem, problem_response
 from jobqueue.http.streams.waiters import WAITED
+from jobqueue.http.transport.access_log import NAME, LoggedConnection, LoggedUnixConnection
 from jobqueue.http.transport.aiohttp_compat import fast_path_fits, require_c_parser
 from jobqueue.http.transport.buffers import CountingServer
 from jobqueue.http.transport.caller_connections import CALLER_CONNECTIONS
@@ -33,7 +35,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jobqueue.config import LimitsSettings
+    from jobqueue.http.transport.access_log import AccessLog
     from jobqueue.http.transport.fast_path import FastPath
+    from jobqueue.http.transport.plain_path import PlainPath
     from jobqueue.http.transport.rejected import Rejected
 
 READ_BYTES = 32 * 1024
@@ -46,6 +50,7 @@ class JobServer(CountingServer):
     Args:
         proxies: Peers whose headers tell the caller (`server.proxies`).
         fast_path: Answers plain requests without the application; None: there is none.
+        access_log: Writes a line for each answer, or each error; None: there are none.
 
     Raises:
         ConfigError: aiohttp's C parser is missing.
@@ -59,6 +64,7 @@ class JobServer(CountingServer):
         connections_max: int,
         proxies: Sequence[str] = (),
         fast_path: FastPath | None = None,
+        access_log: AccessLog | None = None,
     ) -> None:
         require_c_parser()
         loop = asyncio.get_running_loop()
@@ -69,7 +75,7 @@ class JobServer(CountingServer):
             self._answer,
             request_factory=app._make_request,
             loop=loop,
-            access_log=None,
+            **_logged(access_log),
             keepalive_timeout=limits.idle_timeout_s,
             lingering_time=LINGER_S,
             max_line_size=limits.header_bytes,
@@ -82,22 +88,25 @@ class JobServer(CountingServer):
         self.connections_max = connections_max
         self.proxies = Proxies(proxies) if proxies else None
         self.open = self.fast_answers = 0
-        self.fast_path = fast_path if fast_path is not None and fast_path_fits() else None
-        if self.fast_path is not None:
-            self.fast_path.in_use = True
+        self.fast_path: PlainPath | None = None
+        if fast_path is not None and fast_path_fits():
+            fast_path.in_use = True
+            self.fast_path = fast_path if access_log is None else access_log.around(fast_path)
         self.read_budget = ReadBudget(loop)
         self.in_flight = app.get(IN_FLIGHT) or InFlightBudget(lambda: limits.in_flight_bytes)
         self.caller_connections = app.get(CALLER_CONNECTIONS)
         self.rejected: set[Rejected] = set()
+        self._connection = Connection if access_log is None else LoggedConnection
+        self._unix_connection = UnixConnection if access_log is None else LoggedUnixConnection
         self._app = app
         self._all_closed: asyncio.Future[None] | None = None
 
     def __call__(self) -> web.RequestHandler:
-        return Connection(self, loop=self._loop, **self._kwargs)
+        return self._connection(self, loop=self._loop, **self._kwargs)
 
     def on_unix(self) -> web.RequestHandler:
         """Make the protocol of a connection to a Unix socket."""
-        return UnixConnection(self, loop=self._loop, **self._kwargs)
+        return self._unix_connection(self, loop=self._loop, **self._kwargs)
 
     def prepare(self, listening: socket.socket) -> None:
         """Set the options of a listening socket for its connections."""
@@ -158,3 +167,10 @@ class JobServer(CountingServer):
             cast("Connection", connection).abort()
         for rejected in self.rejected:
             rejected.abort()
+
+
+def _logged(access_log: AccessLog | None) -> dict[str, Any]:
+    """Return aiohttp's options of its access log."""
+    if access_log is None:
+        return {"access_log": None}
+    return {"access_log": logging.getLogger(NAME), "access_log_class": access_log.stock}

@@ -49,6 +49,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     retry_on: tuple[builtins.type[BaseException], ...] | None = None
     reject_on: tuple[builtins.type[BaseException], ...] = ()
     log_level: int = logging.WARNING
+    traceparent: str | None = None
 
     def context(
         self, on_progress: ProgressSink, folder: Callable[[], Path] | None = None, *, state: Any = None
@@ -74,6 +75,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
             folder=made,
             on_progress=on_progress,
             state=state,
+            traceparent=self.traceparent,
         )
 
     def begin(self, context: JobContext) -> Any:

@@ -24,7 +24,7 @@ import msgspec
 
 from jobqueue.context import printable
 from jobqueue.handlers.result import TRACE_LENGTH_MAX
-from jobqueue.log import ATTEMPT_FIELDS, Attempt, current_attempt, event_logger
+from jobqueue.log import ATTEMPT_FIELDS, Attempt, current_attempt, event_logger, fields_of
 from jobqueue.runtime.pools.messages import InvalidMessage
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ NAME_LENGTH_MAX = 200
 
 
 class Record(msgspec.Struct, frozen=True, array_like=True):
-    """A log record on its way. `job_id`, `type` and `attempt` are None where the process doesn't know them."""
+    """A log record on its way. The fields of the attempt are None where the process doesn't know them."""
 
     level: int
     logger: str
@@ -49,6 +49,7 @@ class Record(msgspec.Struct, frozen=True, array_like=True):
     job_id: str | None = None
     type: str | None = None
     attempt: int | None = None
+    traceparent: str | None = None
 
 
 _decode = msgspec.msgpack.Decoder(Record).decode
@@ -112,7 +113,7 @@ def _packed(record: logging.LogRecord) -> Record:
             lines = traceback.format_exception(record.exc_info[1], limit=-20)
             trace = printable("".join(lines)[-TRACE_LENGTH_MAX:])
     attempt = current_attempt.get()
-    known = {} if attempt is None else {name: getattr(attempt, name) for name in ATTEMPT_FIELDS}
+    known = {} if attempt is None else fields_of(attempt)
     name = printable(str(record.name)[:NAME_LENGTH_MAX])
     return Record(max(0, min(record.levelno, 100)), name, record.created, message, trace, **known)
 
@@ -140,6 +141,7 @@ def record_of(body: bytes, *, pid: int, attempt: Attempt | None) -> logging.LogR
         or (trace is not None and len(trace) > TRACE_LENGTH_MAX)
         or len(said.job_id or "") > NAME_LENGTH_MAX
         or len(said.type or "") > NAME_LENGTH_MAX
+        or len(said.traceparent or "") > NAME_LENGTH_MAX
     ):
         raise InvalidMessage("a log record outside its bounds")
     record = logging.LogRecord(said.logger, said.level, "", 0, said.message, None, None)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from jobqueue.core.report import ErrorCode, Failure
-from jobqueue.log import ATTEMPT_FIELDS, event_logger
+from jobqueue.log import event_logger, fields_of
 from jobqueue.runtime.pools import log_relay, messages
 from jobqueue.runtime.pools.messages import InvalidMessage
 
@@ -144,7 +144,7 @@ class WorkerProcess:
     def _about(self) -> dict[str, object]:
         if self._call is None:
             return {"pid": self.pid}
-        return {"pid": self.pid, **{name: getattr(self._call, name) for name in ATTEMPT_FIELDS}}
+        return {"pid": self.pid, **fields_of(self._call)}
 
     # -- sending
 
