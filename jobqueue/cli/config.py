@@ -40,6 +40,13 @@ def show(options: argparse.Namespace) -> int:
     return 0
 
 
+def diff(options: argparse.Namespace) -> int:
+    """Compare the settings with those of a running server."""
+    from jobqueue.cli import config_diff
+
+    return config_diff.RUN(options)
+
+
 def default(options: argparse.Namespace) -> int:
     """Print a settings file with every setting at its default, commented."""
     from jobqueue.config import default_file
@@ -70,6 +77,13 @@ def _add_file(parser: Parser) -> None:
     )
 
 
+def _add_server(parser: Parser) -> None:
+    from jobqueue.cli import server_flags
+
+    server_flags.add_flags(parser)
+    add_flags(parser)
+
+
 def _add_changed(parser: Parser) -> None:
     parser.add_argument("--changed", action="store_true", help="only the settings that are not at their defaults")
     add_flags(parser)
@@ -79,6 +93,7 @@ COMMANDS = (
     Command("init", "Write a settings file: every setting with its default and a comment.", init, _add_file),
     Command("check", "Check the settings: print every error, or confirm them with their sources.", check, add_flags),
     Command("show", "Print the settings in effect, each with its source.", show, _add_changed),
+    Command("diff", "Compare the settings with those of a running server.", diff, _add_server),
     Command("default", "Print a settings file: every setting with its default and a comment.", default),
     Command("schema", "Print the JSON Schema of a settings file.", schema),
     Command("reference", "Print the reference page of all settings, in Markdown.", reference),

@@ -1,4 +1,4 @@
-"""The connection of a command to its server: the flags that say where and as which caller, and the requests.
+"""The connection of a command to its server, as its flags say (`server_flags`), and the requests.
 
 Rules:
 
@@ -16,10 +16,9 @@ import sys
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
-from jobqueue.cli import failures, output
-from jobqueue.cli.address import DEFAULT_URL, default_url
+from jobqueue.cli import failures
+from jobqueue.cli.address import default_url
 from jobqueue.cli.output import Output
-from jobqueue.cli.values import path_of
 from jobqueue.client import URL_VARIABLE, SyncClient, key_in_file
 from jobqueue.client.protocol import RETRY_READS_FOR_S, Request, decoded
 from jobqueue.encoder import encode
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jobqueue.cli.command import Run
-    from jobqueue.cli.parser import Parser
     from jobqueue.client.protocol import Answer, Steps
 
     Talk = Callable[["Connection", Output, argparse.Namespace], int]
@@ -68,26 +66,6 @@ def _document(method: str, target: str, body: dict[str, Any] | None) -> Steps[An
 
 def _any_answer(target: str) -> Steps[Answer]:
     return (yield Request(method="GET", target=target))
-
-
-def add_flags(parser: Parser) -> None:
-    """Add the flags of a command that asks a server, and those of its output."""
-    group = parser.add_argument_group("server")
-    group.add_argument(
-        "--url",
-        metavar="URL",
-        help=f"the server (default: {URL_VARIABLE}, the address in ./config.yaml, or {DEFAULT_URL})",
-    )
-    group.add_argument(
-        "--key",
-        metavar="KEY",
-        help="API key (default: JOBQUEUE_KEY). Other users of this machine see it in the list of processes",
-    )
-    group.add_argument("--key-file", metavar="FILE", type=path_of, help="file that holds the API key")
-    group.add_argument("--ca-file", metavar="FILE", help="authorities that are trusted, for https://")
-    group.add_argument("--cert-file", metavar="FILE", help="certificate of this client, where the server wants one")
-    group.add_argument("--cert-key-file", metavar="FILE", help="its private key, unless the certificate's file has it")
-    output.add_flags(parser)
 
 
 def connect(options: argparse.Namespace, timeout_s: float | None = None) -> Connection:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from jobqueue.cli.command import Command
-from jobqueue.cli.connection import Connection, add_flags, talking
+from jobqueue.cli.connection import Connection, talking
 from jobqueue.cli.failures import FAILED
 from jobqueue.cli.job_filters import add_filters, pages
 from jobqueue.cli.output import seen
+from jobqueue.cli.server_flags import add_flags
 from jobqueue.cli.table import Column
 from jobqueue.cli.times import since
 from jobqueue.cli.values import count

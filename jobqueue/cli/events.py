@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from jobqueue.cli.command import Command
-from jobqueue.cli.connection import Connection, add_flags, talking
+from jobqueue.cli.connection import Connection, talking
+from jobqueue.cli.server_flags import add_flags
 from jobqueue.cli.times import clock
 from jobqueue.cli.visible import visible
 from jobqueue.core.job import JobState

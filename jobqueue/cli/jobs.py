@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from jobqueue.cli import watching
 from jobqueue.cli.command import Command
-from jobqueue.cli.connection import Connection, add_flags, talking
+from jobqueue.cli.connection import Connection, talking
 from jobqueue.cli.events import line_of_event
 from jobqueue.cli.failures import FAILED
 from jobqueue.cli.job_changes import cancel, delete, resubmit, retry, run_now
 from jobqueue.cli.job_filters import add_changing_filters, add_list_filters, pages, total
 from jobqueue.cli.job_view import COLUMNS, screen_of
 from jobqueue.cli.output import compact, pretty, seen
+from jobqueue.cli.server_flags import add_flags
 from jobqueue.cli.submit import add_options, add_waiting, document_of
 from jobqueue.cli.submit import completed as with_wait
 from jobqueue.cli.values import assignment, duration, path_of

@@ -43,8 +43,8 @@ GROUPS = (
     Group("events", "the events of all jobs, live", "events"),
     Group("errors", "failed jobs, grouped by their errors", "errors"),
     Group("config", "make, check, show and compare the settings", "config"),
-    # Group("reload", "let the server read its settings again", "reload"),
-    # Group("drain", "let the server finish its jobs and end", "drain"),
+    Group("reload", "let the server read its settings again", "reload"),
+    Group("drain", "let the server finish its jobs and end", "drain"),
     Group("key", "make API keys", "key"),
     Group("openapi", "the description of the API", "openapi"),
     Group("completions", "completions for a shell", "completions"),
@@ -60,6 +60,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
+        if words and words[0] in [group.name for group in groups(words[0])[len(GROUPS) :]]:
+            from jobqueue.cli import checkout
+
+            return checkout.run(words[0], words[1:])
         options = parser_of(words).parse_args(completed(words))
         code: int = options.run(options)
         sys.stdout.flush()
@@ -78,12 +82,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parser_of(words: Sequence[str]) -> Parser:
     """Return the parser of a command line: with the arguments of its group, and the names of all others."""
     first = words[0] if words else ""
-    return _parser([group.name for group in GROUPS if group.name == first])
+    return _parser(groups(first), [group.name for group in GROUPS if group.name == first])
 
 
 def whole_parser() -> Parser:
     """Return the parser with the arguments of all commands."""
-    return _parser([group.name for group in GROUPS])
+    return _parser(groups(""), [group.name for group in GROUPS])
+
+
+def groups(first: str) -> tuple[Group, ...]:
+    """Return the groups that there are; those of a checkout are looked for unless the first word is another one."""
+    if any(group.name == first for group in GROUPS):
+        return GROUPS
+    from jobqueue.cli import checkout
+
+    return (*GROUPS, *checkout.groups())
 
 
 def completed(words: list[str]) -> list[str]:
@@ -98,20 +111,20 @@ def _module(group: Group) -> ModuleType:
     return import_module(f"jobqueue.cli.{group.module}")
 
 
-def _parser(loaded: Sequence[str]) -> Parser:
+def _parser(rows: Sequence[Group], loaded: Sequence[str]) -> Parser:
     parser = Parser(prog="jobqueue", description="A self-contained job queue.", epilog=EPILOG)
     parser.add_argument("--version", action="version", version=f"jobqueue {__version__}, {build()}, {interpreter()}")
-    groups = parser.add_subparsers(metavar="COMMAND", required=True)
-    for group in GROUPS:
+    parts = parser.add_subparsers(metavar="COMMAND", required=True)
+    for group in rows:
         commands: tuple[Command, ...] = _module(group).COMMANDS if group.name in loaded else ()
         if commands and not commands[0].word:
-            _add(groups, commands[0], group.name, group.text)
+            _add(parts, commands[0], group.name, group.text)
             continue
-        below = groups.add_parser(group.name, help=group.text)
+        below = parts.add_parser(group.name, help=group.text)
         if commands:
-            parts = below.add_subparsers(metavar="COMMAND", required=True)
+            inner = below.add_subparsers(metavar="COMMAND", required=True)
             for command in commands:
-                _add(parts, command, command.word, command.text)
+                _add(inner, command, command.word, command.text)
     return parser
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jobqueue.cli.command import Command
-from jobqueue.cli.connection import Connection, add_flags, talking
+from jobqueue.cli.connection import Connection, talking
 from jobqueue.cli.output import compact, pretty
+from jobqueue.cli.server_flags import add_flags
 from jobqueue.cli.values import path_of
 
 if TYPE_CHECKING:

@@ -32,7 +32,6 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
         at: By the monotonic clock, in seconds.
         queues: Those that are shown, as structs; `documents` as they came.
         failures: The latest failed jobs.
-        server: As `/v1/server` has it; None: the server has none, or the key no access.
     """
 
     at: float
@@ -42,7 +41,6 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     documents: tuple[dict[str, Any], ...]
     loop_lag_s: float | None = None
     failures: tuple[JobDocument, ...] = ()
-    server: dict[str, Any] | None = None
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -92,7 +90,7 @@ def _ended(queue: Queue) -> int:
 
 
 def read(connection: Connection, names: Sequence[str] | None = None) -> Sample:
-    """Ask a server. Raises NoAnswer if it is away."""
+    """Ask a server, with three requests. Raises NoAnswer if it is away."""
     state, degraded = health(connection)
     document = connection.read("/v1/queues")
     views = queues.views(document)
@@ -108,5 +106,4 @@ def read(connection: Connection, names: Sequence[str] | None = None) -> Sample:
         documents=tuple(raw for raw, _ in listed),
         loop_lag_s=lag_s if isinstance(lag_s, float | int) else None,
         failures=tuple(seen(job, JobDocument) for job in failed.get("jobs") or ()),
-        server=optional(connection, "/v1/server"),
     )

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from jobqueue.cli import queues
 from jobqueue.cli.command import Command
-from jobqueue.cli.connection import Connection, add_flags, optional, talking
+from jobqueue.cli.connection import Connection, optional, talking
 from jobqueue.cli.failures import REJECTED
+from jobqueue.cli.server_flags import add_flags
 from jobqueue.cli.times import spell
 from jobqueue.cli.visible import visible
 from jobqueue.client.protocol import ErrorAnswer, error_in
@@ -76,8 +77,15 @@ def _head(told: dict[str, Any]) -> list[str]:
     facts = []
     if isinstance(uptime_s := server.get("uptime_s"), int | float):
         facts.append(f"up {spell(uptime_s)}")
-    if "pid" in server:
-        facts.append(f"pid {server['pid']}")
+    facts += [f"{label} {server[name]}" for name, label in (("build", "form"), ("pid", "pid")) if name in server]
+    process = server.get("process")
+    if isinstance(process, dict) and isinstance(rss := process.get("rss_bytes"), int):
+        facts.append(f"{rss / 2**20:,.0f} MiB")
+    if isinstance(lag_s := server.get("loop_lag_s"), int | float):
+        facts.append(f"loop lag {spell(lag_s)}")
+    live, terminal = server.get("jobs_live"), server.get("jobs_terminal")
+    if isinstance(live, int) and isinstance(terminal, int):
+        facts.append(f"{live:,} live and {terminal:,} terminal jobs")
     if facts:
         lines.append(f"  {visible(', '.join(facts), 200)}")
     return [*lines, *(f"  degraded: {part}" for part in told["degraded"])]

@@ -11,8 +11,9 @@ import msgspec
 
 from jobqueue.cli import watching
 from jobqueue.cli.command import Command
-from jobqueue.cli.connection import Connection, add_flags, optional, talking
+from jobqueue.cli.connection import Connection, optional, talking
 from jobqueue.cli.job_view import line_of
+from jobqueue.cli.server_flags import add_flags
 from jobqueue.cli.values import arguments, assignment, count, duration, instant, part, unique
 from jobqueue.errors import InvalidSubmission, UnknownType
 

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from jobqueue.cli import job_view, queues, table
 from jobqueue.cli.command import Command
-from jobqueue.cli.connection import Connection, add_flags, talking
+from jobqueue.cli.connection import Connection, talking
 from jobqueue.cli.samples import POINTS, Rates, Sample, read, spark
+from jobqueue.cli.server_flags import add_flags
 from jobqueue.cli.table import Column
 from jobqueue.cli.times import since, spell
 from jobqueue.cli.values import count, duration
@@ -124,10 +125,7 @@ def _picture(url: str, sample: Sample, rates: Rates, width: int) -> RenderableTy
     from rich.console import Group
     from rich.text import Text
 
-    server = sample.server or {}
     words = [visible(url, 100), sample.state]
-    if isinstance(uptime_s := server.get("uptime_s"), int | float):
-        words.append(f"up {spell(uptime_s)}")
     if sample.loop_lag_s is not None:
         words.append(f"loop lag {spell(sample.loop_lag_s)}")
     words.append(f"{datetime.now().astimezone():%H:%M:%S}")

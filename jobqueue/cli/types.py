@@ -8,10 +8,11 @@ from urllib.parse import quote
 import msgspec
 
 from jobqueue.cli.command import Command
-from jobqueue.cli.connection import Connection, add_flags, talking
+from jobqueue.cli.connection import Connection, talking
 from jobqueue.cli.failures import FAILED
 from jobqueue.cli.output import compact, pretty, seen
 from jobqueue.cli.queues import Quarantined
+from jobqueue.cli.server_flags import add_flags
 from jobqueue.cli.table import Column
 from jobqueue.cli.times import clock, spell
 from jobqueue.cli.visible import visible

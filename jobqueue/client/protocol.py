@@ -199,6 +199,7 @@ class Problem(msgspec.Struct, frozen=True):
     id: str | None = None
     retry_after_s: float | None = None
     errors: tuple[_Fault, ...] = ()
+    faults: tuple[str, ...] = ()
 
 
 def decoded(answer: Answer, kind: type[T]) -> T:
@@ -277,6 +278,8 @@ def error_of(
             return errors.Duplicate(problem.id)
         case 409 if known := problem.state or state:
             return errors.WrongState(detail, state=known)
+        case 422 if name == "invalid-settings":
+            return errors.ConfigError(*problem.faults or (detail,))
         case 422 if name == "idempotency-key-reused":
             return errors.KeyReused(detail)
         case 422:

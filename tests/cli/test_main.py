@@ -12,7 +12,7 @@ import pytest
 
 from jobqueue import __version__, demo, server
 from jobqueue.build import build, interpreter
-from jobqueue.cli.main import GROUPS, main, whole_parser
+from jobqueue.cli.main import groups, main, whole_parser
 from jobqueue.config import Settings, json_schema
 from jobqueue.errors import ConfigError
 from jobqueue.service import Service
@@ -376,10 +376,11 @@ def test_an_invalid_command_line_exits_with_2(argv: list[str], capsys: pytest.Ca
         (["serv"], "jobqueue: error: argument COMMAND: invalid choice: 'serv', did you mean 'serve'?"),
         (["config", "chek"], "jobqueue config: error: argument COMMAND: invalid choice: 'chek', did you mean 'check'?"),
         (["serve", "--prot", "1"], "jobqueue: error: unrecognized arguments: --prot, did you mean '--port'?"),
-        ([], f"jobqueue: error: a command is missing; there are: {', '.join(group.name for group in GROUPS)}"),
+        ([], f"jobqueue: error: a command is missing; there are: {', '.join(group.name for group in groups(''))}"),
         (
             ["config"],
-            "jobqueue config: error: a command is missing; there are: init, check, show, default, schema, reference",
+            "jobqueue config: error: a command is missing; there are: init, check, show, diff, default, schema, "
+            "reference",
         ),
         (["serve", "a", "b"], "jobqueue: error: unrecognized arguments: b; see jobqueue --help"),
         (["config", "show", "--sett=a"], "jobqueue: error: unrecognized arguments: --sett=a, did you mean '--set'?"),
@@ -449,4 +450,4 @@ def test_a_command_that_asks_a_server_imports_neither_its_packages_nor_its_setti
 def test_every_group_of_commands_is_a_module_with_rows() -> None:
     parser = whole_parser()
     (below,) = (action for action in parser._actions if action.metavar == "COMMAND")
-    assert list(below.choices or ()) == [group.name for group in GROUPS]
+    assert list(below.choices or ()) == [group.name for group in groups("")]
