@@ -145,7 +145,7 @@ class AdmissionControl:
         """Let a live job's record grow, or count and reject. Raises StatusesFull, RateLimited."""
         if not self._store.has_room_to_grow(more_bytes):
             raise _counted(self._statuses_full(queue_state, uniqueness, now=now), queue_state)
-        if not self._store.is_within_quota(job.caller, more_bytes):
+        if not self._store.is_within_quota(job, more_bytes):
             raise _counted(self._rate_limited(queue_state, job.caller, _BYTES_DETAIL, now), queue_state)
 
     def closed_to_all(self) -> bool:

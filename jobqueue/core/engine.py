@@ -469,9 +469,9 @@ class Engine:
         """Add the failed attempt to the job's history, if the store has room."""
         history = attempts.longer_history(job, attempts.failed_attempt(job, failure, now))
         more_bytes = sum(failed.size_bytes for failed in history) - job.history_bytes
-        if self.store.has_room_to_grow(more_bytes) and self.store.is_within_quota(job.caller, more_bytes):
+        if self.store.has_room_to_grow(more_bytes) and self.store.is_within_quota(job, more_bytes):
             self._transitions.make_room(job.caller, more_jobs=0, more_bytes=more_bytes)
-            job.history = history
+            job.history, job.held_bytes = history, job.held_bytes + more_bytes
             self.store.grow(job, more_bytes)
 
     def _blame(self, job: Job, failure: Failure, now: float) -> None:

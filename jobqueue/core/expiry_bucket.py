@@ -24,10 +24,13 @@ class ExpiryBucket:
         holding: The one that all its jobs are part of; None: they are of several.
         by_caller: The jobs of each caller, the oldest last; some may be gone since. None: they are not sorted.
         table_size: The number of jobs that the table `jobs` has room for.
-        plain: All its jobs are without extras, and so not failed; then their results have `result_bytes` together.
+        any_failed: Whether a failed record was ever among them.
+        size_bytes: Of all its records together.
     """
 
-    __slots__ = ("by_caller", "holding", "jobs", "label", "number", "over_at", "plain", "result_bytes", "table_size")
+    __slots__ = (
+        *("any_failed", "by_caller", "holding", "jobs", "label", "number", "over_at", "size_bytes", "table_size"),
+    )
 
     def __init__(self, label: Label, number: int) -> None:
         self.label = label
@@ -37,5 +40,5 @@ class ExpiryBucket:
         self.table_size = 0
         self.over_at = (label[0] + 1) * EXPIRY_BUCKET_S
         self.jobs: dict[JobId, Job] = {}
-        self.plain = True
-        self.result_bytes = 0
+        self.any_failed = False
+        self.size_bytes = 0

@@ -241,7 +241,7 @@ class Extras(MutableRecord):
         stopping: Why the latest attempt was asked to stop.
         error: Why it failed, or was cut off.
         history: The latest failed attempts, oldest first.
-        held_bytes: Size of the record beside arguments, result and history (`record_size`).
+        held_bytes: Size of the record beside arguments and result (`record_size`), with its history.
     """
 
     attempts_before: int
@@ -412,9 +412,7 @@ class Job(MutableRecord):
         """Bytes that count towards the job store's bound: arguments, result, history, and the rest of the record."""
         size = len(self.args) + (len(self.result) if self.result is not None else 0)
         extras = self.extras
-        if extras is None:
-            return size
-        return size + extras.held_bytes + (self.history_bytes if extras.history else 0)
+        return size if extras is None else size + extras.held_bytes
 
     @property
     def history_bytes(self) -> int:

@@ -137,17 +137,19 @@ class JobStore:
         """Whether a live record may grow by `more_bytes`, after evicting terminal ones if necessary."""
         return self.live_bytes + more_bytes <= self._bounds.bytes_max
 
-    def is_within_quota(self, caller: str | None, more_bytes: int) -> bool:
-        """Whether a live record of a caller may grow, after evicting its own terminal ones if necessary."""
-        if not self.quotas.any or (bytes_max := self.quotas.of(caller).bytes_max) is None:
+    def is_within_quota(self, job: Job, more_bytes: int) -> bool:
+        """Whether its caller may have a live record grow, after evicting its own terminal ones if necessary."""
+        if not self.quotas.any or (bytes_max := self.quotas.of(job.caller).bytes_max) is None:
             return True
-        _, live_bytes = self.holdings.live_of(caller)
+        _, live_bytes = self.holdings.live_of(job.caller)
         return live_bytes + more_bytes <= bytes_max
 
     def has_room_for_result(self, job: Job, size_bytes: int) -> bool:
         """Whether a live job's result fits in place of its arguments, after evicting terminal ones if necessary."""
         more_bytes = size_bytes - len(job.args)
-        return self.has_room_to_grow(more_bytes) and self.is_within_quota(job.caller, more_bytes)
+        if self.live_bytes + more_bytes > self._bounds.bytes_max:  # inline, as it runs for each job
+            return False
+        return not self.quotas.any or self.is_within_quota(job, more_bytes)
 
     def next_out(self, caller: str | None, *, more_jobs: int, more_bytes: int) -> Job | None:
         """Return the next terminal record to evict to make this room for a caller; None once there is room.
@@ -156,8 +158,9 @@ class JobStore:
         """
         if self.quotas.any and (own := self._next_out_of(caller, more_jobs, more_bytes)) is not None:
             return own
-        fits_jobs = self.live + self.terminal + more_jobs <= self._bounds.jobs_max
-        fits_bytes = self.bytes_used + more_bytes <= self._bounds.bytes_max
+        bounds = self._bounds
+        fits_jobs = self.live + self.terminal + more_jobs <= bounds.jobs_max
+        fits_bytes = self.bytes_used + more_bytes <= bounds.bytes_max
         if fits_jobs and fits_bytes:
             return None
         largest = (self.holdings.by_records if fits_bytes else self.holdings.by_bytes).first()
@@ -200,7 +203,7 @@ class JobStore:
         self.terminal += 1
         size_bytes, extras = args_bytes + result_bytes, job.extras
         if extras is not None:
-            size_bytes += extras.held_bytes + (job.history_bytes if extras.history else 0)
+            size_bytes += extras.held_bytes
         self.live_bytes -= size_bytes - result_bytes
         uniqueness = job.uniqueness
         holding = self._by_caller[None if uniqueness is None else uniqueness.caller]
@@ -239,10 +242,9 @@ class JobStore:
         if bucket.by_caller is not None:
             bucket.by_caller = None
         bucket.jobs[job.id] = job
-        if job.extras is None:
-            bucket.result_bytes += result_bytes
-        else:
-            bucket.plain = False
+        bucket.size_bytes += size_bytes
+        if job.state is FAILED:
+            bucket.any_failed = True
 
     def ttl_s(self, job: Job) -> float:
         """Return how long the record of a terminal job is kept."""
@@ -256,8 +258,10 @@ class JobStore:
         size_bytes = job.size_bytes
         self.terminal -= 1
         self.bytes_used -= size_bytes
-        self._forget_failed(job)
-        self.holdings.remove(self.holdings.of(job), 1, size_bytes)
+        if job.state is FAILED:
+            self._forget_failed(job)
+        uniqueness = job.uniqueness
+        self.holdings.remove(self._by_caller[None if uniqueness is None else uniqueness.caller], 1, size_bytes)
         prefix = job.id[:ID_PAGE_PREFIX_LENGTH]
         id_page = self._id_pages[prefix]
         del id_page[job.id]
@@ -287,10 +291,10 @@ class JobStore:
                 if gone:
                     break
                 jobs = dict(jobs.popitem() for _ in range(limit))
-                bucket.result_bytes -= self._remove(jobs, None, bucket.holding)
+                bucket.size_bytes -= self._remove(jobs, None, bucket.holding)
             else:
                 self._take_away(bucket)
-                self._remove(jobs, bucket.result_bytes if bucket.plain else None, bucket.holding)
+                self._remove(jobs, None if bucket.any_failed else bucket.size_bytes, bucket.holding)
             gone += jobs.values()
         return gone
 
@@ -425,7 +429,7 @@ class JobStore:
         for number in range(self._label_number_max + 1):
             bucket = self._expiry_buckets.get((quarter, ttl_s, number))
             if bucket is not None and bucket.jobs.pop(job.id, None) is not None:
-                bucket.result_bytes -= 0 if job.result is None else len(job.result)
+                bucket.size_bytes -= job.size_bytes
                 count = len(bucket.jobs)
                 if not count:
                     self._take_away(bucket)
@@ -445,7 +449,7 @@ class JobStore:
         """Remove records, which are in no bucket any more, from their pages and the counts; return their size.
 
         Args:
-            size_bytes: Their size, if they are plain.
+            size_bytes: Their size, if it is known and none has failed.
             holding: The one that all are part of; None: they are of several.
         """
         if size_bytes is None or holding is None:
@@ -456,7 +460,8 @@ class JobStore:
                     job_bytes = len(result)  # it succeeded, so its arguments were dropped
                 else:
                     job_bytes = job.size_bytes
-                    self._forget_failed(job)
+                    if job.state is FAILED:
+                        self._forget_failed(job)
                 size_bytes += job_bytes
                 if holding is None:
                     holdings.remove(holdings.of(job), 1, job_bytes)

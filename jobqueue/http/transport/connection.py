@@ -297,6 +297,10 @@ class Connection(Buffers):
                 if len(data) > FEW_BYTES:
                     self._count_begun(data, messages[-1][1].total_bytes)
                 return
+        elif between_requests and len(messages) == 1 and not upgraded:
+            # For the stock path, which leaves the parser at rest: requests behind it are found in the head cache again.
+            payload = messages[0][1]
+            self._between_requests = payload.is_eof() and _head_bytes(data) + payload.total_bytes == len(data)
         self._queue(messages[len(answers) :], upgraded, tail)
         self._check_what_came(data, has_new=bool(self._messages))
 
@@ -362,7 +366,7 @@ class Connection(Buffers):
 
         A request without a body that ends with the data leaves the parser at rest, whatever came before it.
         """
-        head_bytes = data.find(b"\r\n\r\n") + 4
+        head_bytes = _head_bytes(data)
         if head_bytes + payload.total_bytes == len(data):
             self._between_requests = was_between or payload is EMPTY_PAYLOAD
             if was_between:
@@ -457,6 +461,11 @@ class Connection(Buffers):
             return response
 
         return handler
+
+
+def _head_bytes(data: bytes) -> int:
+    """Return the length of the head that data begins with."""
+    return data.find(b"\r\n\r\n") + 4
 
 
 class UnixConnection(Connection):

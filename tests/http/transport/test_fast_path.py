@@ -435,6 +435,9 @@ async def test_both_paths_answer_a_cached_request_alike_after_any_data(pair: Pai
         b"GET /v1/jobs/{DONE} HTTP/1.1\r\nHost: h\r\n\r",
         head("GET", "/v1/jobs/{DONE}", "Content-Length: 60"),
         head("GET", "/v1/queues/nope"),
+        head("GET", "/v1/queues/nope") + b"GET /x HTTP/1.1\r\nHost: h\r\nX-Y: ",
+        head("GET", "/v1/queues/nope", "Content-Length: 9") + b"GET /v1/j",
+        post(LATER, media_type="text/plain") + b"POST /v1/jobs HTTP/1.1\r\nX-Y: ",
         head("GET", "/v1/jobs/{HELD}", "Prefer: wait=1"),
         head("HEAD", "/v1/jobs/{FAILED}") + b"HEAD /v1",
         post(b"x" * 10)[:-1],
@@ -646,6 +649,10 @@ async def test_the_fast_path_parses_plain_requests_once_and_then_uses_the_head_c
             post(LATER),
             post(LATER),
             post(b" " + LATER),
+            post(LATER, media_type="application/json; charset=utf-8"),
+            post(LATER),
+            post(LATER, "Idempotency-Key: k"),
+            post(LATER, "Idempotency-Key: l"),
         ):
             writer.write(request)
             if request.startswith(b"HEAD"):
@@ -654,9 +661,36 @@ async def test_the_fast_path_parses_plain_requests_once_and_then_uses_the_head_c
                 await read_answer(reader)
     assert asked == [
         *("parsed", "matched", "matched", "parsed", "matched"),
-        *("stock", "parsed", "matched"),  # a request after one of the stock path is parsed once
+        *("stock", "matched", "matched"),  # one of the stock path that came whole leaves the parser at rest
         *("parsed", "matched", "parsed"),
+        *("stock", "matched"),
+        *("parsed", "matched"),
     ]
+
+
+async def test_the_head_cache_is_not_used_after_a_request_of_the_stock_path_that_came_in_pieces(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the parser is at rest can't be told, until a request without a body ends with the data."""
+    recalled: list[bool] = []
+    recall = FastPath.recall
+
+    def recalling(self: FastPath, data: bytes, client: Any, now: float) -> bytes | None:
+        raw = recall(self, data, client, now)
+        recalled.append(raw is not None)
+        return raw
+
+    monkeypatch.setattr(FastPath, "recall", recalling)
+    stock = post(LATER, media_type="application/json; charset=utf-8")
+    look = head("GET", "/v1/jobs/" + "0" * 22)
+    client = await connect(serving)
+    for pieces in ([post(LATER)], [post(LATER)], [stock[:-1], stock[-1:]], [post(LATER)], [look], [look]):
+        for piece in pieces:
+            client.transport.write(piece)
+            for _ in range(QUIET_TURNS):
+                await asyncio.sleep(0)
+    assert recalled == [False, True, False, False]
+    client.transport.abort()
 
 
 async def test_a_connection_idle_after_a_cached_request_is_closed(
