@@ -58,7 +58,7 @@ class KeySettings(Section, frozen=True):
 
 
 class AuthSettings(Section, frozen=True):
-    """API keys: if there are any, every request needs one, but for `/livez` and `/readyz`."""
+    """API keys: if there are any, each request needs one, but for `/livez`, `/readyz`, `/` and `/problems`."""
 
     keys: Annotated[
         dict[Annotated[str, Meta(pattern=f"^{KEY_NAME}$")], KeySettings], Meta(description="The keys, by name.")
