@@ -94,7 +94,8 @@ def all_stats(
 
 def _queue_stats(queue: QueueState, quarantined: list[QuarantinedType], now: float) -> QueueStats:
     """Return the counts of a queue."""
-    counts, ended_total = queue.counts, queue.ended_total
+    counts = queue.counts
+    submitted_total, retried_total, ended_total = queue.totals()
     return QueueStats(
         name=queue.name,
         policy=queue.policy,
@@ -102,9 +103,9 @@ def _queue_stats(queue: QueueState, quarantined: list[QuarantinedType], now: flo
         delayed=counts[DELAYED],
         queued=counts[QUEUED],
         running=counts[RUNNING],
-        submitted_total=queue.submitted_total,
+        submitted_total=submitted_total,
         refused_total=queue.refused_total,
-        retried_total=queue.retried_total,
+        retried_total=retried_total,
         succeeded_total=ended_total[SUCCEEDED],
         failed_total=ended_total[FAILED],
         cancelled_total=ended_total[CANCELLED],

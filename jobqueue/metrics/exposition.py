@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
-FAMILIES_AT_ONCE = 8
+LINES_AT_ONCE = 2000
 
 
 def media_type_for(accept: str) -> str:
@@ -45,27 +45,30 @@ class Exposition:
 
     def __init__(self, service: Service, sources: Iterable[Source] = ()) -> None:
         self._service = service
+        self._turn = asyncio.Lock()
         self.sources = [*sources]
 
     async def write(self, media_type: str, *, with_examples: bool = False) -> bytes:
-        """Return the text, without its last line break; other tasks run meanwhile.
+        """Return the text, without its last line break; other tasks run meanwhile, one scrape after the other.
 
         Raises:
             RuntimeError: The queue doesn't run.
         """
-        text: list[str] = []
-        for _ in self._steps(text, media_type, with_examples=with_examples):
-            await asyncio.sleep(0)
-        return "".join(text).removesuffix("\n").encode()
+        async with self._turn:
+            text: list[str] = []
+            for _ in self.steps(text, media_type, with_examples=with_examples):
+                await asyncio.sleep(0)
+            return "".join(text).removesuffix("\n").encode()
 
     def write_now(self, media_type: str = TEXT, *, with_examples: bool = False) -> bytes:
         """As `write`, without other tasks in between."""
         text: list[str] = []
-        for _ in self._steps(text, media_type, with_examples=with_examples):
+        for _ in self.steps(text, media_type, with_examples=with_examples):
             """Each step is taken at once."""
         return "".join(text).removesuffix("\n").encode()
 
-    def _steps(self, text: list[str], media_type: str, *, with_examples: bool) -> Iterator[None]:
+    def steps(self, text: list[str], media_type: str, *, with_examples: bool) -> Iterator[None]:
+        """Write the text in steps of some milliseconds at most."""
         openmetrics = media_type == OPENMETRICS
         families = QueueFamilies(self._service, with_examples=with_examples and openmetrics)
         yield from families.steps()
@@ -74,9 +77,12 @@ class Exposition:
         )
         for add in (*self.sources, add_process):
             add(families)
-        for number, family in enumerate(families.filled, 1):
+        written = 0
+        for family in families.filled:
             text.append(family.text(openmetrics=openmetrics))
-            if number % FAMILIES_AT_ONCE == 0:
+            written += len(family.lines)
+            if written >= LINES_AT_ONCE:
+                written = 0
                 yield
         if openmetrics:
             text.append("# EOF\n")

@@ -104,22 +104,28 @@ class QueueState:
 
     @property
     def submitted_total(self) -> int:
-        return sum([type_state.submitted_total for type_state in self.types.values()])
+        return self.totals()[0]
 
     @property
     def retried_total(self) -> int:
-        return sum([type_state.retried_total for type_state in self.types.values()])
+        return self.totals()[1]
 
     @property
     def ended_total(self) -> dict[JobState, int]:
         """Jobs that ended since start, by state."""
-        types = self.types.values()
-        return {
-            SUCCEEDED: sum([type_state.succeeded_total for type_state in types]),
-            FAILED: sum([type_state.failed_total for type_state in types]),
-            CANCELLED: sum([type_state.cancelled_total for type_state in types]),
-            EXPIRED: sum([type_state.expired_total for type_state in types]),
-        }
+        return self.totals()[2]
+
+    def totals(self) -> tuple[int, int, dict[JobState, int]]:
+        """Add up the types: submissions, jobs retried on request, jobs that ended, by state."""
+        begun = retried = failed = cancelled = expired = 0
+        for type_state in self.types.values():
+            begun += type_state.begun_total
+            retried += type_state.retried_total
+            failed += type_state.failed_total
+            cancelled += type_state.cancelled_total
+            expired += type_state.expired_total
+        succeeded = begun - self.live - failed - cancelled - expired  # every other job still has its slot
+        return begun - retried, retried, {SUCCEEDED: succeeded, FAILED: failed, CANCELLED: cancelled, EXPIRED: expired}
 
     def type_state(self, job_type: str) -> TypeState:
         """Return what is known of a type; it begins with nothing."""
