@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, cast
 
 import aiohttp
 from yarl import URL
 
-from jobqueue.client import jobs, queues, submit, waiting
+from jobqueue.client import jobs, queues, server, submit, waiting
 from jobqueue.client import transport as wire
 from jobqueue.client.credentials import given_key, given_url
 from jobqueue.client.events import JobEvent, Listener, is_stream
@@ -34,10 +34,13 @@ from jobqueue.client.transport import (
 )
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from aiohttp import web
 
     from jobqueue.client.models import (
         BulkCount,
+        Include,
         JobDocument,
         JobFilter,
         JobPage,
@@ -209,9 +212,13 @@ class Client:
         """Ask by HEAD, the cheapest question. Raises JobNotFound, JobGone."""
         return await self._run(jobs.status(id))
 
-    async def get(self, id: str) -> JobDocument:
-        """Return the job's document. Raises JobNotFound, JobGone."""
-        return await self._run(jobs.get(id))
+    async def get(self, id: str, *, include: Iterable[Include] = ()) -> JobDocument:
+        """Return the job's document; with what `include` names of `args`, `spec`, `files` and `events`, too.
+
+        Raises:
+            JobNotFound, JobGone: There is none, or none any more.
+        """
+        return await self._run(jobs.get(id, include))
 
     async def get_many(self, ids: Iterable[str]) -> dict[str, JobDocument | JobQueueError]:
         """Return a document for each id, or the error that `get` would raise."""
@@ -345,6 +352,45 @@ class Client:
     async def change_queue(self, queue: str, **changes: Unpack[QueueChanges]) -> dict[str, Any]:
         """Change a queue while it runs; no job is lost. Raises InvalidSubmission if a value is out of bounds."""
         return await self._run(queues.change(queue, changes))
+
+    async def types(self) -> tuple[dict[str, Any], ...]:
+        """Return the types that may be submitted: options, counts, JSON Schema of the arguments."""
+        return await self._run(server.types())
+
+    async def job_type(self, name: str) -> dict[str, Any]:
+        """Return one of them."""
+        return await self._run(server.job_type(name))
+
+    async def server(self) -> dict[str, Any]:
+        """Return the server's document: version, load, memory, pools."""
+        return await self._run(server.server())
+
+    async def stats(
+        self,
+        by: Literal["queue", "type"] = "queue",
+        *,
+        name: str | None = None,
+        since: datetime | float | None = None,
+        step_s: int | None = None,
+    ) -> dict[str, Any]:
+        """Return what queues or types did, in points of one length."""
+        return await self._run(server.stats(by, name, since, step_s))
+
+    async def problems(self) -> tuple[dict[str, Any], ...]:
+        """Return the types of problems that the server answers with."""
+        return await self._run(server.problems())
+
+    async def reload(self) -> dict[str, Any]:
+        """Have the server read its settings again. Raises ConfigError if they have faults: nothing changes then."""
+        return await self._run(server.act("reload"))
+
+    async def drain(self) -> dict[str, Any]:
+        """Have the server stop, as SIGTERM does."""
+        return await self._run(server.act("drain"))
+
+    async def set_log_level(self, level: str) -> dict[str, Any]:
+        """Change the minimum level of the log until a reload. Returns the server's document."""
+        return await self._run(server.set_log_level(level))
 
     # -- carrying
 

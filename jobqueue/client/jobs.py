@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from jobqueue import errors
 from jobqueue.api_limits import IDS_MAX
@@ -26,6 +26,8 @@ from jobqueue.encoder import encode
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from jobqueue.client.models import Include
+
 
 def status(id: str) -> Steps[JobStatus]:
     answer = yield Request(method="HEAD", target=job_path(id))
@@ -41,8 +43,10 @@ def status(id: str) -> Steps[JobStatus]:
     return JobStatus(code=answer.status, state=state, etag=etag, retry_after_s=answer.retry_after_s)
 
 
-def get(id: str) -> Steps[JobDocument]:
-    return document((yield Request(method="GET", target=job_path(id))))
+def get(id: str, include: Iterable[Include] = ()) -> Steps[JobDocument]:
+    names = ",".join(include)
+    query = f"?include={quote(names, safe=',')}" if names else ""
+    return document((yield Request(method="GET", target=job_path(id) + query)))
 
 
 def get_many(ids: Iterable[str]) -> Steps[dict[str, JobDocument | errors.JobQueueError]]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 PathLike = str | os.PathLike[str]
 Scalar = str | int | float | bool | None
+Include = Literal["args", "spec", "files", "events"]
 UniqueMode = Literal["return", "reject", "replace", "debounce"]
 
 
@@ -55,6 +56,7 @@ class JobDocument(msgspec.Struct, frozen=True, kw_only=True):
         eta_s: Estimated seconds until its end; None if unknown.
         waiting_for: Why a queued job waits, beside the jobs before it.
         history: Its attempts that failed, if there were any.
+        args, spec, files, result_file, events: Only if they were included in the question.
         deduplicated: Of a submission's answer: this is an earlier submission's job, by its unique value or key.
     """
 
@@ -78,6 +80,11 @@ class JobDocument(msgspec.Struct, frozen=True, kw_only=True):
     error: JobError | None
     waiting_for: WaitingFor | None = None
     history: tuple[FailedAttempt, ...] | None = None
+    args: Any = None
+    spec: dict[str, Any] | None = None
+    files: tuple[dict[str, Any], ...] | None = None
+    result_file: dict[str, Any] | None = None
+    events: tuple[dict[str, Any], ...] | None = None
     deduplicated: bool = False
 
     @property

@@ -270,7 +270,7 @@ def error_of(
             return errors.Unauthorized(detail)
         case 403 if name != "cross-origin":
             return errors.Forbidden(detail, scope=problem.scope)
-        case 404 if name != "queue-not-found":
+        case 404 if name not in ("queue-not-found", "type-not-found"):
             return errors.JobNotFound(detail)
         case 410:
             return errors.JobGone(problem.reason)

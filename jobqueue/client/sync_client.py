@@ -9,10 +9,10 @@ import time
 import zlib
 from collections.abc import Callable
 from contextlib import closing, suppress
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
 from urllib.parse import urlsplit
 
-from jobqueue.client import jobs, queues, submit, waiting
+from jobqueue.client import jobs, queues, server, submit, waiting
 from jobqueue.client import transport as wire
 from jobqueue.client.credentials import given_key, given_url
 from jobqueue.client.events import JobEvent, Listener, is_stream
@@ -35,9 +35,11 @@ from jobqueue.client.transport import (
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping
+    from datetime import datetime
 
     from jobqueue.client.models import (
         BulkCount,
+        Include,
         JobDocument,
         JobFilter,
         JobPage,
@@ -150,9 +152,9 @@ class SyncClient:
         """As `Client.status`."""
         return self._run(jobs.status(id))
 
-    def get(self, id: str) -> JobDocument:
+    def get(self, id: str, *, include: Iterable[Include] = ()) -> JobDocument:
         """As `Client.get`."""
-        return self._run(jobs.get(id))
+        return self._run(jobs.get(id, include))
 
     def get_many(self, ids: Iterable[str]) -> dict[str, JobDocument | JobQueueError]:
         """As `Client.get_many`."""
@@ -248,6 +250,45 @@ class SyncClient:
     def change_queue(self, queue: str, **changes: Unpack[QueueChanges]) -> dict[str, Any]:
         """As `Client.change_queue`."""
         return self._run(queues.change(queue, changes))
+
+    def types(self) -> tuple[dict[str, Any], ...]:
+        """As `Client.types`."""
+        return self._run(server.types())
+
+    def job_type(self, name: str) -> dict[str, Any]:
+        """As `Client.job_type`."""
+        return self._run(server.job_type(name))
+
+    def server(self) -> dict[str, Any]:
+        """As `Client.server`."""
+        return self._run(server.server())
+
+    def stats(
+        self,
+        by: Literal["queue", "type"] = "queue",
+        *,
+        name: str | None = None,
+        since: datetime | float | None = None,
+        step_s: int | None = None,
+    ) -> dict[str, Any]:
+        """As `Client.stats`."""
+        return self._run(server.stats(by, name, since, step_s))
+
+    def problems(self) -> tuple[dict[str, Any], ...]:
+        """As `Client.problems`."""
+        return self._run(server.problems())
+
+    def reload(self) -> dict[str, Any]:
+        """As `Client.reload`."""
+        return self._run(server.act("reload"))
+
+    def drain(self) -> dict[str, Any]:
+        """As `Client.drain`."""
+        return self._run(server.act("drain"))
+
+    def set_log_level(self, level: str) -> dict[str, Any]:
+        """As `Client.set_log_level`."""
+        return self._run(server.set_log_level(level))
 
     # -- carrying
 

@@ -26,7 +26,7 @@ def caller(kind: str, client: Any) -> Call:
     A call of `events` or `iter_all` returns a list of all that it yields, or of the `first` ones.
     """
 
-    async def call(name: str, *args: Any, first: int | None = None, **options: Any) -> Any:
+    async def call(name: str, /, *args: Any, first: int | None = None, **options: Any) -> Any:
         method = getattr(client, name)
         if kind == "sync":
             if name in YIELDING:

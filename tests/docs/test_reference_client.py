@@ -97,7 +97,7 @@ def test_the_page_has_every_exception_of_the_clients() -> None:
     from_answers = {*REFUSALS.values(), errors.Refused, errors.RateLimited, errors.JobFailed}
     from_answers |= {errors.InvalidSubmission, errors.UnknownType, errors.KeyReused, errors.Duplicate}
     from_answers |= {errors.WrongState, errors.JobNotFound, errors.JobGone}
-    from_answers |= {errors.Unauthorized, errors.Forbidden}
+    from_answers |= {errors.Unauthorized, errors.Forbidden, errors.ConfigError}
     assert set(on_page) == {kind.__name__ for kind in (*from_answers, *of_the_client)}
     for slug, kind in REFUSALS.items():
         assert codes(on_page[kind.__name__][1]) == [slug]
@@ -115,7 +115,7 @@ def test_the_page_has_the_members_of_the_documents() -> None:
     for of in (JobStatus, JobPage, BulkCount, JobEvent):
         assert set(codes(on_page[of.__name__])) == public(of), of
     more = public(JobDocument) - set(job_document.JobDocument.__struct_fields__)
-    assert more == {"deduplicated", "over", "unwrap"}
+    assert more == {"args", "spec", "files", "result_file", "events", "deduplicated", "over", "unwrap"}
     assert {"deduplicated", "over", "unwrap()"} <= set(codes(on_page["JobDocument"]))
     assert set(job_document.JobDocument.__struct_fields__) <= public(JobDocument)
 
