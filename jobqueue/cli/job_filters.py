@@ -103,9 +103,9 @@ def _of_state(connection: Connection, query: dict[str, Any], limit: int | None) 
         more: dict[str, Any] = {"cursor": cursor} if cursor else {}
         page: Page = seen(connection.read(f"/v1/jobs?{urlencode({**query, 'limit': size, **more})}"), Page)
         yield from page.jobs
-        cursor = page.next_cursor
-        if cursor is None:
+        if page.next_cursor is None or page.next_cursor == cursor:
             return
+        cursor = page.next_cursor
 
 
 def add_filters(parser: Parser) -> None:

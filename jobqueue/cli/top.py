@@ -104,13 +104,19 @@ def _print(connection: Connection, output: Output, options: argparse.Namespace) 
 
 
 def _readings(connection: Connection, options: argparse.Namespace, wait: Callable[[], bool]) -> Iterator[Reading]:
-    """Yield readings until `wait`, which is called between two of them, returns False."""
+    """Yield readings until `wait`, which is called between two of them, returns False.
+
+    Raises:
+        NoAnswer: The first reading is not answered; later ones are waited for.
+    """
     silent_since: float | None = None
     taken = 0
     while True:
         try:
             sample = read(connection, options.queue)
         except (NoAnswer, Refused) as failure:
+            if not taken:
+                raise
             silent_since = time.monotonic() if silent_since is None else silent_since
             yield None, f"{visible(str(failure), 200)}; for {spell(time.monotonic() - silent_since)} now"
         else:

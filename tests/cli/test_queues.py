@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from jobqueue.cli import top
+from jobqueue.cli.main import main, parser_of
+from jobqueue.cli.output import Output
 from jobqueue.cli.queues import Queue
 from jobqueue.cli.samples import Rates, Sample, spark
+from jobqueue.client import Unreachable
+from jobqueue.client.protocol import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    import pytest
 
     from tests.cli.conftest import Ran, Run
     from tests.http.serving import Serving
@@ -93,6 +103,40 @@ async def test_top_shows_no_escape_of_a_job(run: Run, on_terminal: Callable[...,
     await run("submit", "sizes", "--wait")
     ran = await on_terminal("top", "--count", "1")
     assert ran.code == 0
+
+
+class Restarting:
+    """A connection to a server that is away at every second reading."""
+
+    url = "http://127.0.0.1:1"
+
+    def __init__(self, queue: dict[str, object]) -> None:
+        self.readings = 0
+        self._queue = queue
+
+    def answer(self, target: str) -> Answer:
+        self.readings += 1
+        if self.readings % 2 == 0:
+            raise Unreachable(f"{self.url} can't be reached")
+        return Answer(200, {}, b'{"status": "ready"}')
+
+    def read(self, target: str) -> dict[str, object]:
+        return {"queues": [self._queue]} if target == "/v1/queues" else {"jobs": []}
+
+
+def test_top_waits_for_a_server_that_restarts(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["top", "--count", "3", "--interval", "100ms", "-o", "jsonl"]
+    options = parser_of(words).parse_args(words)
+    connection: Any = Restarting(msgspec.to_builtins(queue()))
+    assert top.top(connection, Output(options), options) == 0
+    out, err = capsys.readouterr()
+    assert [json.loads(line)["status"] for line in out.splitlines()] == ["ready", "ready"]
+    assert err.startswith("http://127.0.0.1:1 can't be reached; for ")
+
+
+def test_top_without_a_server_is_exit_code_4(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["top", "--url", "http://127.0.0.1:1"]) == 4
+    assert capsys.readouterr().err == "jobqueue: http://127.0.0.1:1 can't be reached: Connection refused\n"
 
 
 def queue(**members: int) -> Queue:
