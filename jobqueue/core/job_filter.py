@@ -49,7 +49,7 @@ class ArgFilter(msgspec.Struct, frozen=True):
         """Whether these arguments, as JSON, meet it; None: they are too long to be looked into."""
         # A text without escapes has the name as it is: most arguments need no decoding.
         name = self.path[0]
-        if args.find(f'"{name}"'.encode()) < 0 and args.find(b"\\") < 0:
+        if args.find(f'"{name}"'.encode("utf-8", "surrogatepass")) < 0 and args.find(b"\\") < 0:
             return False
         if len(args) > ARGS_SEARCHED_BYTES_MAX:
             return None

@@ -20,7 +20,7 @@ from jobqueue.core.job_filter import ArgFilter, JobFilter, Scalar
 from jobqueue.core.report import ErrorCode
 from jobqueue.errors import shown
 from jobqueue.http.request.instant import unix_s_of
-from jobqueue.http.request.query import near_or_all
+from jobqueue.http.request.query import not_one_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -116,7 +116,7 @@ def _one_of(text: str | None, known: type[Any], name: str) -> Any:
         return None
     words = [str(each) for each in known]
     if text not in words:
-        raise InvalidFilter(name, f"has no value {shown(text)!r}; {near_or_all(text, words)}")
+        raise InvalidFilter(name, not_one_of(text, words))
     return known(text)
 
 

@@ -34,3 +34,10 @@ def near_or_all(name: str, known: Sequence[str]) -> str:
     """Suggest the known name that was probably meant, or else all of them."""
     near = difflib.get_close_matches(name[:100], known, n=1)
     return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+
+
+def not_one_of(text: str, known: Sequence[str]) -> str:
+    """Say that a value is none of a few words, and which one was probably meant."""
+    near = difflib.get_close_matches(text[:100], known, n=1)
+    meant = f"; did you mean {near[0]!r}?" if near else ""
+    return f"is one of {', '.join(known)}, got {shown(text)!r}{meant}"

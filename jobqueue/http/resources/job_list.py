@@ -28,7 +28,7 @@ from jobqueue.http.request.job_filter import (
     job_filter_of,
 )
 from jobqueue.http.request.prefer import preferred_wait_s
-from jobqueue.http.request.query import near_or_all, parameters
+from jobqueue.http.request.query import not_one_of, parameters
 from jobqueue.http.response.job_document import (
     JobDocument,  # noqa: TC001  # read from the annotations of ListDocument
     UnknownJobDocument,  # noqa: TC001  # as below
@@ -249,7 +249,7 @@ def _word(given: dict[str, str], name: str, words: tuple[str, str]) -> str:
     """Return the value of a parameter that has two of them; the first one by default."""
     word = given.get(name, words[0])
     if word not in words:
-        raise MalformedRequest(f"{name} is {words[0]} or {words[1]}, got {shown(word)!r}; {near_or_all(word, words)}")
+        raise MalformedRequest(f"{name} {not_one_of(word, words)}")
     return word
 
 

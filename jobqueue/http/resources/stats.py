@@ -30,7 +30,7 @@ from jobqueue.errors import shown
 from jobqueue.http.errors import InsufficientScope, MalformedRequest, PathNotFound
 from jobqueue.http.request.auth import GRANT
 from jobqueue.http.request.instant import unix_s_of
-from jobqueue.http.request.query import near_or_all, parameters
+from jobqueue.http.request.query import near_or_all, not_one_of, parameters
 from jobqueue.http.response.long_response import whole_answer
 from jobqueue.http.response.problems import TABLE
 from jobqueue.http.response.reply import JSON
@@ -234,7 +234,7 @@ def _wanted(history: History, given: dict[str, str]) -> tuple[By, list[int]]:
     """Return what series are about, and the numbers of those that are asked for. Raises MalformedRequest."""
     by = given.get("by", "queue")
     if by not in ("queue", "type"):
-        raise MalformedRequest(f"by has no value {shown(by)!r}; {near_or_all(by, ('queue', 'type'))}")
+        raise MalformedRequest(f"by {not_one_of(by, ('queue', 'type'))}")
     kind: By = "type" if by == "type" else "queue"
     known = {name: number for (of, name), number in history.numbers.items() if of == kind and name is not None}
     if (name := given.get("name")) is None:
