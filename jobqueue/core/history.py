@@ -89,7 +89,7 @@ class History:
     Attributes:
         folded: The numbers of series that go into those of `OTHERS`.
         content_bytes: The content of all frames.
-        last: The tick of the last sample; None: there was none.
+        first, last: The ticks of the first and the last sample; None: there was none.
     """
 
     def __init__(
@@ -100,13 +100,14 @@ class History:
         self.rings = [Ring(step_s, points) for step_s, points in rings]
         self.folded: set[int] = set()
         self.content_bytes = 0
+        self.first: int | None = None
         self.last: int | None = None
         self.frame_bytes_max = bytes_max // sum(points for _, points in rings) - FRAME_BYTES
 
     def add(self, tick: int, rows: Rows) -> None:
         """Add what happened since the last sample; a tick that is not later belongs to the same second."""
         if self.last is None:
-            covered_s = 1
+            self.first, covered_s = tick, 1
         else:
             tick = max(tick, self.last)
             covered_s = tick - self.last

@@ -69,7 +69,7 @@ class StatsQuery(msgspec.Struct):
     Attributes:
         by: What a series is about.
         name: Only the series of this queue or type.
-        since: The beginning: RFC 3339, or Unix seconds; ten minutes ago by default.
+        since: The beginning: RFC 3339, or Unix seconds; ten minutes ago by default, and never before the first sample.
         step: Seconds of a point; by default as many as make at most 300 points.
     """
 
@@ -200,6 +200,7 @@ class Stats:
 
     def _range(self, history: History, given: dict[str, str], series: int) -> Range:
         """Return the points that are asked for, or chosen. Raises MalformedRequest."""
+        assert history.first is not None
         assert history.last is not None
         end = history.last + 1
         step_s = _step_s(given.get("step"))
@@ -213,7 +214,7 @@ class Stats:
         points_max = min(POINTS_MAX, VALUES_MAX // max(1, series))
         oldest_of_all = history.oldest(history.rings[-1].step_s)
         assert oldest_of_all is not None
-        since = max(since, oldest_of_all, end - history.rings[-1].step_s * history.rings[-1].points)
+        since = max(since, oldest_of_all, history.first)
         if step_s is None:
             step_s = _chosen_step_s(history, since, end, min(POINTS_DEFAULT, points_max - 1))
         elif "since" not in given:

@@ -85,11 +85,14 @@ def unix_s(serving: Serving) -> float:
     return serving.service.wall(serving.service.backend.now())
 
 
-@pytest.mark.parametrize(("back_s", "step_s"), [(None, 2), (60, 1), (3600, 20), (86_400, 300), (1e6, 600)])
+@pytest.mark.parametrize(
+    ("seconds", "back_s", "step_s"),
+    [(700, None, 2), (100, None, 1), (700, 60, 1), (700, 3600, 10), (20_000, 3600, 20), (20_000, 1e6, 120)],
+)
 async def test_a_step_is_chosen_for_at_most_300_points(
-    serving: Serving, http: aiohttp.ClientSession, back_s: float | None, step_s: int
+    serving: Serving, http: aiohttp.ClientSession, seconds: int, back_s: float | None, step_s: int
 ) -> None:
-    filled(serving, 700)
+    filled(serving, seconds)
     stats = await read(http, **({} if back_s is None else {"since": str(max(0.0, unix_s(serving) - back_s))}))
     assert stats["step_s"] == step_s
     assert len(stats["covered_s"]) <= 301
@@ -119,7 +122,7 @@ async def test_a_since_in_the_future_has_no_points(serving: Serving, http: aioht
 async def test_an_invalid_query_gets_400_with_the_right_one(
     serving: Serving, http: aiohttp.ClientSession, query: dict[str, str], says: str
 ) -> None:
-    filled(serving)
+    filled(serving, 12_000)
     if back_s := query.pop("back_s", ""):
         query["since"] = str(unix_s(serving) - float(back_s))
     problem = await read(http, 400, **query)
