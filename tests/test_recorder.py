@@ -163,7 +163,7 @@ async def test_another_run_has_a_history_of_its_own() -> None:
             await asyncio.sleep(2)
             assert recorder.history is first
             assert sum(values(recorded(recorder), "type", "count", SUBMITTED).values()) == 1
-        await asyncio.sleep(3)
+        await asyncio.sleep(0.2)
     recorder.stop()
 
 

@@ -65,6 +65,11 @@ def test_arguments_without_the_value_do_not_match(args: bytes) -> None:
     assert ArgFilter(("a", "a"), (1,)).matches(args) is False
 
 
+@pytest.mark.parametrize("args", [b'{"\\u00e9":{"a":1}}', b'{"\xc3\xa9":{"a":1}}', b'{"\xc3\xa9":{"\\u0061":1}}'])
+def test_a_name_is_found_in_any_spelling(args: bytes) -> None:
+    assert ArgFilter(("\u00e9", "a"), (1,)).matches(args) is True
+
+
 def test_of_duplicate_names_the_last_one_counts_as_for_the_handler() -> None:
     args = b'{"a":1,"a":2}'
     assert [ArgFilter(("a",), (value,)).matches(args) for value in (1, 2)] == [False, True]
