@@ -155,6 +155,7 @@ async def test_another_run_has_a_history_of_its_own() -> None:
     recorder.start()
     await asyncio.sleep(3)
     assert recorder.history is None
+    histories = []
     for _ in range(2):
         async with queue:
             await asyncio.sleep(1.5)
@@ -163,8 +164,9 @@ async def test_another_run_has_a_history_of_its_own() -> None:
             await asyncio.sleep(2)
             assert recorder.history is first
             assert sum(values(recorded(recorder), "type", "count", SUBMITTED).values()) == 1
-        await asyncio.sleep(0.2)
+        histories.append(first)
     recorder.stop()
+    assert histories[0] is not histories[1]
 
 
 @virtual_time
