@@ -44,7 +44,7 @@ class Type(msgspec.Struct, frozen=True, kw_only=True):
     rate: str | None = None
     concurrency: int | None = None
     arguments: dict[str, Any] = {}
-    waiting: int = 0
+    queued: int = 0
     running: int = 0
     succeeded_total: int = 0
     failed_total: int = 0
@@ -75,7 +75,7 @@ COLUMNS = (
     Column("state", lambda type: type.state, style=lambda type: "red" if type.quarantined else ""),
     Column("queue", lambda type: type.queue, cut=20, drop=2),
     Column("runs in", lambda type: type.run_in, drop=3),
-    _number("waiting"),
+    _number("queued"),
     _number("running"),
     _number("succeeded_total"),
     _number("failed_total"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 import orjson
 
@@ -67,6 +67,8 @@ class QuantilesDocument(TypedDict):
 class TypeDocument(TypedDict):
     """A type of jobs: its handler's options, its arguments, and the counts of its jobs since the start.
 
+    The counts are those of all callers, so they are told to keys that see all jobs only.
+
     Attributes:
         type: The handler's registered name.
         doc: The first line of the handler's docstring; null: it has none.
@@ -107,16 +109,16 @@ class TypeDocument(TypedDict):
     backoff: BackoffDocument
     redact: list[str]
     arguments: dict[str, Any]
-    queued: Count
-    running: Count
-    submitted_total: Count
-    started_total: Count
-    succeeded_total: Count
-    failed_total: Count
-    cancelled_total: Count
-    expired_total: Count
-    wait_s: QuantilesDocument
-    run_s: QuantilesDocument
+    queued: NotRequired[Count]
+    running: NotRequired[Count]
+    submitted_total: NotRequired[Count]
+    started_total: NotRequired[Count]
+    succeeded_total: NotRequired[Count]
+    failed_total: NotRequired[Count]
+    cancelled_total: NotRequired[Count]
+    expired_total: NotRequired[Count]
+    wait_s: NotRequired[QuantilesDocument]
+    run_s: NotRequired[QuantilesDocument]
     quarantined: QuarantinedDocument | None
 
 
@@ -150,7 +152,7 @@ class JobTypes:
             if now() >= until:  # there may be hundreds of types, in a hundred queues
                 await asyncio.sleep(0)
                 until = now() + SLICE_S
-            listed.append(orjson.dumps(self._document(handler, quarantined)))
+            listed.append(orjson.dumps(self._document(request, handler, quarantined)))
         return whole_answer(request, b'{"types":[%b]}' % b",".join(listed), JSON)
 
     async def one(self, request: web.Request) -> web.StreamResponse:
@@ -159,7 +161,8 @@ class JobTypes:
         handler = self._service.registry.find(name)
         if handler is None:
             raise TypeNotFound(f"no handler has the type {shown(name)!r}; {self._near_or_all(name)}")
-        return whole_answer(request, orjson.dumps(self._document(handler, self._quarantined(request))), JSON)
+        body = self._document(request, handler, self._quarantined(request))
+        return whole_answer(request, orjson.dumps(body), JSON)
 
     def _near_or_all(self, name: str) -> str:
         known = sorted(handler.name for handler in self._service.registry)
@@ -178,11 +181,12 @@ class JobTypes:
             "reason": quarantined.reason if tells_reasons else NO_REASON,
         }
 
-    def _document(self, handler: Handler, quarantined: Mapping[str, QuarantinedDocument]) -> TypeDocument:
+    def _document(
+        self, request: web.Request, handler: Handler, quarantined: Mapping[str, QuarantinedDocument]
+    ) -> TypeDocument:
         spec = handler.default_spec
         limits, backoff = spec.limits or _NO_LIMITS, spec.backoff or _NO_BACKOFF
-        counts, waits = self._service.backend.type_counts(handler.name, handler.queue)
-        return {
+        document: TypeDocument = {
             "type": handler.name,
             "doc": handler.summary,
             "run_in": handler.run_in,
@@ -196,18 +200,21 @@ class JobTypes:
             "backoff": {"backoff_s_base": backoff.backoff_s_base, "backoff_s_max": backoff.backoff_s_max},
             "redact": [] if handler.redaction is None else [*handler.redaction.names],
             "arguments": self._schema(handler),
-            "queued": counts.waiting,
-            "running": counts.running,
-            "submitted_total": counts.submitted_total,
-            "started_total": counts.started_total,
-            "succeeded_total": counts.succeeded_total,
-            "failed_total": counts.failed_total,
-            "cancelled_total": counts.cancelled_total,
-            "expired_total": counts.expired_total,
-            "wait_s": _quantiles(waits),
-            "run_s": _quantiles(together([*counts.runs.values()])),
             "quarantined": quarantined.get(handler.name),
         }
+        if request[GRANT].sees is None:
+            counts, waits = self._service.backend.type_counts(handler.name, handler.queue)
+            document["queued"] = counts.waiting
+            document["running"] = counts.running
+            document["submitted_total"] = counts.submitted_total
+            document["started_total"] = counts.started_total
+            document["succeeded_total"] = counts.succeeded_total
+            document["failed_total"] = counts.failed_total
+            document["cancelled_total"] = counts.cancelled_total
+            document["expired_total"] = counts.expired_total
+            document["wait_s"] = _quantiles(waits)
+            document["run_s"] = _quantiles(together([*counts.runs.values()]))
+        return document
 
     def _schema(self, handler: Handler) -> dict[str, Any]:
         """Return the JSON Schema of a handler's arguments; kept, since it doesn't change."""

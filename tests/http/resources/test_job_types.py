@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field
 from jobqueue.core.backoff import Backoff
 from jobqueue.http.request.auth import GRANT, Grant
 from jobqueue.http.resources.job_types import JobTypes
-from jobqueue.keys import SCOPES
+from jobqueue.keys import SCOPES, Key
 from tests.http.keyed import ANN, OPS, auth, bearer
 from tests.http.resources.test_jobs import ended, submit
 
@@ -162,6 +162,18 @@ async def test_counts_are_those_of_the_type_by_the_state_at_the_end(start: Start
         await asyncio.sleep(0)
         held = await read(http, "hold")
     assert [held[name] for name in totals] == [1, 1, 0, 0, 0, 1]
+
+
+async def test_counts_are_there_for_keys_that_see_all_jobs_only(start: Start, http_to: Open) -> None:
+    async def counted(shared: bool, key: Key) -> list[bool]:
+        http = await http_to(await start(auth=auth(shared=shared, ann=["submit", "read"])))
+        async with http.get("/v1/types", headers=bearer(key)) as response:
+            (document,) = (each for each in (await response.json())["types"] if each["type"] == "echo")
+        assert document == await read(http, "echo", **bearer(key))
+        return [name in document for name in ("submitted_total", "queued", "run_s", "wait_s")]
+
+    assert await counted(False, ANN) == [False] * 4
+    assert await counted(False, OPS) == await counted(True, ANN) == [True] * 4
 
 
 async def test_other_requests_are_answered_while_many_types_are_listed(
