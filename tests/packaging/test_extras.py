@@ -132,6 +132,26 @@ def test_the_command_without_the_servers_packages_says_which_extra_it_needs() ->
     assert done.stderr.count("\n") == 1
 
 
+def test_a_command_that_talks_to_a_server_needs_no_extra(server: ServerProcess) -> None:
+    environment = {**os.environ, VARIABLE: " ".join(OPTIONAL)}
+    command = [
+        sys.executable,
+        "-m",
+        "tests.packaging.blocked",
+        "submit",
+        "echo",
+        "value=1",
+        "--wait",
+        "--url",
+        server.url,
+    ]
+
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+
+    assert done.returncode == 0, done.stderr
+    assert '"succeeded"' in done.stdout
+
+
 def test_the_server_without_uvloop_runs_on_asyncios_loop_and_says_so_once(tmp_path: Path) -> None:
     with ServerProcess(tmp_path, module="tests.packaging.blocked", environment={VARIABLE: "uvloop"}) as server:
         with SyncClient(server.url) as client:
