@@ -451,3 +451,34 @@ def test_every_group_of_commands_is_a_module_with_rows() -> None:
     parser = whole_parser()
     (below,) = (action for action in parser._actions if action.metavar == "COMMAND")
     assert list(below.choices or ()) == [group.name for group in groups("")]
+
+
+BASE_ONLY = """
+import sys
+for name in ("aiohttp", "orjson", "prometheus_client", "psutil", "rich", "shtab", "uvloop", "watchfiles", "yaml"):
+    sys.modules[name] = None
+from jobqueue.__main__ import main
+sys.argv = ["jobqueue", *{words}]
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["queues", "--url", "http://127.0.0.1:1"], 4, "http://127.0.0.1:1 can't be reached: Connection refused"),
+        (["status", "-q", "--url", "http://127.0.0.1:1"], 4, "can't be reached"),
+        (["submit", "echo", "--url", "http://127.0.0.1:1", "-o", "table"], 4, "can't be reached"),
+        (["completions", "bash"], 2, "ephemeral-jobqueue[cli]"),
+        (["serve"], 2, "ephemeral-jobqueue[server]"),
+        (["config", "check"], 2, "ephemeral-jobqueue[server]"),
+    ],
+)
+def test_the_client_alone_is_enough_for_commands_that_ask_a_server(
+    tmp_path: Path, words: list[str], code: int, message: str
+) -> None:
+    script = BASE_ONLY.format(words=words)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ran = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert (ran.returncode, message in ran.stderr) == (code, True), ran.stderr
+    assert ran.stderr.count("\n") == 1

@@ -18,6 +18,7 @@ from jobqueue.client.protocol import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
     import pytest
 
@@ -165,3 +166,13 @@ def test_a_restart_of_the_server_is_no_negative_rate() -> None:
 def test_a_line_of_blocks_shows_small_rates_too() -> None:
     assert spark([0, 1, 1000]) == " ▁█"
     assert spark([0, 0]) == ""
+
+
+async def test_without_rich_a_terminal_gets_plain_tables(
+    run: Run, on_terminal: Callable[..., Awaitable[Ran]], tmp_path: Path
+) -> None:
+    (tmp_path / "rich.py").write_text("raise ImportError('it is not installed')")
+    for argv in (["queues"], ["top", "--count", "1"], ["submit", "echo", "value=1", "--wait"]):
+        ran = await on_terminal(*argv, PYTHONPATH=str(tmp_path))
+        assert (ran.code, "\x1b" in ran.out) == (0, False), ran.out
+        assert "default" in ran.out
