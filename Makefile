@@ -34,6 +34,7 @@ TAKES_sim := SEED SEEDS START
 TAKES_test := ARGS
 TAKES_test-wheels := PYTHONS
 TAKES_test-memory := ATTACK
+TAKES_test-api := SECONDS SEED
 TAKES_fuzz := SECONDS TARGET
 TAKES_destroy := ONLY HOURS
 TAKES_mutants := ARGS
@@ -169,6 +170,10 @@ test-prometheus: $(VENV)/.dev ## a real Prometheus scrapes a real server in a st
 .PHONY: test-memory
 test-memory: $(VENV)/.dev ## hostile clients against a server with 256 MB, a row for each attack; ATTACK="uploads_stalled many_faults"
 	@ATTACK="$(ATTACK)" $(PY) -m pytest -q -s -m slow tests/memory
+
+.PHONY: test-api
+test-api: $(VENV)/.dev ## schemathesis against a running server, with all checks; SECONDS=600 SEED=1
+	@$(if $(SECONDS),API_SECONDS="$(SECONDS)") $(if $(SEED),API_SEED="$(SEED)") $(PY) -m pytest -q -s -m slow --timeout 0 tests/http/openapi/test_schemathesis.py
 
 .PHONY: faults
 faults: $(VENV)/.dev ## faults injected into real servers: signals, kills, slow clients, full disks; writes their table into docs/LIMITS.md

@@ -18,7 +18,9 @@ PROBLEMS = "/problems"
 METRICS = "get_metrics"
 """The route whose path is a setting (`metrics.path`), and which may have a port of its own."""
 
-PAGE = Answer(200, media_type=HTML_TYPE, headers=("Content-Security-Policy", "X-Content-Type-Options"))
+PAGE = Answer(
+    200, media_type=HTML_TYPE, headers=("Content-Security-Policy", "X-Content-Type-Options"), when="the same as a page"
+)
 """The document as a page, for a browser."""
 
 DESCRIPTION_ROUTES: tuple[Route, ...] = (
@@ -48,7 +50,7 @@ DESCRIPTION_ROUTES: tuple[Route, ...] = (
         scope=None,
         summary="Answers with all types of problems",
         handler=lambda resources: resources.problem_types.all,
-        answers=(Answer(200, ProblemTypesDocument, JSON_TYPE), PAGE),
+        answers=(Answer(200, ProblemTypesDocument, JSON_TYPE, when="All types"), PAGE),
     ),
     Route(
         method="GET",
@@ -57,7 +59,7 @@ DESCRIPTION_ROUTES: tuple[Route, ...] = (
         scope=None,
         summary="Explains a type of problems: its causes, and what to do",
         handler=lambda resources: resources.problem_types.one,
-        answers=(Answer(200, ProblemTypeDocument, JSON_TYPE), PAGE),
+        answers=(Answer(200, ProblemTypeDocument, JSON_TYPE, when="The type"), PAGE),
         problems=(PathNotFound,),
     ),
     Route(
@@ -67,7 +69,7 @@ DESCRIPTION_ROUTES: tuple[Route, ...] = (
         scope=None,
         summary="Answers with links to what this API has",
         handler=lambda resources: resources.index.links,
-        answers=(Answer(200, IndexDocument, JSON_TYPE),),
+        answers=(Answer(200, IndexDocument, JSON_TYPE, when="The links"),),
     ),
     Route(
         method="GET",
@@ -79,7 +81,10 @@ DESCRIPTION_ROUTES: tuple[Route, ...] = (
         handler=lambda resources: resources.api_description.document,
         query=DescriptionQuery,
         headers=("If-None-Match",),
-        answers=(Answer(200, DescriptionDocument, JSON_TYPE, ("ETag",)), Answer(304, headers=("ETag",))),
+        answers=(
+            Answer(200, DescriptionDocument, JSON_TYPE, ("ETag",), when="The description"),
+            Answer(304, headers=("ETag",), when="The tag still holds"),
+        ),
         problems=(MalformedRequest,),
     ),
     Route(

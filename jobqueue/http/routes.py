@@ -55,11 +55,11 @@ JOB = "/v1/jobs/{id}"
 QUEUE = "/v1/queues/{name}"
 
 OF_A_JOB = ("Job-State", "ETag")
-LIVE = Answer(202, JobDocument, JSON_TYPE, (*OF_A_JOB, "Retry-After"))
-TERMINAL = Answer(200, JobDocument, JSON_TYPE, OF_A_JOB)
-COUNTED = Answer(200, BulkDocument, JSON_TYPE)
-ONE_QUEUE = Answer(200, QueueDocument, JSON_TYPE)
-STREAM = Answer(200, EventDocument, EVENT_STREAM, headers=("X-Accel-Buffering",))
+LIVE = Answer(202, JobDocument, JSON_TYPE, (*OF_A_JOB, "Retry-After"), when="The job is live")
+TERMINAL = Answer(200, JobDocument, JSON_TYPE, OF_A_JOB, when="The job is terminal")
+COUNTED = Answer(200, BulkDocument, JSON_TYPE, when="What was done")
+ONE_QUEUE = Answer(200, QueueDocument, JSON_TYPE, when="The queue")
+STREAM = Answer(200, EventDocument, EVENT_STREAM, headers=("X-Accel-Buffering",), when="The stream of events")
 
 NO_JOB = (errors.JobNotFound, errors.JobGone)
 """The id was never issued, or its record is gone."""
@@ -107,9 +107,9 @@ ROUTES: tuple[Route, ...] = (
         query=JobQuery,
         headers=("If-None-Match", "Prefer"),
         answers=(
-            Answer(202, IncludedDocument, JSON_TYPE, (*OF_A_JOB, "Retry-After", "Preference-Applied")),
-            Answer(200, IncludedDocument, JSON_TYPE, (*OF_A_JOB, "Preference-Applied")),
-            Answer(304, headers=(*OF_A_JOB, "Retry-After", "Preference-Applied")),
+            Answer(202, IncludedDocument, JSON_TYPE, (*LIVE.headers, "Preference-Applied"), when="The job is live"),
+            Answer(200, IncludedDocument, JSON_TYPE, (*OF_A_JOB, "Preference-Applied"), when="The job is terminal"),
+            Answer(304, headers=(*LIVE.headers, "Preference-Applied"), when="The tag still holds"),
         ),
         problems=(MalformedRequest, *NO_JOB),
     ),
@@ -120,7 +120,7 @@ ROUTES: tuple[Route, ...] = (
         scope="operate",
         summary="Deletes the record of a terminal job and its files",
         handler=lambda resources: resources.jobs.delete,
-        answers=(Answer(204),),
+        answers=(Answer(204, when="The record is deleted"),),
         problems=(*NO_JOB, errors.WrongState),
     ),
     Route(
@@ -139,8 +139,15 @@ ROUTES: tuple[Route, ...] = (
                 JobDocument,
                 JSON_TYPE,
                 ("Location", *OF_A_JOB, "Retry-After", "Job-Deduplicated", "Preference-Applied"),
+                when="Accepted, or an existing job that is live",
             ),
-            Answer(200, JobDocument, JSON_TYPE, ("Location", *OF_A_JOB, "Job-Deduplicated", "Preference-Applied")),
+            Answer(
+                200,
+                JobDocument,
+                JSON_TYPE,
+                ("Location", *OF_A_JOB, "Job-Deduplicated", "Preference-Applied"),
+                when="The job is terminal: after a wait, or for a repeated key",
+            ),
         ),
         problems=(
             MalformedRequest,
@@ -167,8 +174,8 @@ ROUTES: tuple[Route, ...] = (
         query=ListQuery,
         headers=("If-None-Match", "Prefer"),
         answers=(
-            Answer(200, ListDocument, JSON_TYPE, ("ETag", "Preference-Applied")),
-            Answer(304, headers=("ETag", "Preference-Applied")),
+            Answer(200, ListDocument, JSON_TYPE, ("ETag", "Preference-Applied"), when="The list"),
+            Answer(304, headers=("ETag", "Preference-Applied"), when="The tag still holds"),
         ),
         problems=(MalformedRequest,),
     ),
@@ -182,7 +189,7 @@ ROUTES: tuple[Route, ...] = (
         expect=lambda resources: resources.submissions.expect,
         body=Body(Batch),
         headers=("traceparent",),
-        answers=(Answer(207, BatchDocument, JSON_TYPE),),
+        answers=(Answer(207, BatchDocument, JSON_TYPE, when="One result for each submission, in order"),),
         problems=(
             MalformedRequest,
             InvalidRequest,
@@ -209,6 +216,7 @@ ROUTES: tuple[Route, ...] = (
                     "X-Content-Type-Options",
                     "Cross-Origin-Resource-Policy",
                 ),
+                when="The result",
             ),
         ),
         problems=(*NO_JOB, errors.WrongState, Overloaded, errors.Refused),
@@ -221,7 +229,7 @@ ROUTES: tuple[Route, ...] = (
         summary="The events of one job: its state of now first, its end last",
         handler=lambda resources: resources.streams.one,
         headers=("Last-Event-ID",),
-        answers=(STREAM, Answer(204)),
+        answers=(STREAM, Answer(204, when="The job is terminal, and the client knows")),
         problems=(*NO_JOB, TooManyLongPolls),
     ),
     Route(
@@ -313,7 +321,7 @@ ROUTES: tuple[Route, ...] = (
         scope="read",
         summary="Answers with all queues",
         handler=lambda resources: resources.queues.all,
-        answers=(Answer(200, QueuesDocument, JSON_TYPE),),
+        answers=(Answer(200, QueuesDocument, JSON_TYPE, when="All queues"),),
     ),
     Route(
         method="GET",
@@ -374,7 +382,7 @@ ROUTES: tuple[Route, ...] = (
         scope=None,
         summary="Answers while the event loop runs",
         handler=lambda resources: resources.health.live,
-        answers=(Answer(200, AliveDocument, JSON_TYPE),),
+        answers=(Answer(200, AliveDocument, JSON_TYPE, when="The event loop runs"),),
     ),
     Route(
         method="GET",
@@ -383,7 +391,7 @@ ROUTES: tuple[Route, ...] = (
         scope=None,
         summary="Tells whether jobs are admitted",
         handler=lambda resources: resources.health.ready,
-        answers=(Answer(200, ReadyDocument, JSON_TYPE),),
+        answers=(Answer(200, ReadyDocument, JSON_TYPE, when="Jobs are admitted"),),
         problems=(errors.Draining,),
     ),
     *SERVER_ROUTES,

@@ -18,6 +18,7 @@ from aiohttp import web
 from jobqueue.http.in_flight import SMALL_BYTES
 from jobqueue.http.route import ANY_TYPE, PROBLEM_TYPE, Answer, Route
 from jobqueue.http.routes import ANY_REQUEST, PREFLIGHT, ROUTES, answers_of
+from tests.http.openapi.described import differences_from_description
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -63,7 +64,7 @@ def slug_of(answer: Answer) -> str:
 
 
 class Answers:
-    """Compares each response with the row of its request: status, problem, headers, media type and document.
+    """Compares each response with the row of its request, and with its description: status, headers, document.
 
     Attributes:
         undeclared: The differences found.
@@ -114,6 +115,9 @@ class Answers:
             faults = [*self._faults(answer, headers, body, media_type)]
             if not faults:
                 break
+        row = route_of(method, path)
+        if row is not None and not faults:
+            faults = [*differences_from_description(method, row.path, status, headers, body)]
         self.undeclared += [f"{method} {path} -> {status} {problem or ''}: {fault}" for fault in faults]
 
     def _faults(self, answer: Answer, headers: Iterable[str], body: bytes | None, media_type: str) -> Iterable[str]:

@@ -10,23 +10,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import orjson
 
 from jobqueue import __version__
+from jobqueue.http.description_routes import METRICS
 from jobqueue.http.openapi.answers import Responses, header_components
-from jobqueue.http.openapi.operations import KEY_SCHEME, TAGS, operation_of
+from jobqueue.http.openapi.operations import KEY_SCHEME, TAGS, operation_id, operation_of
 from jobqueue.http.openapi.parameters import components as parameter_components
 from jobqueue.http.openapi.schemas import Schemas
 from jobqueue.http.openapi.submissions import by_type
 from jobqueue.http.response.problems import INTERNAL, TABLE, ProblemDocument
-from jobqueue.http.routes import ROUTES
-from jobqueue.http.streams.event_document import EventDocument
+from jobqueue.http.routes import JOB, ROUTES
+from jobqueue.http.streams.event_document import EVENT_DATA, EventDocument
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from jobqueue.config import Settings
     from jobqueue.handlers import Registry
+    from jobqueue.http.route import Route
 
 VERSION = "3.1.1"
 
@@ -51,8 +54,9 @@ def describe(settings: Settings, registry: Registry | None = None, *, prefix: st
         prefix: The path below which the API is mounted; empty in a server of its own.
     """
     schemas = Schemas(dict.fromkeys(_documents()))
-    responses = Responses(schemas)
-    paths = _paths(schemas, responses, keys=settings.auth.required)
+    links = {operation_id(row.name, row.method): row for row in ROUTES if row.path.startswith(JOB)}
+    responses = Responses(schemas, links)
+    paths = _paths(schemas, responses, settings)
     schemas.components["Problem"]["properties"]["type"] |= {"enum": [f"/problems/{slug}" for slug in _slugs()]}
     if registry is not None:
         by_type(schemas.components, registry, settings)
@@ -72,19 +76,34 @@ def describe(settings: Settings, registry: Registry | None = None, *, prefix: st
             "responses": dict(sorted(responses.components.items())),
             "parameters": parameter_components(),
             "headers": header_components(),
+            "links": {name: _link(name, row) for name, row in links.items()},
             "securitySchemes": {KEY_SCHEME: _key_scheme()},
         },
     }
     return orjson.dumps(document)
 
 
-def _paths(schemas: Schemas, responses: Responses, *, keys: bool) -> dict[str, Any]:
+def _link(name: str, row: Route) -> dict[str, Any]:
+    return {"operationId": name, "parameters": {"id": "$response.body#/id"}, "description": row.summary}
+
+
+def _paths(schemas: Schemas, responses: Responses, settings: Settings) -> dict[str, Any]:
     paths: dict[str, Any] = {}
-    for row in ROUTES:
+    for row in _rows(settings):
         for method in row.methods:
-            operation = operation_of(row, method, schemas, responses, keys=keys)
+            operation = operation_of(row, method, schemas, responses, settings)
             paths.setdefault(row.path, {})[method.lower()] = operation
     return paths
+
+
+def _rows(settings: Settings) -> Iterator[Route]:
+    """Yield the rows of a server with these settings: they place the metrics."""
+    metrics = settings.metrics
+    for row in ROUTES:
+        if row.name != METRICS:
+            yield row
+        elif metrics.enabled and metrics.listen is None:
+            yield msgspec.structs.replace(row, path=metrics.path)
 
 
 def _documents() -> Iterator[Any]:
@@ -96,6 +115,7 @@ def _documents() -> Iterator[Any]:
             yield row.body.document
     yield ProblemDocument
     yield EventDocument
+    yield from EVENT_DATA
 
 
 def _slugs() -> list[str]:

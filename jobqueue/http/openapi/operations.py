@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import hdrs
 
-from jobqueue.http.openapi.examples import EXAMPLES
+from jobqueue.http.openapi.examples import of_requests
 from jobqueue.http.openapi.parameters import parameters_of
 from jobqueue.http.request.body import BodyKind
 from jobqueue.http.routes import answers_of
 
 if TYPE_CHECKING:
+    from jobqueue.config import Settings
     from jobqueue.http.openapi.answers import Responses
     from jobqueue.http.openapi.schemas import Schemas
     from jobqueue.http.route import Body, Route
@@ -28,25 +29,21 @@ TAGS = {
 }
 
 
-def operation_of(row: Route, method: str, schemas: Schemas, responses: Responses, *, keys: bool) -> dict[str, Any]:
-    """Return the operation of a row's method.
-
-    Args:
-        keys: Whether the server needs a key.
-    """
+def operation_of(row: Route, method: str, schemas: Schemas, responses: Responses, settings: Settings) -> dict[str, Any]:
+    """Return the operation of a row's method."""
     head = method == hdrs.METH_HEAD
     operation: dict[str, Any] = {
         "operationId": operation_id(row.name, method),
         "tags": [tag_of(row.path)],
         "summary": f"{row.summary}, without a body" if head else row.summary,
-        "description": _description(row),
-        "security": _security(row, keys=keys),
+        "description": _access(row),
+        "security": _security(row, settings),
     }
     if parameters := parameters_of(row, schemas):
         operation["parameters"] = parameters
     if row.body is not None:
         operation["requestBody"] = _request_body(row.name, row.body, schemas)
-    operation["responses"] = responses.of(answers_of(row), submits=row.scope == "submit", head=head)
+    operation["responses"] = responses.of(row.name, answers_of(row), submits=row.scope == "submit", head=head)
     return operation
 
 
@@ -67,16 +64,18 @@ def tag_of(path: str) -> str:
     return part if part in TAGS else "Server"
 
 
-def _description(row: Route) -> str:
+def _access(row: Route) -> str:
     if row.scope is None:
         return "Needs no key."
-    return f"Needs the scope `{row.scope}`, where keys are needed."
+    unless = "" if row.opened is None else ", unless the settings open it to all"
+    return f"Needs the scope `{row.scope}`, where keys are needed{unless}."
 
 
-def _security(row: Route, *, keys: bool) -> list[dict[str, list[str]]]:
-    if row.scope is None:
+def _security(row: Route, settings: Settings) -> list[dict[str, list[str]]]:
+    if row.scope is None or (row.opened is not None and row.opened(settings)):
         return []
-    return [{KEY_SCHEME: [row.scope]}] if keys else [{KEY_SCHEME: [row.scope]}, {}]
+    key = {KEY_SCHEME: [str(row.scope)]}
+    return [key] if settings.auth.required else [key, {}]
 
 
 def _request_body(name: str, body: Body, schemas: Schemas) -> dict[str, Any]:
@@ -84,8 +83,8 @@ def _request_body(name: str, body: Body, schemas: Schemas) -> dict[str, Any]:
     content: dict[str, Any] = {}
     if BodyKind.JSON in body.kinds:
         content[BodyKind.JSON.value] = {"schema": schema}
-        if name in EXAMPLES:
-            content[BodyKind.JSON.value]["examples"] = EXAMPLES[name]
+        if examples := of_requests(name):
+            content[BodyKind.JSON.value]["examples"] = examples
     if BodyKind.MULTIPART in body.kinds:
         content[BodyKind.MULTIPART.value] = _form(schema)
     return {"required": True, "content": content}
@@ -99,6 +98,7 @@ def _form(job: dict[str, Any]) -> dict[str, Any]:
         "description": "The part `job` comes first. Each other part is a file; its name is free, and may come again.",
         "properties": {"job": job},
         "required": ["job"],
-        "additionalProperties": {"anyOf": [file, {"type": "array", "items": file}]},
+        "additionalProperties": {"anyOf": [file, {"type": "array", "items": file, "minItems": 1}]},
+        "propertyNames": {"minLength": 1},
     }
     return {"schema": parts, "encoding": {"job": {"contentType": BodyKind.JSON.value}}}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from jobqueue.api_limits import IDS_MAX
 from jobqueue.http.request.idempotency import KEY_PATTERN
 from jobqueue.http.request.include import INCLUDABLE
+from jobqueue.http.request.job_filter import ARG, ARGS_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +31,6 @@ HEADERS: dict[str, dict[str, Any]] = {
         "description": "Makes a repeated submission safe: the same key with the same content is answered with the "
         "first job. 1 to 255 printable ASCII characters, in quotes or bare.",
         "schema": {"type": "string", "pattern": f"^(?:{KEY_PATTERN})$"},
-        "example": '"order-17"',
     },
     "Prefer": {
         "description": "`wait=N` delays the answer until there is news, at most N seconds (RFC 7240). An invalid "
@@ -59,9 +59,11 @@ HEADERS: dict[str, dict[str, Any]] = {
 
 _LISTS: dict[str, dict[str, Any]] = {
     "ids": {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1, "maxItems": IDS_MAX},
-    "include": {"type": "array", "items": {"enum": [*INCLUDABLE]}, "minItems": 1},
+    "include": {"type": "array", "items": {"type": "string", "enum": [*INCLUDABLE]}, "minItems": 1},
 }
 """Parameters that hold several values, separated by commas."""
+
+_ANY_ARG = f"{ARG}PATH"
 
 
 def parameters_of(row: Route, schemas: Schemas) -> list[dict[str, Any]]:
@@ -94,6 +96,9 @@ def _of_query(query: dict[str, Any]) -> Iterator[dict[str, Any]]:
     required = query.get("required", ())
     for name, member in query["properties"].items():
         schema = dict(member)
+        if name == _ANY_ARG:
+            yield _arguments(schema)
+            continue
         description = schema.pop("description", "")
         parameter = {"name": name, "in": "query", "description": description, "schema": _LISTS.get(name, schema)}
         if name in required:
@@ -101,3 +106,21 @@ def _of_query(query: dict[str, Any]) -> Iterator[dict[str, Any]]:
         if name in _LISTS:
             parameter["explode"] = False
         yield parameter
+
+
+def _arguments(value: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters for conditions on arguments: an object of which each member is a parameter."""
+    return {
+        "name": "arg",
+        "in": "query",
+        "description": value.pop("description"),
+        "style": "form",
+        "explode": True,
+        "schema": {
+            "type": "object",
+            "additionalProperties": value,
+            "propertyNames": {"pattern": f"^{re.escape(ARG)}."},
+            "maxProperties": ARGS_MAX,
+        },
+        "example": {f"{ARG}user.id": "17"},
+    }

@@ -50,6 +50,10 @@ _PRECISE: dict[tuple[type, str], Any] = {
 }
 """Members that the server decodes later than the rest, so that their own type says nothing."""
 
+# Its exact form, one of all conditions (`anyOf` with `required`), is no type to generators.
+_MORE: dict[str, dict[str, Any]] = {"BulkFilter": {"minProperties": 1}}
+"""What the code checks beside the types of the members, by the name of the component."""
+
 _ATTRIBUTE = re.compile(r"^ {4}(\w+): ?(.*)$")
 
 
@@ -70,8 +74,9 @@ class Schemas:
         wanted = [*asked.values(), *self._twins.values()]  # members of a union are met by their twins alone
         schemas, self.components = msgspec.json.schema_components(wanted, ref_template=REF)
         self._by_kind = dict(zip(asked, schemas, strict=False))
-        for schema in self.components.values():
+        for name, schema in self.components.items():
             finish(schema)
+            schema |= _MORE.get(name, {})
 
     def of(self, kind: Any) -> dict[str, Any]:
         """Return the schema of a document: a reference, if it has a name."""
@@ -113,14 +118,12 @@ class Schemas:
 
     def _document_twin(self, kind: Any) -> type[msgspec.Struct]:
         summary, attributes = docstring_of(kind)
-        fields: list[tuple[str, Any] | tuple[str, Any, Any]] = []
-        written: dict[str, str] = {}
-        for name, written_as, hint, default in _members(kind):
-            written[name] = written_as
+        fields: list[tuple[str, Any, Any]] = []
+        for name, encoded, hint, default in _members(kind):
             twin = self._twin_of(hint)
             if name in attributes:
                 twin = Annotated[twin, msgspec.Meta(description=attributes[name])]
-            fields.append((name, twin) if default is msgspec.NODEFAULT else (name, twin, default))
+            fields.append((name, twin, msgspec.field(default=default, name=encoded)))
         strict = bool(getattr(kind, "__struct_config__", None) and kind.__struct_config__.forbid_unknown_fields)
         return msgspec.defstruct(
             name_of(kind),
@@ -128,7 +131,6 @@ class Schemas:
             kw_only=True,
             forbid_unknown_fields=strict,
             namespace={"__doc__": summary},
-            rename=written,
         )
 
 
@@ -148,6 +150,9 @@ def docstring_of(kind: Any) -> tuple[str, dict[str, str]]:
     head, _, below = inspect.cleandoc(kind.__doc__ or "").partition("Attributes:\n")
     head = head.partition("\n\n")[0]  # further paragraphs are for readers of the code
     attributes: dict[str, str] = {}
+    for base in kind.__bases__:
+        if is_document(base) and base is not msgspec.Struct:
+            attributes |= docstring_of(base)[1]
     name = ""
     for line in below.splitlines():
         if line and not line.startswith(" "):  # another section
@@ -164,7 +169,7 @@ def _sentence(text: str) -> str:
 
 
 def _members(kind: Any) -> typing.Iterator[tuple[str, str, Any, Any]]:
-    """Yield the members of a document, each with its name in JSON, its type and its default."""
+    """Yield the members of a document: the name of each in Python and in JSON, its type and its default."""
     hints = typing.get_type_hints(kind, include_extras=True)
     if typing.is_typeddict(kind):
         for name, hint in hints.items():

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from jobqueue.errors import shown
 
 UNIX_S_MAX = 253_402_300_800.0
 """The year 10,000."""
+
+_TEXT = {"type": "string", "format": "date-time"}
+_UNIX_S = {"type": "string", "pattern": r"^[0-9]{1,11}(\.[0-9]{1,9})?$"}
+
+GivenInstant = Annotated[Any, Meta(extra_json_schema={"anyOf": [_TEXT, _UNIX_S]})]
+"""An instant as a query has it."""
 
 _NUMBER = re.compile(r"\d{1,12}(\.\d{1,9})?", re.ASCII)
 

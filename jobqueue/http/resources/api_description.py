@@ -41,7 +41,16 @@ class DescriptionQuery(msgspec.Struct):
 
 
 class DescriptionDocument(TypedDict):
-    """A description of this API in OpenAPI 3.1."""
+    """A description of this API.
+
+    Attributes:
+        openapi: The version of OpenAPI.
+        info: Name, version, licence and conventions of the API.
+        servers: The place of the API.
+        tags: The groups of operations.
+        paths: The operations, by path and method.
+        components: What operations refer to.
+    """
 
     openapi: str
     info: dict[str, Any]

@@ -18,7 +18,11 @@ INDEX = "/"
 
 
 class IndexDocument(TypedDict):
-    """The links, by the last name in the path of each."""
+    """Links to what this API has.
+
+    Attributes:
+        links: The path of each, relative to this one, by its last name.
+    """
 
     links: dict[str, str]
 

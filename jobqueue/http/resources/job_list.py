@@ -18,6 +18,7 @@ from jobqueue.core.report import ErrorCode
 from jobqueue.errors import JobGone, JobNotFound, JobQueueError, shown
 from jobqueue.http.errors import MalformedRequest
 from jobqueue.http.request.auth import GRANT
+from jobqueue.http.request.instant import GivenInstant
 from jobqueue.http.request.job_filter import (
     ARG,
     ID_PREFIX,
@@ -42,8 +43,7 @@ from jobqueue.http.response.long_response import (
 )
 from jobqueue.http.response.reply import COMMON, JSON, names_tag
 from jobqueue.http.response.responses import known_tags
-from jobqueue.http.response.value_types import Count as Matching
-from jobqueue.http.response.value_types import Instant
+from jobqueue.http.response.value_types import Count as Matching  # noqa: TC001  # read from the annotations below
 from jobqueue.http.streams.waiters import WAITED
 
 if TYPE_CHECKING:
@@ -94,8 +94,8 @@ class ListQuery(msgspec.Struct):
     error: ErrorCode | UnsetType = UNSET
     message: MessagePart | UnsetType = msgspec.field(default=UNSET, name=MESSAGE)
     arg: ArgValue | UnsetType = msgspec.field(default=UNSET, name=f"{ARG}PATH")
-    since: Instant | UnsetType = UNSET
-    until: Instant | UnsetType = UNSET
+    since: GivenInstant | UnsetType = UNSET
+    until: GivenInstant | UnsetType = UNSET
     sort: Literal["newest", "oldest"] = "newest"
     count: Annotated[int, msgspec.Meta(ge=0, le=1)] = 0
     limit: Annotated[int, msgspec.Meta(ge=1, le=PAGE_MAX)] = PAGE_DEFAULT

@@ -22,7 +22,15 @@ _NEGOTIATED = {**JSON, "Vary": "Accept"}
 
 
 class ProblemTypeDocument(TypedDict):
-    """A type of problems: what all problems of it have in common, its causes and the remedy."""
+    """A type of problems: what all problems of it have in common.
+
+    Attributes:
+        type: The `type` of such a problem.
+        title: Its `title`.
+        status: Its status code.
+        cause: When it is the answer.
+        remedy: What a client does about it.
+    """
 
     type: str
     title: str
@@ -32,7 +40,11 @@ class ProblemTypeDocument(TypedDict):
 
 
 class ProblemTypesDocument(TypedDict):
-    """All types of problems, by status."""
+    """All types of problems.
+
+    Attributes:
+        problems: By status.
+    """
 
     problems: list[ProblemTypeDocument]
 

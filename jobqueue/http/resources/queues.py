@@ -41,6 +41,7 @@ QueueChange = msgspec.defstruct(
     frozen=True,
     kw_only=True,
     forbid_unknown_fields=True,
+    namespace={"__doc__": "A change of a queue's settings: what is not given stays."},
 )
 
 

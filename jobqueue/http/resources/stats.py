@@ -29,13 +29,13 @@ from jobqueue.core.series import (
 from jobqueue.errors import shown
 from jobqueue.http.errors import InsufficientScope, MalformedRequest, PathNotFound
 from jobqueue.http.request.auth import GRANT
-from jobqueue.http.request.instant import unix_s_of
+from jobqueue.http.request.instant import GivenInstant, unix_s_of
 from jobqueue.http.request.query import near_or_all, not_one_of, parameters
 from jobqueue.http.response.long_response import whole_answer
 from jobqueue.http.response.problems import TABLE
 from jobqueue.http.response.reply import JSON
 from jobqueue.http.response.timestamps import timestamp
-from jobqueue.http.response.value_types import Instant
+from jobqueue.http.response.value_types import Instant  # noqa: TC001  # read from the annotations below
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -75,7 +75,7 @@ class StatsQuery(msgspec.Struct):
 
     by: By = "queue"
     name: str | UnsetType = UNSET
-    since: Instant | UnsetType = UNSET
+    since: GivenInstant | UnsetType = UNSET
     step: Annotated[int, msgspec.Meta(ge=1, le=STEP_S_MAX)] | UnsetType = UNSET
 
 

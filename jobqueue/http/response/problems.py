@@ -152,6 +152,7 @@ class ProblemDocument(TypedDict):
         status: The status code.
         detail: What is wrong, and what would be right.
         errors: All faults of the request's document. Of `invalid-submission`, `invalid-request` and `unknown-type`.
+        faults: All faults of the settings. Of a reload.
         id: The job that has the unique value. Of `duplicate`.
         reason: Why there is no record. Of `job-gone`.
         retry_after_s: Seconds after which to try again. Of every 429 and 503.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, NotRequired, TypedDict
+from typing import Annotated, Literal, NotRequired, TypedDict
+
+from msgspec import Meta
 
 from jobqueue.core.job import JobState  # noqa: TC001  # read from the annotations below, as the next ones
 from jobqueue.core.report import ErrorCode, Progress  # noqa: TC001
@@ -89,15 +91,20 @@ class StreamEventDocument(TypedDict):
     reason: str
 
 
+EVENT_DATA = (JobEventDocument, TypeEventDocument, StreamEventDocument)
+
+_PARSED = {"anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in ("JobEvent", "TypeEvent", "StreamEvent")]}
+
+
 class EventDocument(TypedDict):
-    """One event of a stream: the lines `id:`, `event:` and `data:` of the text, with the data parsed.
+    """One event of a stream: the lines `id:`, `event:` and `data:` of the text.
 
     Attributes:
         id: Send the last one as `Last-Event-ID` to resume a broken stream.
         event: What happened.
-        data: One line of JSON: of a job, a type or the stream.
+        data: JSON in one line: of a job, a type or the stream.
     """
 
     id: str
     event: EventName
-    data: JobEventDocument | TypeEventDocument | StreamEventDocument
+    data: Annotated[str, Meta(extra_json_schema={"contentMediaType": "application/json", "contentSchema": _PARSED})]

@@ -18,6 +18,7 @@ from jobqueue.http.openapi.headers import HEADERS
 from jobqueue.http.response.problems import INTERNAL, TABLE
 from jobqueue.http.routes import ROUTES, answers_of
 from tests.http.keyed import auth
+from tests.http.openapi.described import resolved
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,16 +34,6 @@ def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
     for path, item in description()["paths"].items():
         for method, operation in item.items():
             yield method, path, operation
-
-
-def resolved(part: dict[str, Any], document: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Return what a reference refers to; anything else itself."""
-    while "$ref" in part:
-        found: Any = document or description()
-        for step in part["$ref"].removeprefix("#/").split("/"):
-            found = found[step]
-        part = found
-    return part
 
 
 @pytest.mark.parametrize("types", [False, True], ids=["for any server", "with the types of one"])
@@ -62,7 +53,7 @@ def test_every_answer_of_a_row_is_described_with_its_problem_and_headers() -> No
             for answer in answers_of(row):
                 if answer.status < 200:
                     continue
-                response = resolved(responses[str(answer.status)])
+                response = resolved(responses[str(answer.status)], description())
                 assert set(answer.headers) <= set(response["headers"]), (row.name, answer)
                 assert bool(response.get("content")) == (bool(answer.media_type) and method != "HEAD")
                 if answer.problem is not None:
@@ -85,7 +76,8 @@ def test_every_header_and_parameter_of_the_rows_is_described() -> None:
     named = {name for row in ROUTES for answer in answers_of(row) for name in answer.headers}
     assert named <= set(HEADERS)
     for method, path, operation in operations():
-        for parameter in map(resolved, operation.get("parameters", [])):
+        for ref in operation.get("parameters", []):
+            parameter = resolved(ref, description())
             assert parameter["description"], (method, path, parameter["name"])
             assert parameter["schema"], (method, path, parameter["name"])
 
@@ -106,6 +98,18 @@ def test_every_component_is_referred_to() -> None:
     for types in (False, True):
         document = description(types=types)
         text = orjson.dumps(document).decode()
-        for kind in ("schemas", "responses", "parameters", "headers"):
+        for kind in ("schemas", "responses", "parameters", "headers", "links"):
             unused = [name for name in document["components"][kind] if f'"#/components/{kind}/{name}"' not in text]
             assert unused == []
+
+
+def test_every_document_and_every_member_is_described_in_words() -> None:
+    schemas = description()["components"]["schemas"]
+    without = [name for name, schema in schemas.items() if not schema.get("description")]
+    without += [
+        f"{name}.{member}"
+        for name, schema in schemas.items()
+        for member, of in schema.get("properties", {}).items()
+        if not of.get("description")
+    ]
+    assert without == []
