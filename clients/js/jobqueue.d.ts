@@ -30,6 +30,12 @@ export class InvalidSubmission extends JobQueueError {
         detail: string;
     }[];
 }
+/** The server's settings have faults (422), each named in `faults`: a reload changed nothing. */
+export class ConfigError extends JobQueueError {
+    /** @param {string[]} faults */
+    constructor(faults: string[]);
+    faults: string[];
+}
 /** No handler is registered under the submitted type. */
 export class UnknownType extends InvalidSubmission {
 }
@@ -386,6 +392,45 @@ export class Client {
      */
     server({ signal }?: CallOptions): Promise<Server>;
     /**
+     * Return one type that can be submitted.
+     *
+     * @param {string} name
+     * @param {CallOptions} [options]
+     * @returns {Promise<JobType>}
+     * @throws {ErrorAnswer} 404: there is no such type.
+     */
+    jobType(name: string, { signal }?: CallOptions): Promise<JobType>;
+    /**
+     * Return the types of problems that the server answers with.
+     *
+     * @param {CallOptions} [options]
+     * @returns {Promise<ProblemKind[]>}
+     */
+    problems({ signal }?: CallOptions): Promise<ProblemKind[]>;
+    /**
+     * Have the server read its settings again. It needs the scope `admin`, as the next two do.
+     *
+     * @param {CallOptions} [options]
+     * @returns {Promise<Reloaded>} What has changed, and what needs a restart.
+     * @throws {ConfigError} The settings have faults: nothing was changed.
+     */
+    reload(options?: CallOptions): Promise<Reloaded>;
+    /**
+     * Have the server stop, as SIGTERM does.
+     *
+     * @param {CallOptions} [options]
+     * @returns {Promise<Drained>} How much there is to do.
+     */
+    drain(options?: CallOptions): Promise<Drained>;
+    /**
+     * Change the minimum level of the server's log, until the next reload or a restart.
+     *
+     * @param {"debug" | "info" | "warning" | "error"} level
+     * @param {CallOptions} [options]
+     * @returns {Promise<Server>}
+     */
+    setLogLevel(level: "debug" | "info" | "warning" | "error", { signal }?: CallOptions): Promise<Server>;
+    /**
      * Pause a queue: more jobs are accepted, and running ones go on.
      *
      * @param {string} name
@@ -427,6 +472,7 @@ export type Problem = {
         pointer: string;
         detail: string;
     }[] | undefined;
+    faults?: string[] | undefined;
 };
 export type Documents = import("./openapi.js").components["schemas"];
 export type Job = Documents["Job"];
@@ -440,6 +486,9 @@ export type Operations = import("./openapi.js").operations;
 export type JobWithMembers = Operations["getJob"]["responses"][200]["content"]["application/json"];
 export type JobType = Operations["getType"]["responses"][200]["content"]["application/json"];
 export type Server = Operations["getServer"]["responses"][200]["content"]["application/json"];
+export type ProblemKind = Operations["listProblemTypes"]["responses"][200]["content"]["application/json"]["problems"][number];
+export type Reloaded = Operations["reloadServer"]["responses"][200]["content"]["application/json"];
+export type Drained = Operations["drainServer"]["responses"][202]["content"]["application/json"];
 export type Stats = Operations["getStats"]["responses"][200]["content"]["application/json"];
 export type StatsQuery = NonNullable<Operations["getStats"]["parameters"]["query"]>;
 export type MemberOnRequest = "args" | "spec" | "files" | "events";

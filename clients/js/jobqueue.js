@@ -34,6 +34,9 @@
 /** @typedef {Operations["getJob"]["responses"][200]["content"]["application/json"]} JobWithMembers */
 /** @typedef {Operations["getType"]["responses"][200]["content"]["application/json"]} JobType */
 /** @typedef {Operations["getServer"]["responses"][200]["content"]["application/json"]} Server */
+/** @typedef {Operations["listProblemTypes"]["responses"][200]["content"]["application/json"]["problems"][number]} ProblemKind */
+/** @typedef {Operations["reloadServer"]["responses"][200]["content"]["application/json"]} Reloaded */
+/** @typedef {Operations["drainServer"]["responses"][202]["content"]["application/json"]} Drained */
 /** @typedef {Operations["getStats"]["responses"][200]["content"]["application/json"]} Stats */
 /** @typedef {NonNullable<Operations["getStats"]["parameters"]["query"]>} StatsQuery */
 /** @typedef {"args" | "spec" | "files" | "events"} MemberOnRequest */
@@ -203,6 +206,15 @@ export class InvalidSubmission extends JobQueueError {
   constructor(errors, message = "invalid") {
     super(errors.map(({ pointer, detail }) => `${pointer || "/"}: ${detail}`).join("; ") || message);
     this.errors = errors;
+  }
+}
+
+/** The server's settings have faults (422), each named in `faults`: a reload changed nothing. */
+export class ConfigError extends JobQueueError {
+  /** @param {string[]} faults */
+  constructor(faults) {
+    super(faults.join("\n"));
+    this.faults = faults;
   }
 }
 
@@ -840,6 +852,64 @@ export class Client {
   }
 
   /**
+   * Return one type that can be submitted.
+   *
+   * @param {string} name
+   * @param {CallOptions} [options]
+   * @returns {Promise<JobType>}
+   * @throws {ErrorAnswer} 404: there is no such type.
+   */
+  async jobType(name, { signal } = {}) {
+    const target = `/v1/types/${encodeURIComponent(name)}`;
+    return decoded(await this.#read({ method: "GET", target, signal }), isObject);
+  }
+
+  /**
+   * Return the types of problems that the server answers with.
+   *
+   * @param {CallOptions} [options]
+   * @returns {Promise<ProblemKind[]>}
+   */
+  async problems({ signal } = {}) {
+    const headers = { Accept: "application/json" };
+    return decoded(await this.#read({ method: "GET", target: "/problems", headers, signal }), hasList("problems")).problems;
+  }
+
+  /**
+   * Have the server read its settings again. It needs the scope `admin`, as the next two do.
+   *
+   * @param {CallOptions} [options]
+   * @returns {Promise<Reloaded>} What has changed, and what needs a restart.
+   * @throws {ConfigError} The settings have faults: nothing was changed.
+   */
+  async reload(options) {
+    return this.#act("/v1/server:reload", options);
+  }
+
+  /**
+   * Have the server stop, as SIGTERM does.
+   *
+   * @param {CallOptions} [options]
+   * @returns {Promise<Drained>} How much there is to do.
+   */
+  async drain(options) {
+    return this.#act("/v1/server:drain", options);
+  }
+
+  /**
+   * Change the minimum level of the server's log, until the next reload or a restart.
+   *
+   * @param {"debug" | "info" | "warning" | "error"} level
+   * @param {CallOptions} [options]
+   * @returns {Promise<Server>}
+   */
+  async setLogLevel(level, { signal } = {}) {
+    const headers = { "Content-Type": "application/json" };
+    const body = encode({ log_level: level });
+    return decoded(await this.#ask({ method: "PATCH", target: "/v1/server", headers, body, signal }), isObject);
+  }
+
+  /**
    * Pause a queue: more jobs are accepted, and running ones go on.
    *
    * @param {string} name
@@ -1331,6 +1401,7 @@ function codeOf(failure) {
  * @property {string} [id]
  * @property {number} [retry_after_s]
  * @property {{pointer: string, detail: string}[]} [errors]
+ * @property {string[]} [faults]
  */
 
 /**
@@ -1384,6 +1455,7 @@ function errorOf(status, problem, jobState = null, retryAfterS = null) {
   if (status === 409 && problem.id) return new Duplicate(problem.id);
   if (status === 409 && state) return new WrongState(detail, state);
   if (status === 422 && name === "idempotency-key-reused") return new KeyReused(detail);
+  if (status === 422 && name === "invalid-settings") return new ConfigError(problem.faults ?? [detail]);
   if (status === 422) return new (name === "unknown-type" ? UnknownType : InvalidSubmission)(problem.errors ?? [], detail);
   if (status === 429 || status === 503) {
     const afterS = pauseOf(problem.retry_after_s ?? null) ?? retryAfterS ?? PAUSE_S;

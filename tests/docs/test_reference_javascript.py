@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 
+from jobqueue.client import Client
 from tests.docs.page import ROOT
 from tests.docs.tables import codes, page, rows, section
 
@@ -40,6 +42,12 @@ def test_the_page_has_the_methods_with_their_arguments() -> None:
     )
     assert on_page == methods()
     assert len(on_page) > 20
+
+
+def test_both_clients_have_the_same_methods() -> None:
+    of_python = {name for name, value in vars(Client).items() if inspect.isfunction(value) and name[0] != "_"}
+    in_camel_case = {re.sub(r"_(\w)", lambda found: found[1].upper(), name) for name in of_python}
+    assert {*methods()} - {"download", "progress"} == in_camel_case - {"close"}
 
 
 def test_the_page_has_the_options_of_calls() -> None:

@@ -20,11 +20,11 @@ function clientOf(script, options = {}) {
 const keysOf = (script) => script.requests.map(({ headers }) => headers["idempotency-key"]);
 
 test("a rejection is repeated no sooner than it asks, under the same key", async (test) => {
-  const script = await scripted(test, refusal("queue-full", 1), refusal("quota-exceeded", 1, 429, { retry_after_s: 0.2 }), answer(202, job("queued")));
+  const script = await scripted(test, refusal("queue-full", 1), refusal("quota-exceeded", 9, 429, { retry_after_s: 0.2 }), answer(202, job("queued")));
   assert.equal((await clientOf(script).submit({ type: "t" }, MANY)).id, "j");
   const [first, second, third] = script.times;
-  assert.ok(second - first >= 1 && second - first < 1.6, `${second - first}`);
-  assert.ok(third - second >= 0.2 && third - second < 0.6, `${third - second}`); // the document is more precise than the header
+  assert.ok(second - first >= 1, `${second - first}`);
+  assert.ok(third - second >= 0.2 && third - second < 9, `${third - second}`); // the document is more precise than the header
   assert.equal(new Set(keysOf(script)).size, 1);
 });
 
@@ -114,9 +114,10 @@ test("a server that doesn't listen is unreachable; a submission waits for it", a
   const client = new Client(`http://127.0.0.1:${port}`, { key: "" });
   const began = performance.now();
   await assert.rejects(client.get("j"), (error) => error instanceof jobqueue.Unreachable && /ECONNREFUSED/.test(error.message));
-  assert.ok(performance.now() - began < 1000); // a read is not repeated
+  const read = performance.now(); // it is not repeated, or it would take retryReadsForS
+  assert.ok(read - began < 4000);
   await assert.rejects(client.submit({ type: "t" }, { retryForS: 1.5 }), jobqueue.Unreachable);
-  assert.ok(performance.now() - began > 1000);
+  assert.ok(performance.now() - read > 1000);
 });
 
 test("a wait asks for 25 s at most, with the tag that it knows", async (test) => {
@@ -207,7 +208,7 @@ test("an abort ends a pause between two tries", async (test) => {
   const began = performance.now();
   const call = clientOf(script).submit({ type: "t" }, { retryForS: 60, signal: AbortSignal.timeout(200) });
   await assert.rejects(call, { name: "TimeoutError" });
-  assert.ok(performance.now() - began < 2000);
+  assert.ok(performance.now() - began < 20_000);
 });
 
 test("a batch is divided, and what was rejected for now is sent again", async (test) => {

@@ -296,6 +296,18 @@ test("types, statistics and the server are read", async () => {
   await assert.rejects(client.stats({ by: "colour" }), (error) => error instanceof jobqueue.ErrorAnswer && error.status === 400);
 });
 
+test("the server is steered by an admin", async () => {
+  assert.equal((await client.jobType("sleep")).type, "sleep");
+  await assert.rejects(client.jobType("slep"), (error) => error instanceof jobqueue.ErrorAnswer && /sleep/.test(error.message));
+  const problems = await client.problems();
+  assert.ok(problems.some(({ type }) => type === "/problems/queue-full"), JSON.stringify(problems[0]));
+  assert.deepEqual((await client.reload()).changed, []);
+  assert.ok(await client.setLogLevel("info"));
+  await assert.rejects(client.setLogLevel("loud"), jobqueue.InvalidSubmission);
+  const reader = new Client(URL_OF_SERVER, { key: process.env.READER_KEY });
+  await assert.rejects(reader.drain(), (error) => error instanceof jobqueue.Forbidden && error.scope === "admin");
+});
+
 test("a key that is unknown or lacks a scope is named as such", async () => {
   const stranger = new Client(URL_OF_SERVER, { key: "" });
   await assert.rejects(stranger.queues(), jobqueue.Unauthorized);
