@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 from unittest.mock import patch
 
-from jobqueue.backend import memory
+from jobqueue.backend import searches
 from jobqueue.backend.memory import MemoryBackend, ReadyQueue
 from jobqueue.backend.timer import Timer
 from jobqueue.backend.waits import Waits
@@ -343,7 +343,7 @@ def the_idempotency_key_of_a_duplicate_is_not_stored(share: Any) -> Any:
 # -- the backend and the runtime
 
 
-@mutant(memory, "_applies")
+@mutant(searches, "_applies")
 def a_bulk_action_applies_to_the_wrong_jobs(applies: Any) -> Any:
     return lambda action, job: not applies(action, job)
 

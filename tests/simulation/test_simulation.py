@@ -15,7 +15,7 @@ from tests.simulation.simulation import Outcome, run
 
 SEEDS = 200
 REPLAYED = range(900, 908)
-SEEDS_FOR_A_MUTANT = 80
+SEEDS_FOR_A_MUTANT = 200
 
 EXPECTED_COUNTS = (
     *("Submitted", "Ready", "Offered", "Started", "Progressed", "StopRequested", "LeaseLost", "BackedOff"),
