@@ -119,7 +119,7 @@ PROJECT = """\
 name = "{name}"
 version = "0.1.0"
 requires-python = ">=3.11"
-dependencies = ["ephemeral-jobqueue"]
+dependencies = ["ephemeral-jobqueue[server]"]
 
 [dependency-groups]
 dev = ["ephemeral-jobqueue[cli,reload]"{pytest}]

@@ -45,6 +45,7 @@ def test_the_created_settings_and_project_are_valid(tmp_path: Path) -> None:
     assert load(folder / "config.yaml", environ={}).queues["default"].workers == 16
     project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
     assert project["name"] == "my-mails"
+    assert project["dependencies"] == ["ephemeral-jobqueue[server]"]  # the handlers need more than the client
 
 
 def test_the_created_handlers_are_a_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
