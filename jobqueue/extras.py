@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Extra = Literal["async", "cli", "reload", "server"]
+Extra = Literal["async", "cli", "prometheus", "reload", "server"]
 
 DISTRIBUTION = "ephemeral-jobqueue"
 _MODULES: dict[Extra, frozenset[str]] = {
     "async": frozenset({"aiohttp", "yarl"}),
     "cli": frozenset({"rich", "shtab"}),
+    "prometheus": frozenset({"prometheus_client"}),
     "reload": frozenset({"watchfiles"}),
-    "server": frozenset({"aiohttp", "orjson", "prometheus_client", "psutil", "yaml"}),
+    "server": frozenset({"aiohttp", "orjson", "psutil", "yaml"}),
 }
 """The modules of each extra, by their import names. Not uvloop: the server does without it."""
 

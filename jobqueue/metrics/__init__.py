@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jobqueue.extras import extra
+
 if TYPE_CHECKING:
     from jobqueue.metrics.collector import QueueCollector
 
@@ -17,6 +19,7 @@ def __getattr__(name: str) -> object:
     """Import the collector on first use: a server needs no prometheus_client."""
     if name != "QueueCollector":
         raise AttributeError(f"module 'jobqueue.metrics' has no attribute {name!r}")
-    from jobqueue.metrics.collector import QueueCollector
+    with extra("prometheus", "jobqueue.metrics.QueueCollector"):
+        from jobqueue.metrics.collector import QueueCollector
 
     return QueueCollector

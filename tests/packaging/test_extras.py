@@ -93,6 +93,12 @@ def test_importing_the_client_imports_no_module_of_the_server_although_they_are_
         ("import jobqueue; jobqueue.http", "jobqueue.http", "aiohttp", "server"),
         ("import jobqueue.http", "jobqueue.http", "aiohttp", "server"),
         ("from jobqueue.http import application", "jobqueue.http", "aiohttp", "server"),
+        (
+            "from jobqueue.metrics import QueueCollector",
+            "jobqueue.metrics.QueueCollector",
+            "prometheus_client",
+            "prometheus",
+        ),
     ],
 )
 def test_a_name_that_needs_an_extra_tells_which(script: str, needed_by: str, module: str, extra: str) -> None:
