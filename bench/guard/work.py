@@ -195,12 +195,15 @@ class Served:
     async def live(self, life: Life, count: int) -> None:
         """Have `count` jobs live, one on each connection at a time."""
         connections = self._streaming if life is Life.EVENTS else self._others
+        answer = b"HTTP/1.1 %b " % life.code
+        # New requests where each has a key of its own; else the same one.
+        new, post = life is Life.WAIT_REPEATABLE, self._post_and_wait if life is Life.WAIT else self._post
         for _ in range(count // BATCH):
             if life is Life.EVENTS:
                 await queue.pause("default")
             for connection, transport in connections:
                 transport.last = b""
-                connection.data_received(self._submission(life))
+                connection.data_received(self._repeatable_waits.pop() if new else post)
             if life is Life.EVENTS:
                 await self._begin_streams()
                 await queue.resume("default")
@@ -209,15 +212,10 @@ class Served:
                 if life is Life.EVENTS:
                     assert transport.last.endswith(b"0\r\n\r\n"), transport.last
                     continue
-                assert transport.last.startswith(b"HTTP/1.1 %b " % life.code), transport.last
+                assert transport.last.startswith(answer), transport.last
                 if life is Life.HEAD:
                     connection.data_received(request("HEAD", f"/v1/jobs/{_job_id(transport.last)}"))
                     assert transport.last.startswith(b"HTTP/1.1 200 "), transport.last
-
-    def _submission(self, life: Life) -> bytes:
-        if life is Life.WAIT_REPEATABLE:
-            return self._repeatable_waits.pop()
-        return self._post_and_wait if life is Life.WAIT else self._post
 
     async def _begin_streams(self) -> None:
         """Open the event stream of each connection's job, which waits."""

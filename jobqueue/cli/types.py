@@ -33,7 +33,7 @@ class Quantiles(msgspec.Struct, frozen=True):
 
 
 class Type(msgspec.Struct, frozen=True, kw_only=True):
-    """A type, as far as it is shown."""
+    """A type, as far as it is shown; counts are only for keys that see all jobs."""
 
     type: str
     queue: str
@@ -44,20 +44,22 @@ class Type(msgspec.Struct, frozen=True, kw_only=True):
     rate: str | None = None
     concurrency: int | None = None
     arguments: dict[str, Any] = {}
-    queued: int = 0
-    running: int = 0
-    succeeded_total: int = 0
-    failed_total: int = 0
-    cancelled_total: int = 0
-    expired_total: int = 0
+    queued: int | None = None
+    running: int | None = None
+    succeeded_total: int | None = None
+    failed_total: int | None = None
+    cancelled_total: int | None = None
+    expired_total: int | None = None
     wait_s: Quantiles = Quantiles()
     run_s: Quantiles = Quantiles()
     quarantined: Quarantined | None = None
 
     @property
     def state(self) -> str:
-        """Whether its jobs start."""
-        return "quarantined" if self.quarantined is not None else "running" if self.running else "idle"
+        """Whether its jobs start; empty: the key may not know."""
+        if self.quarantined is not None:
+            return "quarantined"
+        return "" if self.running is None else "running" if self.running else "idle"
 
 
 class Types(msgspec.Struct, frozen=True):
@@ -67,7 +69,11 @@ class Types(msgspec.Struct, frozen=True):
 
 
 def _number(name: str) -> Column:
-    return Column(name.removesuffix("_total"), lambda type: f"{getattr(type, name):,}", right=True)
+    def shown(type: Type) -> str:
+        count = getattr(type, name)
+        return "" if count is None else f"{count:,}"
+
+    return Column(name.removesuffix("_total"), shown, right=True)
 
 
 COLUMNS = (

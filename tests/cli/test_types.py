@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from jobqueue.cli.types import COLUMNS, Type
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -18,6 +22,13 @@ async def test_types_lists_them_and_a_name_shows_its_arguments(run: Run) -> None
     shown = (await run("types", "big", "-o", "table")).out
     assert "size" in shown
     assert "required" in shown
+
+
+def test_counts_that_a_key_may_not_know_are_empty_and_not_zero() -> None:
+    hidden = Type(type="echo", queue="default", run_in="loop", attempts_max=1)
+    known = msgspec.structs.replace(hidden, queued=0, running=0)
+    cells = {column.title: (column.read(hidden), column.read(known)) for column in COLUMNS}
+    assert (cells["state"], cells["queued"], cells["failed"]) == (("", "idle"), ("", "0"), ("", ""))
 
 
 async def test_a_schema_is_that_of_the_arguments(run: Run) -> None:
