@@ -449,12 +449,9 @@ def is_client(name: str) -> bool:
     return name == "jobqueue.client" or name.startswith("jobqueue.client.")
 
 
-SERVER_COMMANDS = tuple(f"jobqueue.cli.{part}" for part in ("config", "key", "main", "reloader", "serve", "target"))
-
-
 def is_client_command(name: str) -> bool:
     """Whether a module of the command line is for commands that ask a server."""
-    return name.startswith("jobqueue.cli.") and name not in SERVER_COMMANDS
+    return name.startswith("jobqueue.cli.remote.")
 
 
 def client_stands_apart(module: Module) -> Iterator[str]:
@@ -695,7 +692,7 @@ def test_the_law_detects_a_breach(law: Callable[[Module], Iterator[str]], name: 
         (concrete_outside_roots, "jobqueue.runtime.spool", "class Spool: ...\nSpool()"),
         (client_stands_apart, "clients.x", "from jobqueue.client import Client"),
         (client_stands_apart, "jobqueue.client.jobs", "from jobqueue.client.protocol import Steps"),
-        (client_stands_apart, "jobqueue.cli.submit", "from jobqueue.client import SyncClient"),
+        (client_stands_apart, "jobqueue.cli.remote.submit", "from jobqueue.client import SyncClient"),
         (vague_names, "jobqueue.communication", ""),
         (no_summary, "jobqueue.x", 'def f(a):\n    """Return it.\n\n    Args:\n        a: It.\n    """'),
         (polling, "jobqueue.x", "async def f():\n    await asyncio.sleep(0.1)"),

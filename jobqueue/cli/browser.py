@@ -9,7 +9,7 @@ import threading
 import webbrowser
 from typing import TYPE_CHECKING
 
-from jobqueue.cli.address import url_of
+from jobqueue.cli.remote.address import url_of
 from jobqueue.errors import ConfigError
 
 if TYPE_CHECKING:

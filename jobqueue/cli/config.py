@@ -42,7 +42,7 @@ def show(options: argparse.Namespace) -> int:
 
 def diff(options: argparse.Namespace) -> int:
     """Compare the settings with those of a running server."""
-    from jobqueue.cli import config_diff
+    from jobqueue.cli.remote import config_diff
 
     return config_diff.RUN(options)
 
@@ -78,7 +78,7 @@ def _add_file(parser: Parser) -> None:
 
 
 def _add_server(parser: Parser) -> None:
-    from jobqueue.cli import server_flags
+    from jobqueue.cli.remote import server_flags
 
     server_flags.add_flags(parser)
     add_flags(parser)

@@ -6,7 +6,7 @@ Rules:
 2. Each command imports what it works with when it runs, so that a fault in the settings is reported at once, and
    without the server's packages.
 3. Exit codes: 0 done; 1 the server failed, the job failed, or nothing matched; 2 an invalid command line, settings or
-   target; 3 rejected by the server; 4 no server answers (`failures`).
+   target; 3 rejected by the server; 4 no server answers (`remote.failures`).
 4. A reader that closes the pipe, and Ctrl-C, end a command without a message, with the exit code of that signal.
 """
 
@@ -34,19 +34,19 @@ if TYPE_CHECKING:
 GROUPS = (
     Group("serve", "serve a queue over HTTP", "serve"),
     Group("init", "begin a project: handlers, their test, settings", "scaffold"),
-    Group("status", "is the server ready? A health check", "status"),
-    Group("top", "the queues, live", "top"),
-    Group("types", "the types of jobs", "types"),
-    Group("submit", "submit a job", "submit"),
-    Group("jobs", "list, read and change jobs", "jobs"),
-    Group("queues", "list and change queues", "queues"),
-    Group("events", "the events of all jobs, live", "events"),
-    Group("errors", "failed jobs, grouped by their errors", "errors"),
+    Group("status", "is the server ready? A health check", "remote.status"),
+    Group("top", "the queues, live", "remote.top"),
+    Group("types", "the types of jobs", "remote.types"),
+    Group("submit", "submit a job", "remote.submit"),
+    Group("jobs", "list, read and change jobs", "remote.jobs"),
+    Group("queues", "list and change queues", "remote.queues"),
+    Group("events", "the events of all jobs, live", "remote.events"),
+    Group("errors", "failed jobs, grouped by their errors", "remote.errors"),
     Group("config", "make, check, show and compare the settings", "config"),
-    Group("reload", "let the server read its settings again", "reload"),
-    Group("drain", "let the server finish its jobs and end", "drain"),
+    Group("reload", "let the server read its settings again", "remote.reload"),
+    Group("drain", "let the server finish its jobs and end", "remote.drain"),
     Group("key", "make API keys", "key"),
-    Group("openapi", "the description of the API", "openapi"),
+    Group("openapi", "the description of the API", "remote.openapi"),
     Group("completions", "completions for a shell", "completions"),
 )
 # Not from docstrings: -OO drops those.

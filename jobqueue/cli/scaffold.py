@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from jobqueue.cli import new_files
 from jobqueue.cli.command import Command
+from jobqueue.cli.terminal.visible import visible
 from jobqueue.cli.values import path_of
-from jobqueue.cli.visible import visible
 
 if TYPE_CHECKING:
     import argparse

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jobqueue import errors
-from jobqueue.cli import address, failures
 from jobqueue.cli.main import main
+from jobqueue.cli.remote import address, failures
 from jobqueue.client import ErrorAnswer, FateUnknown, NoAnswer, Unreachable
 from jobqueue.errors import ConfigError
 

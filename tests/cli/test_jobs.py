@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jobqueue.cli.errors import masked
+from jobqueue.cli.remote.errors import masked
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -33,7 +33,7 @@ async def test_a_list_is_one_document_in_a_line_newest_first(run: Run) -> None:
 
 
 async def test_a_limit_bounds_a_list_and_all_reads_every_page(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobqueue.cli.job_filters.PAGE_MAX", 2)
+    monkeypatch.setattr("jobqueue.cli.remote.job_filters.PAGE_MAX", 2)
     ids = [await submitted(run, "hold") for _ in range(5)]
     assert (await run("jobs", "--limit", "3", "-o", "id")).out.split() == ids[:1:-1]
     assert (await run("jobs", "--all", "-o", "id")).out.split() == ids[::-1]

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from jobqueue.cli import top
 from jobqueue.cli.main import main, parser_of
-from jobqueue.cli.output import Output
-from jobqueue.cli.queues import Queue
-from jobqueue.cli.samples import Rates, Sample, spark
+from jobqueue.cli.remote import top
+from jobqueue.cli.remote.output import Output
+from jobqueue.cli.remote.queues import Queue
+from jobqueue.cli.remote.samples import Rates, Sample, spark
 from jobqueue.client import Unreachable
 from jobqueue.client.protocol import Answer
 

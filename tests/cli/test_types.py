@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from jobqueue.cli.types import COLUMNS, Type
+from jobqueue.cli.remote.types import COLUMNS, Type
 
 if TYPE_CHECKING:
     from pathlib import Path

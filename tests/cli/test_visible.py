@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from jobqueue.cli.table import Column, plain
-from jobqueue.cli.times import since, spell
-from jobqueue.cli.visible import visible, visible_json, visible_lines, width_of
+from jobqueue.cli.terminal.table import Column, plain
+from jobqueue.cli.terminal.times import since, spell
+from jobqueue.cli.terminal.visible import visible, visible_json, visible_lines, width_of
 
 
 @pytest.mark.parametrize(

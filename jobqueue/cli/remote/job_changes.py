@@ -12,11 +12,11 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from jobqueue.cli import failures
-from jobqueue.cli.failures import FAILED
-from jobqueue.cli.job_filters import filter_of
-from jobqueue.cli.job_view import line_of
-from jobqueue.cli.submit import OPTIONS, document_of, run_to_end
+from jobqueue.cli.remote import failures
+from jobqueue.cli.remote.failures import FAILED
+from jobqueue.cli.remote.job_filters import filter_of
+from jobqueue.cli.remote.job_view import line_of
+from jobqueue.cli.remote.submit import OPTIONS, document_of, run_to_end
 from jobqueue.client.documents import job_path
 from jobqueue.errors import ConfigError, JobQueueError
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
-    from jobqueue.cli.connection import Connection
-    from jobqueue.cli.output import Output
+    from jobqueue.cli.remote.connection import Connection
+    from jobqueue.cli.remote.output import Output
     from jobqueue.client import JobDocument
 
 REDACTED = "•••"

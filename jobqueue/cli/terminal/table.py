@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-from jobqueue.cli.visible import visible, width_of
+from jobqueue.cli.terminal.visible import visible, width_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jobqueue.cli.command import Command
-from jobqueue.cli.connection import Connection, talking
-from jobqueue.cli.output import compact, pretty
-from jobqueue.cli.server_flags import add_flags
+from jobqueue.cli.remote.connection import Connection, talking
+from jobqueue.cli.remote.output import compact, pretty
+from jobqueue.cli.remote.server_flags import add_flags
 from jobqueue.cli.values import path_of
 
 if TYPE_CHECKING:
     import argparse
 
-    from jobqueue.cli.output import Output
     from jobqueue.cli.parser import Parser
+    from jobqueue.cli.remote.output import Output
 
 
 def openapi(connection: Connection, output: Output, options: argparse.Namespace) -> int:

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from jobqueue.cli.command import Command
-from jobqueue.cli.connection import Connection, talking
-from jobqueue.cli.output import seen
-from jobqueue.cli.server_flags import add_flags
-from jobqueue.cli.visible import visible
+from jobqueue.cli.remote.connection import Connection, talking
+from jobqueue.cli.remote.output import seen
+from jobqueue.cli.remote.server_flags import add_flags
+from jobqueue.cli.terminal.visible import visible
 
 if TYPE_CHECKING:
     import argparse
 
-    from jobqueue.cli.output import Output
+    from jobqueue.cli.remote.output import Output
 
 
 class Reload(msgspec.Struct, frozen=True):

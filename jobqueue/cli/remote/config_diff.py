@@ -9,17 +9,17 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from jobqueue.cli.connection import Connection, optional, talking
-from jobqueue.cli.failures import FAILED
-from jobqueue.cli.queues import CHANGEABLE, views
+from jobqueue.cli.remote.connection import Connection, optional, talking
+from jobqueue.cli.remote.failures import FAILED
+from jobqueue.cli.remote.queues import CHANGEABLE, views
 from jobqueue.cli.settings import file_of, overrides_of
-from jobqueue.cli.visible import visible
+from jobqueue.cli.terminal.visible import visible
 from jobqueue.config.load import trace
 
 if TYPE_CHECKING:
     import argparse
 
-    from jobqueue.cli.output import Output
+    from jobqueue.cli.remote.output import Output
     from jobqueue.config import Settings
 
 

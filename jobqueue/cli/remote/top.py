@@ -13,15 +13,16 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from jobqueue.cli import job_view, queues, table
 from jobqueue.cli.command import Command
-from jobqueue.cli.connection import Connection, talking
-from jobqueue.cli.samples import POINTS, Rates, Sample, read, spark
-from jobqueue.cli.server_flags import add_flags
-from jobqueue.cli.table import Column
-from jobqueue.cli.times import since, spell
+from jobqueue.cli.remote import job_view, queues
+from jobqueue.cli.remote.connection import Connection, talking
+from jobqueue.cli.remote.samples import POINTS, Rates, Sample, read, spark
+from jobqueue.cli.remote.server_flags import add_flags
+from jobqueue.cli.terminal import table
+from jobqueue.cli.terminal.table import Column
+from jobqueue.cli.terminal.times import since, spell
+from jobqueue.cli.terminal.visible import visible
 from jobqueue.cli.values import count, duration
-from jobqueue.cli.visible import visible
 from jobqueue.client import NoAnswer
 from jobqueue.errors import Refused
 
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from jobqueue.cli.output import Output
     from jobqueue.cli.parser import Parser
+    from jobqueue.cli.remote.output import Output
 
 INTERVAL_S = 1.0
 TIMEOUT_S = 5.0

@@ -6,18 +6,18 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobqueue.cli import watching
 from jobqueue.cli.command import Command
-from jobqueue.cli.connection import Connection, talking
-from jobqueue.cli.events import line_of_event
-from jobqueue.cli.failures import FAILED
-from jobqueue.cli.job_changes import cancel, delete, resubmit, retry, run_now
-from jobqueue.cli.job_filters import add_changing_filters, add_list_filters, pages, total
-from jobqueue.cli.job_view import COLUMNS, screen_of
-from jobqueue.cli.output import compact, pretty, seen
-from jobqueue.cli.server_flags import add_flags
-from jobqueue.cli.submit import add_options, add_waiting, document_of
-from jobqueue.cli.submit import completed as with_wait
+from jobqueue.cli.remote import watching
+from jobqueue.cli.remote.connection import Connection, talking
+from jobqueue.cli.remote.events import line_of_event
+from jobqueue.cli.remote.failures import FAILED
+from jobqueue.cli.remote.job_changes import cancel, delete, resubmit, retry, run_now
+from jobqueue.cli.remote.job_filters import add_changing_filters, add_list_filters, pages, total
+from jobqueue.cli.remote.job_view import COLUMNS, screen_of
+from jobqueue.cli.remote.output import compact, pretty, seen
+from jobqueue.cli.remote.server_flags import add_flags
+from jobqueue.cli.remote.submit import add_options, add_waiting, document_of
+from jobqueue.cli.remote.submit import completed as with_wait
 from jobqueue.cli.values import assignment, duration, path_of
 from jobqueue.client import JobDocument
 from jobqueue.client.documents import job_path
@@ -26,8 +26,8 @@ from jobqueue.errors import ConfigError
 if TYPE_CHECKING:
     import argparse
 
-    from jobqueue.cli.output import Output
     from jobqueue.cli.parser import Parser
+    from jobqueue.cli.remote.output import Output
 
 INCLUDE = "args,spec,files"
 """What the screen of a job has beside its document."""

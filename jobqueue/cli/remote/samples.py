@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from jobqueue.cli import queues
-from jobqueue.cli.connection import Connection, optional
-from jobqueue.cli.output import seen
-from jobqueue.cli.queues import Queue
-from jobqueue.cli.status import health
+from jobqueue.cli.remote import queues
+from jobqueue.cli.remote.connection import Connection, optional
+from jobqueue.cli.remote.output import seen
+from jobqueue.cli.remote.queues import Queue
+from jobqueue.cli.remote.status import health
 from jobqueue.client import JobDocument
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jobqueue.cli import output
-from jobqueue.cli.address import DEFAULT_URL
+from jobqueue.cli.remote import output
+from jobqueue.cli.remote.address import DEFAULT_URL
 from jobqueue.cli.values import path_of
 
 if TYPE_CHECKING:

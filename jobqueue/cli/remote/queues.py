@@ -11,19 +11,19 @@ from urllib.parse import quote
 import msgspec
 
 from jobqueue.cli.command import Command
-from jobqueue.cli.connection import Connection, talking
-from jobqueue.cli.output import seen
-from jobqueue.cli.server_flags import add_flags
-from jobqueue.cli.table import Column
-from jobqueue.cli.times import clock, spell
+from jobqueue.cli.remote.connection import Connection, talking
+from jobqueue.cli.remote.output import seen
+from jobqueue.cli.remote.server_flags import add_flags
+from jobqueue.cli.terminal.table import Column
+from jobqueue.cli.terminal.times import clock, spell
+from jobqueue.cli.terminal.visible import visible
 from jobqueue.cli.values import assignment
-from jobqueue.cli.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from jobqueue.cli.output import Output
     from jobqueue.cli.parser import Parser
+    from jobqueue.cli.remote.output import Output
 
 CHANGEABLE = ("workers", "capacity", "discipline", "weight")
 

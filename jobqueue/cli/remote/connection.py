@@ -16,9 +16,9 @@ import sys
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
-from jobqueue.cli import failures
-from jobqueue.cli.address import default_url
-from jobqueue.cli.output import Output
+from jobqueue.cli.remote import failures
+from jobqueue.cli.remote.address import default_url
+from jobqueue.cli.remote.output import Output
 from jobqueue.client import URL_VARIABLE, SyncClient, key_in_file
 from jobqueue.client.protocol import RETRY_READS_FOR_S, Request, decoded
 from jobqueue.encoder import encode

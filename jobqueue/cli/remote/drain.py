@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from jobqueue.cli.command import Command
-from jobqueue.cli.connection import Connection, talking
-from jobqueue.cli.output import seen
-from jobqueue.cli.queues import views
-from jobqueue.cli.server_flags import add_flags
+from jobqueue.cli.remote.connection import Connection, talking
+from jobqueue.cli.remote.output import seen
+from jobqueue.cli.remote.queues import views
+from jobqueue.cli.remote.server_flags import add_flags
 from jobqueue.client import NoAnswer
 from jobqueue.errors import Refused
 
 if TYPE_CHECKING:
     import argparse
 
-    from jobqueue.cli.output import Output
     from jobqueue.cli.parser import Parser
+    from jobqueue.cli.remote.output import Output
 
 LOOK_S = 0.5
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 
 from jobqueue import errors
-from jobqueue.cli.visible import visible
+from jobqueue.cli.terminal.visible import visible
 from jobqueue.client import ErrorAnswer, FateUnknown, NoAnswer
 
 FAILED, USAGE, REJECTED, UNREACHABLE = 1, 2, 3, 4

@@ -5,18 +5,18 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from jobqueue.cli.events import line_of_event
-from jobqueue.cli.failures import FAILED
-from jobqueue.cli.job_view import error, line_of
-from jobqueue.cli.output import compact, pretty
-from jobqueue.cli.table import console
-from jobqueue.cli.visible import visible
+from jobqueue.cli.remote.events import line_of_event
+from jobqueue.cli.remote.failures import FAILED
+from jobqueue.cli.remote.job_view import error, line_of
+from jobqueue.cli.remote.output import compact, pretty
+from jobqueue.cli.terminal.table import console
+from jobqueue.cli.terminal.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from jobqueue.cli.connection import Connection
-    from jobqueue.cli.output import Output
+    from jobqueue.cli.remote.connection import Connection
+    from jobqueue.cli.remote.output import Output
     from jobqueue.client import JobDocument
 
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from jobqueue.cli.command import Command
-from jobqueue.cli.connection import Connection, talking
-from jobqueue.cli.failures import FAILED
-from jobqueue.cli.job_filters import add_filters, pages
-from jobqueue.cli.output import seen
-from jobqueue.cli.server_flags import add_flags
-from jobqueue.cli.table import Column
-from jobqueue.cli.times import since
+from jobqueue.cli.remote.connection import Connection, talking
+from jobqueue.cli.remote.failures import FAILED
+from jobqueue.cli.remote.job_filters import add_filters, pages
+from jobqueue.cli.remote.output import seen
+from jobqueue.cli.remote.server_flags import add_flags
+from jobqueue.cli.terminal.table import Column
+from jobqueue.cli.terminal.times import since
 from jobqueue.cli.values import count
 from jobqueue.client import JobDocument
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable
 
-    from jobqueue.cli.output import Output
     from jobqueue.cli.parser import Parser
+    from jobqueue.cli.remote.output import Output
 
 LIMIT = 1000
 _VARIABLE = re.compile(

@@ -8,21 +8,21 @@ from urllib.parse import quote
 import msgspec
 
 from jobqueue.cli.command import Command
-from jobqueue.cli.connection import Connection, talking
-from jobqueue.cli.failures import FAILED
-from jobqueue.cli.output import compact, pretty, seen
-from jobqueue.cli.queues import Quarantined
-from jobqueue.cli.server_flags import add_flags
-from jobqueue.cli.table import Column
-from jobqueue.cli.times import clock, spell
-from jobqueue.cli.visible import visible
+from jobqueue.cli.remote.connection import Connection, talking
+from jobqueue.cli.remote.failures import FAILED
+from jobqueue.cli.remote.output import compact, pretty, seen
+from jobqueue.cli.remote.queues import Quarantined
+from jobqueue.cli.remote.server_flags import add_flags
+from jobqueue.cli.terminal.table import Column
+from jobqueue.cli.terminal.times import clock, spell
+from jobqueue.cli.terminal.visible import visible
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-    from jobqueue.cli.output import Output
     from jobqueue.cli.parser import Parser
+    from jobqueue.cli.remote.output import Output
 
 
 class Quantiles(msgspec.Struct, frozen=True):

@@ -14,15 +14,15 @@ import os
 import sys
 from typing import IO, TYPE_CHECKING, Any, Literal
 
-from jobqueue.cli import table
-from jobqueue.cli.visible import visible, visible_json
+from jobqueue.cli.terminal import table
+from jobqueue.cli.terminal.visible import visible, visible_json
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable, Sequence
 
     from jobqueue.cli.parser import Parser
-    from jobqueue.cli.table import Column
+    from jobqueue.cli.terminal.table import Column
 
 Form = Literal["table", "json", "jsonl", "id"]
 BLOCK_ROWS = 500

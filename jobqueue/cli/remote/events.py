@@ -7,17 +7,17 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from jobqueue.cli.command import Command
-from jobqueue.cli.connection import Connection, talking
-from jobqueue.cli.server_flags import add_flags
-from jobqueue.cli.times import clock
-from jobqueue.cli.visible import visible
+from jobqueue.cli.remote.connection import Connection, talking
+from jobqueue.cli.remote.server_flags import add_flags
+from jobqueue.cli.terminal.times import clock
+from jobqueue.cli.terminal.visible import visible
 from jobqueue.core.job import JobState
 
 if TYPE_CHECKING:
     import argparse
 
-    from jobqueue.cli.output import Output
     from jobqueue.cli.parser import Parser
+    from jobqueue.cli.remote.output import Output
     from jobqueue.client import JobEvent
 
 FILTERS = ("type", "queue", "group", "state")

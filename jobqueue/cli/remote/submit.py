@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from jobqueue.cli import watching
 from jobqueue.cli.command import Command
-from jobqueue.cli.connection import Connection, optional, talking
-from jobqueue.cli.job_view import line_of
-from jobqueue.cli.server_flags import add_flags
+from jobqueue.cli.remote import watching
+from jobqueue.cli.remote.connection import Connection, optional, talking
+from jobqueue.cli.remote.job_view import line_of
+from jobqueue.cli.remote.server_flags import add_flags
 from jobqueue.cli.values import arguments, assignment, count, duration, instant, part, unique
 from jobqueue.errors import InvalidSubmission, UnknownType
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from jobqueue.cli.output import Output
     from jobqueue.cli.parser import Parser
+    from jobqueue.cli.remote.output import Output
     from jobqueue.client import JobDocument
 
 OPTIONS = {

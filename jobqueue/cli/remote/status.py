@@ -5,20 +5,20 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from jobqueue.cli import queues
 from jobqueue.cli.command import Command
-from jobqueue.cli.connection import Connection, optional, talking
-from jobqueue.cli.failures import REJECTED
-from jobqueue.cli.server_flags import add_flags
-from jobqueue.cli.times import spell
-from jobqueue.cli.visible import visible
+from jobqueue.cli.remote import queues
+from jobqueue.cli.remote.connection import Connection, optional, talking
+from jobqueue.cli.remote.failures import REJECTED
+from jobqueue.cli.remote.server_flags import add_flags
+from jobqueue.cli.terminal.times import spell
+from jobqueue.cli.terminal.visible import visible
 from jobqueue.client.protocol import ErrorAnswer, error_in
 from jobqueue.errors import Draining, Refused
 
 if TYPE_CHECKING:
     import argparse
 
-    from jobqueue.cli.output import Output
+    from jobqueue.cli.remote.output import Output
 
 TIMEOUT_S = 3.0
 """Of each request: a health check has little time."""

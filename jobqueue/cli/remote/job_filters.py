@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from jobqueue.cli.output import seen
+from jobqueue.cli.remote.output import seen
 from jobqueue.cli.values import assigned_text, count, duration, instant_or_age, loose
 from jobqueue.core.job import JobState
 from jobqueue.core.report import ErrorCode
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-    from jobqueue.cli.connection import Connection
     from jobqueue.cli.parser import Parser
+    from jobqueue.cli.remote.connection import Connection
 
 LIMIT = 20
 PAGE_MAX = 100

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from jobqueue.cli.output import compact, pretty
-from jobqueue.cli.table import Column
-from jobqueue.cli.times import clock, since, spell
-from jobqueue.cli.visible import visible, visible_lines
+from jobqueue.cli.remote.output import compact, pretty
+from jobqueue.cli.terminal.table import Column
+from jobqueue.cli.terminal.times import clock, since, spell
+from jobqueue.cli.terminal.visible import visible, visible_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

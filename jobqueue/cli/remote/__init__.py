@@ -1,0 +1,1 @@
+"""Commands that ask a running server, by the client: the server's packages need not be installed."""

@@ -1,0 +1,1 @@
+"""The terminal: tables, durations in words, and hostile texts made visible. Knows no command."""
