@@ -14,15 +14,15 @@ import asyncio
 from math import ceil, floor
 from typing import TYPE_CHECKING
 
-from jobqueue.core.history import BYTES_MIN, History, Rows
-from jobqueue.core.series import add, rows_of_queue
+from jobqueue.core.counting.history import BYTES_MIN, History, Rows
+from jobqueue.core.counting.series import add, rows_of_queue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from jobqueue.backend.base import Backend
-    from jobqueue.core.counts import QueueCounts
-    from jobqueue.core.stats import QueueStats
+    from jobqueue.core.counting.counts import QueueCounts
+    from jobqueue.core.counting.stats import QueueStats
     from jobqueue.service import Service
 
 TYPES_PER_S = 1000

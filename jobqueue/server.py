@@ -50,11 +50,11 @@ from jobqueue.listening import Listening, why_not
 from jobqueue.log import configure, event_logger
 from jobqueue.metrics_port import CONNECTIONS_MAX, MetricsPort
 from jobqueue.process.signals import signals
-from jobqueue.process_metrics import ServerMetrics
 from jobqueue.resources import fit_files, memory_bytes, return_freed_memory, warn_of_memory
 from jobqueue.runtime.exits import run_to_end
 from jobqueue.runtime.freed_memory import FreedMemory, heap_trim
 from jobqueue.runtime.loop_monitor import LoopMonitor
+from jobqueue.server_metrics import ServerMetrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from jobqueue.backend.base import Asked, Backend, LocalBackend
     from jobqueue.config import Settings
-    from jobqueue.core.counts import QueueCounts
+    from jobqueue.core.counting.counts import QueueCounts
     from jobqueue.core.job import IdempotencyKey, Job, JobSpec
     from jobqueue.core.job_view import JobView
     from jobqueue.core.stored_file import StoredFile

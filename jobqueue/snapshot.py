@@ -13,8 +13,8 @@ from collections.abc import Sequence  # msgspec reads it from the annotations
 import msgspec
 
 from jobqueue.config import Settings
+from jobqueue.core.counting.stats import QueueStats, StoreStats
 from jobqueue.core.limits.limiter_stats import LimiterStats
-from jobqueue.core.stats import QueueStats, StoreStats
 from jobqueue.runtime.pools.pool_counts import PoolCounts
 
 

@@ -117,7 +117,7 @@ LAYERS = (
     {"metrics", "recorder"},
     {"app"},
     {"demo", "http", "testing"},
-    {"certificates", "listening", "metrics_port", "process_metrics", "resources", "server", "terminal"},
+    {"certificates", "listening", "metrics_port", "server_metrics", "resources", "server", "terminal"},
     {"cli"},
     {"__main__"},
 )
@@ -226,10 +226,7 @@ LEVELS = {
             "expiry_bucket",
             "holdings",
             "quotas",
-            "counts",
-            "stats",
-            "history",
-            "series",
+            "counting",
         },
         {"limits"},
         {"scheduling"},
@@ -373,9 +370,9 @@ CORE_SEEN_FROM_HTTP = {
             "limits.token_bucket",
             "rate",
         ),
-        *("report", "stored_file", "scheduling.eta", "scheduling.retry_after", "stats", "submit", "uniqueness"),
-        *("backoff", "counts", "limits.quarantined_type", "policy"),
-        *("histogram", "history", "series"),
+        *("report", "stored_file", "scheduling.eta", "scheduling.retry_after", "submit", "uniqueness"),
+        *("backoff", "limits.quarantined_type", "policy"),
+        *("histogram", "counting.counts", "counting.history", "counting.series", "counting.stats"),
     )
 }
 """The value types of the port, and the two measures of HTTP itself: the rate of a caller, and retry-after."""

@@ -9,13 +9,13 @@ import pytest
 
 from jobqueue import JobQueue
 from jobqueue.config import QueueSettings, Settings, StatsSettings
-from jobqueue.core.history import Reading
-from jobqueue.core.series import COLUMNS, FIRST_TOTAL, RUNNING, TOTALS, WAITING
+from jobqueue.core.counting.history import Reading
+from jobqueue.core.counting.series import COLUMNS, FIRST_TOTAL, RUNNING, TOTALS, WAITING
 from jobqueue.recorder import Recorder
 from jobqueue.testing import virtual_time
 
 if TYPE_CHECKING:
-    from jobqueue.core.history import History
+    from jobqueue.core.counting.history import History
 
 SUBMITTED, SUCCEEDED = (FIRST_TOTAL + TOTALS.index(name) for name in ("submitted", "succeeded"))
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Sequence
 
-    from jobqueue.core.counts import Durations, QueueCounts, TypeCounts
+    from jobqueue.core.counting.counts import Durations, QueueCounts, TypeCounts
+    from jobqueue.core.counting.stats import QueueStats, StoreStats
     from jobqueue.core.events import Event
     from jobqueue.core.job import JobSpec, Lease, Uniqueness
     from jobqueue.core.job_filter import JobFilter
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from jobqueue.core.quotas import Quotas
     from jobqueue.core.report import Failure, Progress, Success
     from jobqueue.core.scheduling.eta import Estimate
-    from jobqueue.core.stats import QueueStats, StoreStats
     from jobqueue.core.stored_file import Upload
     from jobqueue.core.submit import SubmitReceipt, SubmitResult
     from jobqueue.errors import JobGone, JobNotFound, Refused

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from jobqueue.backend.base import Asked, BulkAction, BulkCount, Count, Page, Workers
+    from jobqueue.core.counting.stats import QueueStats, StoreStats
     from jobqueue.core.engine import Engine
     from jobqueue.core.job import Job, JobId, JobSpec, Lease, Uniqueness
     from jobqueue.core.job_filter import JobFilter
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from jobqueue.core.quotas import Quotas
     from jobqueue.core.report import Failure, Progress, Success
     from jobqueue.core.scheduling.scheduler import Scheduler
-    from jobqueue.core.stats import QueueStats, StoreStats
     from jobqueue.core.stored_file import Upload
     from jobqueue.core.tuning import Tuning
 

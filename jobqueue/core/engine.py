@@ -23,6 +23,7 @@ from jobqueue.core import attempts
 from jobqueue.core.admission import AdmissionControl
 from jobqueue.core.attempt_outcome import ATTEMPT_CANCELLED, ATTEMPT_LOST, ATTEMPT_SUCCEEDED
 from jobqueue.core.backoff import Backoff
+from jobqueue.core.counting.stats import QueueStats, StoreStats, all_stats
 from jobqueue.core.events import (
     AttemptFailed,
     BackedOff,
@@ -52,7 +53,6 @@ from jobqueue.core.limits.circuit_breaker import CircuitBreaker
 from jobqueue.core.report import MESSAGE_LENGTH_MAX, ErrorCode, Failure, JobError
 from jobqueue.core.scheduling.eta import PAUSED, POLL_AFTER_S_UNKNOWN, Estimate, WaitingFor, WaitReason, estimate_of
 from jobqueue.core.shutdown import ShutDown
-from jobqueue.core.stats import QueueStats, StoreStats, all_stats
 from jobqueue.core.store_bounds import StoreBounds
 from jobqueue.core.submit import SubmitResult, Submitter
 from jobqueue.core.transitions import Transitions

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from jobqueue.core.attempt_outcome import ATTEMPT_CANCELLED
-from jobqueue.core.counts import Durations, QueueCounts, TypeCounts, counts_of, counts_of_type, waits_of
+from jobqueue.core.counting.counts import Durations, QueueCounts, TypeCounts, counts_of, counts_of_type, waits_of
+from jobqueue.core.counting.stats import Totals
 from jobqueue.core.deadlines import Deadlines
 from jobqueue.core.events import Ended, Evicted, Offered, Ready, StopRequested
 from jobqueue.core.job import CANCELLED, DELAYED, LIVE, QUEUED, RUNNING, StopReason
@@ -17,7 +18,6 @@ from jobqueue.core.job_store import JobStore
 from jobqueue.core.limits.limiters import Limiters
 from jobqueue.core.scheduling.queue_state import QueueState
 from jobqueue.core.scheduling.scheduler import Scheduler
-from jobqueue.core.stats import Totals
 from jobqueue.core.tuning import TUNING
 from jobqueue.core.uniqueness import UniquenessIndex
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from jobqueue.core.attempt_outcome import ATTEMPT_OUTCOMES
-from jobqueue.core.counts import NO_DURATIONS, TypeCounts
+from jobqueue.core.counting.counts import NO_DURATIONS, TypeCounts
 from jobqueue.core.histogram import BOUNDS_S
 from jobqueue.errors import Draining, QueueFull, RateLimited, Refused, StatusesFull, TypeQuarantined
 from jobqueue.metrics import catalogue as of
@@ -21,9 +21,9 @@ from jobqueue.metrics.family import Family, labelled
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from jobqueue.core.counts import Durations, QueueCounts
+    from jobqueue.core.counting.counts import Durations, QueueCounts
+    from jobqueue.core.counting.stats import QueueStats
     from jobqueue.core.job import Job
-    from jobqueue.core.stats import QueueStats
     from jobqueue.metrics.catalogue import Spec
     from jobqueue.metrics.family import Example
     from jobqueue.service import Service

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from jobqueue.backend.base import Backend, BulkCount, Count, InvalidCursor
+from jobqueue.core.counting.stats import QueueStats
 from jobqueue.core.job import IdempotencyKey, JobId, JobSpec, JobState, Lease, Unique, Uniqueness
 from jobqueue.core.job_filter import JobFilter
 from jobqueue.core.job_view import JobView
 from jobqueue.core.policy import Discipline, Limits, QueuePolicy
 from jobqueue.core.quotas import Quota, Quotas
 from jobqueue.core.report import ErrorCode, Failure, Progress, Success
-from jobqueue.core.stats import QueueStats
 from jobqueue.core.stored_file import Upload
 from jobqueue.core.submit import SubmitReceipt
 from jobqueue.core.transitions import LEASE_GRACE_S

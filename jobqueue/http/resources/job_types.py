@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 import orjson
 
 from jobqueue.core.backoff import Backoff
-from jobqueue.core.counts import together
+from jobqueue.core.counting.counts import together
 from jobqueue.core.policy import Limits
 from jobqueue.errors import shown
 from jobqueue.handlers import RunIn  # noqa: TC001  # read from the annotations below, as the next ones
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-    from jobqueue.core.counts import Durations
+    from jobqueue.core.counting.counts import Durations
     from jobqueue.core.limits.quarantined_type import QuarantinedType
     from jobqueue.core.rate import Rate
     from jobqueue.handlers import Handler

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-    from jobqueue.core.stats import QueueStats
+    from jobqueue.core.counting.stats import QueueStats
     from jobqueue.http.request.body import Bodies
     from jobqueue.service import Service
 

@@ -13,9 +13,8 @@ import msgspec
 import orjson
 from msgspec import UNSET, UnsetType
 
-from jobqueue.core.histogram import BOUNDS_S, BUCKETS
-from jobqueue.core.history import OTHERS, Reading
-from jobqueue.core.series import (
+from jobqueue.core.counting.history import OTHERS, Reading
+from jobqueue.core.counting.series import (
     FIRST_REASON,
     FIRST_RUN,
     FIRST_SUM,
@@ -26,6 +25,7 @@ from jobqueue.core.series import (
     SUMS,
     TOTALS,
 )
+from jobqueue.core.histogram import BOUNDS_S, BUCKETS
 from jobqueue.errors import shown
 from jobqueue.http.errors import InsufficientScope, MalformedRequest, PathNotFound
 from jobqueue.http.request.auth import GRANT
@@ -40,7 +40,7 @@ from jobqueue.http.response.value_types import Instant  # noqa: TC001  # read fr
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from jobqueue.core.history import History
+    from jobqueue.core.counting.history import History
     from jobqueue.recorder import Recorder
     from jobqueue.service import Service
 

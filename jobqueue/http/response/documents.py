@@ -23,11 +23,11 @@ from jobqueue.http.response.problems import problem_of
 from jobqueue.http.response.timestamps import exact_timestamp, timestamp
 
 if TYPE_CHECKING:
+    from jobqueue.core.counting.stats import QueueStats
     from jobqueue.core.job_view import AnyJob
     from jobqueue.core.limits.limiter_stats import LimiterStats
     from jobqueue.core.report import FailedAttempt
     from jobqueue.core.scheduling.eta import Estimate, WaitingFor
-    from jobqueue.core.stats import QueueStats
     from jobqueue.errors import JobQueueError
     from jobqueue.http.response.limiter_document import LimiterDocument
     from jobqueue.http.response.queue_document import QueueDocument

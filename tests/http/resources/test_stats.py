@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from jobqueue.core.counting.history import History
+from jobqueue.core.counting.series import FIRST_REASON, FIRST_RUN, FIRST_SUM, FIRST_TOTAL, FIRST_WAIT
 from jobqueue.core.histogram import BOUNDS_S, BUCKETS
-from jobqueue.core.history import History
-from jobqueue.core.series import FIRST_REASON, FIRST_RUN, FIRST_SUM, FIRST_TOTAL, FIRST_WAIT
 from tests.http.keyed import ANN, OPS, READER, SUB, auth, bearer
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import contextlib
 
 import pytest
 
-from jobqueue.core.counts import NO_DURATIONS, Durations, TypeCounts, together
+from jobqueue.core.counting.counts import NO_DURATIONS, Durations, TypeCounts, together
 from jobqueue.core.histogram import BOUNDS_S, BUCKETS
 from jobqueue.core.policy import QueuePolicy
 from jobqueue.core.quotas import Quota, Quotas

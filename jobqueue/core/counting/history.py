@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from jobqueue.core.series import RUNNING, WAITING, Row, add, follow
+from jobqueue.core.counting.series import RUNNING, WAITING, Row, add, follow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

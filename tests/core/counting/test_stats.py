@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from jobqueue.core.counting.stats import QueueStats, StoreStats
 from jobqueue.core.policy import QueuePolicy
-from jobqueue.core.stats import QueueStats, StoreStats
 from jobqueue.core.store_bounds import StoreBounds
 from jobqueue.errors import QueueFull
 from tests.core.making import FINAL, Driver

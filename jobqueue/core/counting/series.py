@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from jobqueue.core.counts import NO_DURATIONS
+from jobqueue.core.counting.counts import NO_DURATIONS
 from jobqueue.core.histogram import BUCKETS
 from jobqueue.errors import Draining, QueueFull, RateLimited, Refused, SpoolFull, StatusesFull, TypeQuarantined
 
 if TYPE_CHECKING:
-    from jobqueue.core.counts import Durations, QueueCounts, TypeCounts
+    from jobqueue.core.counting.counts import Durations, QueueCounts, TypeCounts
 
 Row = dict[int, int]
 

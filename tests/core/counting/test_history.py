@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobqueue.core.history import BYTES_MIN, FRAME_BYTES, OTHERS, RINGS, History, Reading, Rows
-from jobqueue.core.series import COLUMNS, RUNNING, WAITING
+from jobqueue.core.counting.history import BYTES_MIN, FRAME_BYTES, OTHERS, RINGS, History, Reading, Rows
+from jobqueue.core.counting.series import COLUMNS, RUNNING, WAITING
 
 SMALL_RINGS = ((1, 5), (2, 6), (6, 4))
 SERIES = [("queue", "q"), ("queue", "r"), ("type", "t")]

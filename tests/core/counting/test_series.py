@@ -6,9 +6,8 @@ from typing import Any
 
 import msgspec
 
-from jobqueue.core.counts import NO_DURATIONS, Durations, QueueCounts, TypeCounts
-from jobqueue.core.histogram import BUCKETS
-from jobqueue.core.series import (
+from jobqueue.core.counting.counts import NO_DURATIONS, Durations, QueueCounts, TypeCounts
+from jobqueue.core.counting.series import (
     COLUMNS,
     FIRST_REASON,
     FIRST_RUN,
@@ -26,6 +25,7 @@ from jobqueue.core.series import (
     row_of_type,
     rows_of_queue,
 )
+from jobqueue.core.histogram import BUCKETS
 from jobqueue.errors import Draining, QueueFull, Refused
 
 
