@@ -137,9 +137,12 @@ async def test_filters_of_lists_and_actions_find_only_own_jobs(crime: Crime) -> 
 
 
 async def test_cursors_of_any_form_lead_to_no_job_of_others(crime: Crime) -> None:
-    for cursor in (*crime.ids.values(), "z" * ID_LENGTH, "-" * ID_LENGTH, "0" * ID_LENGTH):
-        answer = await crime.ask("GET", f"/v1/jobs?cursor={cursor}", ATTACKER)
-        assert json.loads(answer.rest)["jobs"] == []
+    for sort in ("", "&sort=oldest"):
+        for cursor in (*crime.ids.values(), "0" * ID_LENGTH, ALPHABET[0] * ID_LENGTH, ALPHABET[-1] * ID_LENGTH):
+            answer = await crime.ask("GET", f"/v1/jobs?cursor={cursor}{sort}", ATTACKER)
+            # A cursor of the other order is malformed, whatever the key.
+            other_order = cursor == ALPHABET[0 if sort else -1] * ID_LENGTH
+            assert answer.status == 400 if other_order else json.loads(answer.rest)["jobs"] == []
     await crime.failed()
 
 
