@@ -41,6 +41,7 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
     host, port = runner.addresses[0][:2]
     async with aiohttp.ClientSession(f"http://{host}:{port}") as session:
         yield session
+    await queue.stop()  # at once: a delayed job is among the examples
     await runner.cleanup()
 
 
