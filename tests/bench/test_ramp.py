@@ -238,7 +238,7 @@ async def test_users_can_long_poll_or_send_batches(tmp_path: Path, via: str, nam
     async with Stub().serving() as stub:
         stub.submissions.extend(["accept", "refuse"] * 100)
         stub.finer_retry_after_s = 0.1
-        settings = {"URL": stub.url, "USERS": "8", "SECONDS": "5", "VIA": via, "PYTHONPATH": str(ROOT)}
+        settings = {"URL": stub.url, "USERS": "8", "SECONDS": "8", "VIA": via, "PYTHONPATH": str(ROOT)}
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "bench.ramp"),
             cwd=tmp_path,
