@@ -27,7 +27,8 @@ H2C = (
 
 @pytest.fixture(params=[True, False], ids=["fast", "stock"])
 async def serving(start: Callable[..., Awaitable[Serving]], request: pytest.FixtureRequest) -> Serving:
-    return await start(server={"fast_path": request.param})
+    # The stock path keeps a connection that is closed without a request until it was idle for too long.
+    return await start(server={"fast_path": request.param}, limits={"idle_timeout_s": 3.0})
 
 
 async def half_closed(serving: Serving, request: bytes) -> bytes:
