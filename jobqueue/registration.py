@@ -94,7 +94,7 @@ class Registration:
                 the job. Defaults to all.
             reject_on: Exception class, or tuple of classes, which mean that the input is at fault, as `Reject` does:
                 the job ends as `rejected`, and its type isn't blamed. Defaults to none.
-            redact: Tuple of names whose values are hidden where arguments are shown: `password` at any depth,
+            redact: Tuple of names; their values are hidden where arguments are shown: `password` at any depth,
                 `user.token` at that place. The handler gets them as they are. Defaults to none.
 
         Raises:

@@ -264,7 +264,7 @@ export class Client {
      */
     result(id: string, { signal }?: CallOptions): Promise<any>;
     /**
-     * Return a job's result, JSON or file, as a `Response` whose body is still unread: `await response.blob()`, or read
+     * Return a job's result, JSON or file, as a `Response` with its body still unread: `await response.blob()`, or read
      * `response.body`, a stream, which the signal ends, too.
      *
      * @param {string} id
@@ -512,7 +512,7 @@ export type SubmittedJob = Job & {
     deduplicated: boolean;
 };
 /**
- * The content of a file: a `Blob`, a `File` (whose name is kept), bytes, or a text.
+ * The content of a file: a `Blob`, a `File` (its name is kept), bytes, or a text.
  */
 export type FileContent = Blob | ArrayBuffer | ArrayBufferView | string;
 /**

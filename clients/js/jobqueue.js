@@ -60,7 +60,7 @@
  */
 
 /**
- * The content of a file: a `Blob`, a `File` (whose name is kept), bytes, or a text.
+ * The content of a file: a `Blob`, a `File` (its name is kept), bytes, or a text.
  *
  * @typedef {Blob | ArrayBuffer | ArrayBufferView | string} FileContent
  */
@@ -636,7 +636,7 @@ export class Client {
   }
 
   /**
-   * Return a job's result, JSON or file, as a `Response` whose body is still unread: `await response.blob()`, or read
+   * Return a job's result, JSON or file, as a `Response` with its body still unread: `await response.blob()`, or read
    * `response.body`, a stream, which the signal ends, too.
    *
    * @param {string} id

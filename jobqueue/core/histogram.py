@@ -25,7 +25,7 @@ class Histogram:
     Attributes:
         counts: Number of durations in each bucket alone, not in those below it.
         sum_s: Their sum.
-        examples: The latest job of each bucket, whose record may be gone; its duration is read from that record.
+        examples: The latest job of each bucket. Its record, which tells its duration, may be gone.
     """
 
     __slots__ = ("counts", "examples", "sum_s")

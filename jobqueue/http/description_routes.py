@@ -16,7 +16,7 @@ from jobqueue.http.route import JSON_TYPE, OPENMETRICS_TYPE, TEXT_TYPE, Answer, 
 TYPES = "/v1/types"
 PROBLEMS = "/problems"
 METRICS = "get_metrics"
-"""The route whose path is a setting (`metrics.path`), and which may have a port of its own."""
+"""The route at a path of the settings (`metrics.path`); it may have a port of its own."""
 
 PAGE = Answer(
     200, media_type=HTML_TYPE, headers=("Content-Security-Policy", "X-Content-Type-Options"), when="the same as a page"

@@ -4,7 +4,7 @@ Rules:
 
 1. They are read at the scrape. What a queue counts by type is read queue by queue, and the event loop goes on in
    between, so that a scrape of thousands of series holds up no request.
-2. An exemplar is a job whose record is still held, with the duration that the record tells.
+2. An exemplar is a job with a record that is still held, and the duration that the record tells.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ async def test_an_application_that_fails_to_start_is_the_error_of_each_call() ->
 
 
 def standing_in(kind: str, function: Answering, **options: Any) -> Any:
-    """Open a client whose requests a function answers; it is a coroutine for the asynchronous one."""
+    """Open a client with a function that answers its requests; it is a coroutine for the asynchronous one."""
 
     async def answering(request: Request) -> Answer:
         return function(request)

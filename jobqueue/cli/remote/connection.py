@@ -37,7 +37,7 @@ TIMEOUT_S = 30.0
 
 
 class Connection(SyncClient):
-    """The blocking client, and requests whose documents are shown as they are."""
+    """The blocking client, and requests for documents that are shown as they are."""
 
     @property
     def url(self) -> str:

@@ -153,7 +153,7 @@ def _add_changes(parser: Parser) -> None:
 
 def _add_resubmission(parser: Parser) -> None:
     parser.intermixed = True
-    parser.add_argument("id", metavar="ID", help="the job whose type, arguments and options are taken")
+    parser.add_argument("id", metavar="ID", help="the job that gives type, arguments and options")
     parser.add_argument(
         "assignments", nargs="*", default=[], type=assignment, metavar="NAME=VALUE", help="a changed argument"
     )

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class Durations(msgspec.Struct, frozen=True, gc=False):
     """A histogram: the number of durations in each bucket alone (`histogram.BOUNDS_S`), and their sum in seconds.
 
-    `examples`: the latest job of each bucket, whose record may be gone.
+    `examples`: the latest job of each bucket; its record may be gone.
     """
 
     counts: tuple[int, ...]

@@ -214,7 +214,7 @@ def _message_in(data: bytes) -> ParsedHead:
 
 
 class LoggedConnection(Connection):
-    """A connection of a server with an access log: it keeps the head of a request whose answer comes later."""
+    """A connection of a server with an access log: it keeps the head of a request until its late answer."""
 
     __slots__ = ("_begun",)
 

@@ -8,8 +8,8 @@ import msgspec
 class PoolCounts(msgspec.Struct, frozen=True, kw_only=True):
     """The threads or processes of a pool.
 
-    `abandoned`: threads whose attempt was stopped while its handler runs on. `restarts`: processes that were replaced
-    since the start, by `RESTART_REASONS`.
+    `abandoned`: threads with a handler that runs on after its attempt was stopped. `restarts`: processes that were
+    replaced since the start, by `RESTART_REASONS`.
     """
 
     size: int

@@ -174,7 +174,7 @@ test("a rejected submission is repeated after its Retry-After", async () => {
   assert.deepEqual(statuses, [202, 429, 429, 200]);
 });
 
-test("a submission whose answer was lost becomes one job", async (test) => {
+test("a submission with a lost answer becomes one job", async (test) => {
   let lost = 0;
   const relay = await relayed(test, URL_OF_SERVER, (bytes) => bytes.includes("HTTP/1.1 20") && lost++ === 0);
   const job = await new Client(relay.url).submit({ type: "counted" }, { retryForS: 20 });

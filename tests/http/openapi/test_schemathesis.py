@@ -32,7 +32,7 @@ def key() -> Key:
 
 @pytest.fixture
 def server(tmp_path: Path, key: Key) -> Iterator[ServerProcess]:
-    """A server with a key, whose waits are short, and whose queue may fail as often as it likes."""
+    """A server with a key, with short waits, and with a queue that may fail as often as it likes."""
     settings = (
         *(f"auth.keys.t.id={key.id}", f"auth.keys.t.sha256={key.digest}", "auth.keys.t.scopes=admin"),
         *("limits.long_poll_max_s=50ms", "limits.heartbeat_s=100ms", "queues.default.retry_budget=0"),
