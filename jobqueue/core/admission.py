@@ -13,7 +13,7 @@ from jobqueue.core.scheduling.retry_after import RETRY_AFTER_S_MAX
 from jobqueue.errors import Draining, QueueFull, RateLimited, Refused, StatusesFull, TypeQuarantined
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from jobqueue.core.job import Job, JobSpec, Uniqueness
     from jobqueue.core.job_store import JobStore
@@ -35,7 +35,12 @@ _BYTES_DETAIL: Final = "this caller's live jobs leave no room in the bytes that 
 
 
 class AdmissionControl:
-    """Accepts a submission, or raises the reason of its rejection."""
+    """Accepts a submission, or raises the reason of its rejection.
+
+    Attributes:
+        open: Jobs are admitted at all.
+        why_closed: Returns the reason if not.
+    """
 
     def __init__(
         self,
@@ -52,8 +57,23 @@ class AdmissionControl:
         self._limiters = limiters
         self._quarantine = quarantine
         self.open = True
+        self.why_closed: Callable[[], Refused] = Draining
         # The last one of each queue, with its numbers, which hardly change while it is full.
         self._full_details: dict[str, tuple[int, int, str]] = {}
+
+    def close(self, why: Callable[[], Refused]) -> None:
+        """Admit no more jobs until `reopen`; where a drain has begun, never again."""
+        if self.open or self.why_closed is not Draining:
+            self.open, self.why_closed = False, why
+
+    def reopen(self) -> None:
+        """End what `close` began."""
+        if self.why_closed is not Draining:
+            self.open, self.why_closed = True, Draining
+
+    def drain(self) -> None:
+        """Admit no more jobs."""
+        self.open, self.why_closed = False, Draining
 
     def admit(
         self,
@@ -73,7 +93,7 @@ class AdmissionControl:
             by_client: Whether a client submits it, and returns after a rejection; an operator's retry doesn't.
 
         Raises:
-            Draining: No more jobs are admitted.
+            Draining: No more jobs are admitted; or what `why_closed` returns.
             QueueFull: All slots of the queue are taken.
             StatusesFull: The job store is full of live jobs.
             TypeQuarantined: The type is in quarantine, and its waiting jobs have all the slots that they may have.
@@ -84,7 +104,7 @@ class AdmissionControl:
         caller = None if uniqueness is None else uniqueness.caller
         refusal: Refused | None
         if not self.open:
-            refusal = Draining()
+            refusal = self.why_closed()
         elif (
             queue_state.live - (replaced is not None and replaced.spec.queue == queue_state.name)
             >= queue_state.policy.capacity
@@ -205,7 +225,7 @@ class AdmissionControl:
     def _refuse(self, queue_state: QueueState, uniqueness: Uniqueness | None, now: float, detail: str) -> Refused:
         if not self.open:
             queue_state.arrivals.add(now)
-            return _counted(Draining(), queue_state)
+            return _counted(self.why_closed(), queue_state)
         queue_state.refused_total += 1
         caller = key = None
         if uniqueness is not None:

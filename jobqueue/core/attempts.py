@@ -8,7 +8,7 @@ from jobqueue.core.attempt_outcome import ATTEMPT_CRASHED, ATTEMPT_FAILED, ATTEM
 from jobqueue.core.report import MESSAGE_LENGTH_MAX, ErrorCode, FailedAttempt, Failure, JobError
 
 if TYPE_CHECKING:
-    from jobqueue.core.job import Job
+    from jobqueue.core.job import Extras, Job
 
 HISTORY_MAX: Final = 10
 TRACEBACK_LENGTH_MAX: Final = 1500
@@ -31,6 +31,19 @@ def failed_attempt(job: Job, failure: Failure, now: float) -> FailedAttempt:
 def longer_history(job: Job, failed: FailedAttempt) -> tuple[FailedAttempt, ...]:
     """Return the job's history with one more attempt: the latest `HISTORY_MAX`."""
     return (*(job.history or ()), failed)[-HISTORY_MAX:]
+
+
+def skip_numbers(job: Job, extras: Extras) -> bool:
+    """Skip the numbers of attempts that crashed processes may have begun: a lost record can't tell. Returns True.
+
+    As fencing tokens they are never used again. None of them is charged. Each process may have begun as many as the
+    job has.
+    """
+    charged = job.attempt - extras.attempts_before
+    job.attempt = job.attempts_max + (extras.recovered - 1) * job.spec.attempts_max
+    extras.attempts_before = job.attempt - charged
+    extras.recovered = 0
+    return True
 
 
 def timed_out(job: Job, own: Failure | None = None) -> Failure:

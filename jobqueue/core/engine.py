@@ -30,9 +30,11 @@ from jobqueue.core.events import (
     Event,
     Expired,
     LeaseLost,
+    PolicyChanged,
     Progressed,
     Quarantined,
-    Released,
+    Requeued,
+    RunNow,
     Started,
 )
 from jobqueue.core.ids import IdIssuer, Origin
@@ -49,7 +51,7 @@ from jobqueue.core.job import (
     Lease,
     StopReason,
 )
-from jobqueue.core.limits.circuit_breaker import CircuitBreaker
+from jobqueue.core.pauses import Pauses
 from jobqueue.core.report import MESSAGE_LENGTH_MAX, ErrorCode, Failure, JobError
 from jobqueue.core.scheduling.eta import PAUSED, POLL_AFTER_S_UNKNOWN, Estimate, WaitingFor, WaitReason, estimate_of
 from jobqueue.core.shutdown import ShutDown
@@ -108,7 +110,8 @@ class Engine:
         )
         self.queue_states, self.store = transitions.queue_states, transitions.store
         self.scheduler, self.limiters = transitions.scheduler, transitions.limiters
-        self.quarantine = CircuitBreaker()
+        self.quarantine, self.release = transitions.quarantine, transitions.release
+        self.pauses = Pauses(transitions)
         self.admission = AdmissionControl(
             self.queue_states, self.store, transitions.uniqueness_index, self.limiters, self.quarantine
         )
@@ -122,7 +125,8 @@ class Engine:
         # Bound directly: a method around each would be a call more for each rejection, read or submission.
         self.refuse_unseen, self.refuse_closed = self.admission.refuse_unseen, self.admission.refuse_closed
         self.find, self.is_closed = transitions.store.get, self.admission.closed_to_all
-        self.unique_values = transitions.uniqueness_index.values
+        self.uniqueness_index = transitions.uniqueness_index
+        self.unique_values = self.uniqueness_index.values
         self.limiter_stats, self.portion = transitions.limiters.stats, transitions.store.portion
         self.counts, self.type_counts, self.totals = transitions.counts, transitions.type_counts, transitions.totals
 
@@ -208,6 +212,7 @@ class Engine:
             raise WrongState(f"the job is {job.state}: only a delayed one can be run early", state=job.state)
         job.run_at = now
         self._transitions.change_state(job, QUEUED, now)
+        self._transitions.events.append(RunNow(job))
         self._transitions.make_ready(job, now)
         return job
 
@@ -245,14 +250,16 @@ class Engine:
         if not entered:
             return None
         transitions.change_state(job, RUNNING, now)
+        extras, recovered = job.extras, False
+        if extras is not None:
+            extras.progress = extras.stopping = None
+            recovered = extras.recovered > 0 and attempts.skip_numbers(job, extras)
         job.attempt += 1
         job.started_at = now
-        if job.extras is not None:
-            job.extras.progress = job.extras.stopping = None
         self.queue_states[job.spec.queue].note_start(now)
         self.scheduler.note_start(job)
         transitions.events.append(Started(job))
-        return Lease(job.id, job.attempt, job.spec, job.args, job.upload)
+        return Lease(job.id, job.attempt, job.spec, job.args, job.upload, recovered)
 
     def ack(self, job_id: JobId, *, attempt: int, success: Success, now: float) -> None:
         """Record that an attempt succeeded and free its slot.
@@ -274,8 +281,7 @@ class Engine:
         if more_bytes > 0:
             self._transitions.make_room(job.caller, more_jobs=0, more_bytes=more_bytes)
         if self.quarantine.succeeded(job.spec.type, started_at=_started_at(job)):
-            self.limiters.open(job.spec.type, now)
-            self._transitions.events.append(Released(job.spec.type))
+            self._transitions.open_type(job.spec.type, now, on_request=False)
         job.result = success.result
         job.file = success.file
         self._transitions.end(job, SUCCEEDED, now, ATTEMPT_SUCCEEDED)
@@ -319,14 +325,11 @@ class Engine:
         """Change a queue's settings while it is in use. Keeps every job, even those over a smaller capacity."""
         queue_state = self.queue_states[queue]
         before, queue_state.policy = queue_state.policy, policy
+        self._transitions.events.append(PolicyChanged(queue, policy))
         if not policy.orders_as(before):
             self.scheduler.reorder(queue, now=now)
             self.limiters.reorder(queue, now)
             self._transitions.apply_offers(now)
-
-    def set_paused(self, queue: str, paused: bool) -> None:
-        """Pause or resume the start of a queue's jobs. Submissions are accepted meanwhile."""
-        self.queue_states[queue].paused = paused
 
     def set_quotas(self, quotas: Quotas) -> None:
         """Change what callers may hold. What they hold beyond it is kept."""
@@ -350,6 +353,7 @@ class Engine:
                 break
             self._meet_deadline(self._transitions.held(job_id), now)
         self.limiters.tick(now)
+        self.pauses.tick(now)
         self._transitions.apply_offers(now)
         gone = self.store.evict_due(now, limit=self._tick_work_max)
         if gone:
@@ -363,30 +367,20 @@ class Engine:
     def next_at(self) -> float | None:
         """Return when the next deadline is due; None if none is set."""
         first = self._transitions.deadlines.next_at()
-        for at in (self.store.next_eviction_at(), self.limiters.next_at()):
+        for at in (self.store.next_eviction_at(), self.limiters.next_at(), self.pauses.at):
             if at is not None and (first is None or at < first):
                 first = at
         return first
 
     def stop_admitting(self) -> None:
         """Reject every submission from now on."""
-        self.admission.open = False
+        self.admission.drain()
 
-    def begin_shut_down(self) -> None:
-        """Accept and start nothing any more.
-
-        `go_on_shutting_down` ends them, and is to be called until nothing is left: running ones are asked
-        to stop, waiting ones end without a run. All end as cancelled, with the error `shutdown`.
-        """
+    def begin_shut_down(self, *, keep: bool = False) -> ShutDown:
+        """Accept and start nothing any more; return what ends the live jobs. Args: keep: As `ShutDown.keeps`."""
         self.stop_admitting()
-        self._shut_down = ShutDown(self._transitions)
-        for queue_state in self.queue_states.values():
-            queue_state.closed = True  # so that no job is popped to be denied its lease
-
-    def go_on_shutting_down(self, *, now: float) -> bool:
-        """End a portion of the jobs of a shutdown; return whether more are left. Let other tasks run in between."""
-        assert self._shut_down is not None, "it was not begun"
-        return self._shut_down.go_on(now)
+        self._shut_down = ShutDown(self._transitions, keeps=keep)
+        return self._shut_down
 
     def take_events(self) -> list[Event]:
         """Return the events since the last call, in order."""
@@ -439,16 +433,21 @@ class Engine:
             return
         if failure is not None and failure.traceback is not None:  # an error of the handler's clean-up
             self._transitions.events.append(AttemptFailed(job, job.attempt, failure, now))
+        outcome = ATTEMPT_LOST if lost else ATTEMPT_CANCELLED
         if why is StopReason.SHUTDOWN:
+            if self._shut_down is not None and self._shut_down.keeps:
+                self._shut_down.give_back(job, now, outcome)
+                return
             job.error = attempts.shut_down(job)
-        self._transitions.end(job, CANCELLED, now, ATTEMPT_LOST if lost else ATTEMPT_CANCELLED)
+        self._transitions.end(job, CANCELLED, now, outcome)
 
     def _fail(self, job: Job, failure: Failure, now: float, *, lost: bool = False) -> None:
         outcome = attempts.outcome_of(failure, lost=lost)
-        self._remember(job, failure, now)
+        self._transitions.remember(job, attempts.failed_attempt(job, failure, now))
         self._blame(job, failure, now)
         self._transitions.events.append(AttemptFailed(job, job.attempt, failure, now))
-        if failure.final or job.attempt >= job.attempts_max or self._shut_down is not None:
+        ends_all = self._shut_down is not None and not self._shut_down.keeps
+        if failure.final or job.attempt >= job.attempts_max or ends_all:
             job.error = JobError(failure.code, failure.message[:MESSAGE_LENGTH_MAX])
             self._transitions.end(job, FAILED, now, outcome)
             while (out := self.store.next_failed_out()) is not None:
@@ -456,6 +455,7 @@ class Engine:
         elif failure.code is ErrorCode.WORKER_CRASHED:
             # The fault is the worker's, not the handler's: no backoff, and it keeps its position.
             self._transitions.change_state(job, QUEUED, now, outcome)
+            self._transitions.events.append(Requeued(job))
             self._transitions.make_ready(job, now, front=True)
         else:
             wait_s = failure.retry_after_s
@@ -464,15 +464,6 @@ class Engine:
             job.run_at = now + (backoff.wait_s(attempt, self._rng) if wait_s is None else wait_s)
             self._transitions.change_state(job, DELAYED, now, outcome)
             self._transitions.events.append(BackedOff(job))
-
-    def _remember(self, job: Job, failure: Failure, now: float) -> None:
-        """Add the failed attempt to the job's history, if the store has room."""
-        history = attempts.longer_history(job, attempts.failed_attempt(job, failure, now))
-        more_bytes = sum(failed.size_bytes for failed in history) - job.history_bytes
-        if self.store.has_room_to_grow(more_bytes) and self.store.is_within_quota(job, more_bytes):
-            self._transitions.make_room(job.caller, more_jobs=0, more_bytes=more_bytes)
-            job.history, job.held_bytes = history, job.held_bytes + more_bytes
-            self.store.grow(job, more_bytes)
 
     def _blame(self, job: Job, failure: Failure, now: float) -> None:
         """Count a failure against the job's type, and quarantine the type above its retry budget."""

@@ -13,7 +13,9 @@ from mypy_extensions import mypyc_attr
 from jobqueue.core.record import Record
 
 if TYPE_CHECKING:
-    from jobqueue.core.job import Job
+    from jobqueue.core.job import IdempotencyKey, Job
+    from jobqueue.core.pause import Pause
+    from jobqueue.core.policy import QueuePolicy
     from jobqueue.core.report import Failure
 
 
@@ -182,12 +184,112 @@ class Quarantined(Record):
 @final
 @mypyc_attr(acyclic=True)
 class Released(Record):
-    """A type is out of quarantine: its probe succeeded."""
+    """A type is out of quarantine: its probe succeeded, or it was released on request."""
 
     type: str
+    on_request: bool
 
-    def __init__(self, type: str) -> None:
+    def __init__(self, type: str, on_request: bool = False) -> None:
         self.type = type
+        self.on_request = on_request
+
+
+@final
+@mypyc_attr(acyclic=True)
+class Paused(Record):
+    """A queue starts no more jobs."""
+
+    queue: str
+    pause: Pause
+
+    def __init__(self, queue: str, pause: Pause) -> None:
+        self.queue = queue
+        self.pause = pause
+
+
+@final
+@mypyc_attr(acyclic=True)
+class Resumed(Record):
+    """A queue starts jobs again; `by`: the caller that has resumed it, None where the pause was over by itself."""
+
+    queue: str
+    by: str | None
+
+    def __init__(self, queue: str, by: str | None = None) -> None:
+        self.queue = queue
+        self.by = by
+
+
+@final
+@mypyc_attr(acyclic=True)
+class KeyShared(Record):
+    """A further idempotency key leads to a job, which had its submission's unique value. For the journal."""
+
+    job: Job
+    caller: str | None
+    key: IdempotencyKey
+
+    def __init__(self, job: Job, caller: str | None, key: IdempotencyKey) -> None:
+        self.job = job
+        self.caller = caller
+        self.key = key
+
+
+@final
+@mypyc_attr(acyclic=True)
+class Debounced(Record):
+    """A later submission of its unique value changed a waiting job. For the journal; `Progressed` comes before."""
+
+    job: Job
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+
+
+@final
+@mypyc_attr(acyclic=True)
+class RunNow(Record):
+    """A delayed job was queued early, on request. For the journal; `Ready` follows."""
+
+    job: Job
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+
+
+@final
+@mypyc_attr(acyclic=True)
+class Retried(Record):
+    """A failed job was queued again, on request. For the journal; `Ready` follows."""
+
+    job: Job
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+
+
+@final
+@mypyc_attr(acyclic=True)
+class Requeued(Record):
+    """A job is back at the front of its queue, since its attempt was cut off. For the journal; `Ready` follows."""
+
+    job: Job
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+
+
+@final
+@mypyc_attr(acyclic=True)
+class PolicyChanged(Record):
+    """The settings of a queue were changed while it is in use. For the journal."""
+
+    queue: str
+    policy: QueuePolicy
+
+    def __init__(self, queue: str, policy: QueuePolicy) -> None:
+        self.queue = queue
+        self.policy = policy
 
 
 JobEvent = (
@@ -203,4 +305,7 @@ JobEvent = (
     | Expired
     | Ended
 )
-Event = JobEvent | Evicted | Quarantined | Released
+JournalEvent = KeyShared | Debounced | RunNow | Retried | Requeued
+"""Events of a job that tell the journal what another event, which comes with them, tells of its state."""
+
+Event = JobEvent | JournalEvent | Evicted | Quarantined | Released | Paused | Resumed | PolicyChanged

@@ -168,6 +168,10 @@ class Largest:
                 return holding
         return None
 
+    def ranked(self) -> list[str | None]:
+        """Return the callers that are ranked, largest upper bounds first; small ones are not."""
+        return [entry[2] for entry in sorted(self._heap) if self._counts(entry)]
+
     def _counts(self, entry: tuple[int, int, str | None]) -> bool:
         holding = self._holdings.get(entry[2])
         return holding is not None and self._key(holding) == -entry[0]

@@ -13,6 +13,9 @@ run from noise (one random text in 4,096 passes). The check of a job with an own
 owner's name, so that of a gone id only its owner is told that it was issued (and by mistake one other name of 4,096).
 The tags of 64 neighbours come from one hash, and their ids are made together, so an id costs well under half a
 microsecond.
+
+With a journal a run goes on in the next process, by its secret and its `position`: `SKIPPED` blocks further on, since
+ids of the last moments may have been given out without a record that survived. Ids in between count as issued.
 """
 
 from __future__ import annotations
@@ -41,6 +44,12 @@ _TAG_LENGTH: Final = 10
 _POSITION_LENGTH: Final = _RUN_LENGTH + _SEQUENCE_LENGTH
 _CHECKED_LENGTH: Final = _RUN_LENGTH + _SEQUENCE_LENGTH + _TAG_LENGTH
 _BLOCK_SIZE: Final = 64
+SKIPPED: Final = 16384
+"""Blocks of ids that a process skips where it goes on with the run of an earlier one.
+
+A million ids: more than a disk that stalls may leave unsynced.
+"""
+
 _TAG_BYTES: Final = _BLOCK_SIZE * _TAG_LENGTH * 6 // 8
 _BASE64: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _TO_ALPHABET: Final = bytes.maketrans(_BASE64, ALPHABET.encode())
@@ -116,6 +125,34 @@ class IdIssuer:
         """The first characters of each id of this run."""
         return self._run
 
+    @property
+    def position(self) -> str:
+        """A text that sorts after all ids that this run has issued, and before all others."""
+        if self._to_come:
+            return self._to_come[-1][:_POSITION_LENGTH]
+        return self._run + _digits((self._block + 1) * _BLOCK_SIZE, _SEQUENCE_LENGTH)
+
+    @property
+    def has_owners(self) -> bool:
+        """Whether it has issued the id of a job with an owner."""
+        return self._has_owners
+
+    def go_on(self, position: str, *, has_owners: bool) -> None:
+        """Go on with the run of an earlier process, before the first id is issued here.
+
+        Args:
+            position: Where that process has left it, at least: its `position`, or one of its ids.
+            has_owners: Whether that process has issued ids with owners.
+
+        Raises:
+            ValueError: The position is of another run.
+        """
+        if not position.startswith(self._run) or len(position) < _POSITION_LENGTH:
+            raise ValueError(f"a position of the run {self._run!r} begins with it, got {position!r}")
+        self._block = _number(position[_RUN_LENGTH:_POSITION_LENGTH]) // _BLOCK_SIZE + SKIPPED
+        self._to_come.clear()
+        self._has_owners |= has_owners
+
     def issue(self, owner: str | None = None) -> JobId:
         """Return the next id, of a job with this owner."""
         if not self._to_come:
@@ -144,11 +181,25 @@ class IdIssuer:
         is_own = _has_check(text, owner) or (owner is None and self._has_owners)
         return Origin.THIS_RUN if self._has_tag(text) and is_own else Origin.NEVER
 
+    def may_have_issued(self, text: str, owner: str | None = None) -> bool:
+        """Whether an id of this run was made with its secret, maybe by another issuer, or later than all of this one.
+
+        Args:
+            text: Well-formed, and of this run.
+            owner: That of its job; None: any owner.
+        """
+        is_own = owner is None or _has_check(text, owner)
+        block, place = _place_of(text)
+        return self._is_tag_of(text, block, place) and is_own
+
     def _has_tag(self, text: str) -> bool:
         """Whether this run has issued an id, by its tag."""
-        block, place = divmod(_number(text[_RUN_LENGTH : _RUN_LENGTH + _SEQUENCE_LENGTH]), _BLOCK_SIZE)
+        block, place = _place_of(text)
         if block < _FIRST_BLOCK or (block, place) >= (self._block, _BLOCK_SIZE - len(self._to_come)):
             return False
+        return self._is_tag_of(text, block, place)
+
+    def _is_tag_of(self, text: str, block: int, place: int) -> bool:
         (expected,) = _assemble(self._head_of(block), self._tags_of(block), (_PLACES[place],))
         # Compared in constant time, against timing attacks on the tag.
         return hmac.compare_digest(expected[:_CHECKED_LENGTH], text[:_CHECKED_LENGTH])
@@ -160,6 +211,21 @@ class IdIssuer:
     def _tags_of(self, block: int) -> bytes:
         digest = hashlib.shake_128(self._secret + block.to_bytes(8, "big")).digest(_TAG_BYTES)
         return b2a_base64(digest, newline=False).translate(_TO_ALPHABET)
+
+
+def run_of(text: str) -> int | None:
+    """Return the number of the run of an id; None: it is none."""
+    return None if is_well_formed(text) is None else _number(text[:_RUN_LENGTH])
+
+
+def has_check(text: str, owner: str | None = None) -> bool:
+    """Whether the check of a well-formed text is that of an id with this owner."""
+    return _has_check(text, owner)
+
+
+def _place_of(text: str) -> tuple[int, int]:
+    """Return the block of an id, and its place there."""
+    return divmod(_number(text[_RUN_LENGTH : _RUN_LENGTH + _SEQUENCE_LENGTH]), _BLOCK_SIZE)
 
 
 def _assemble(head: bytes, tags: bytes, places: Sequence[tuple[bytes, int]]) -> list[JobId]:

@@ -2,7 +2,8 @@
 
 Rules:
 
-1. A job moves only along an edge of `TRANSITIONS`; `Job.move` is the only writer of `state`.
+1. A job moves only along an edge of `TRANSITIONS`; `Job.move` is the only writer of `state`, but for what restores the
+   jobs of an earlier process.
 2. A terminal state is never left, but for failed → queued: a retry on request.
 3. `version` grows with every change that a client can see, so it serves as an ETag.
 
@@ -206,20 +207,33 @@ class Uniqueness(Record):
 @final
 @mypyc_attr(acyclic=True)
 class Lease(Record):
-    """The expiring right to run one attempt of a job, with what that takes; `attempt` is the fencing token."""
+    """The expiring right to run one attempt of a job, with what that takes; `attempt` is the fencing token.
+
+    `recovered`: the job was live when an earlier process crashed, which may have begun an attempt, or ended it.
+    """
 
     job_id: JobId
     attempt: int
     spec: JobSpec
     args: bytes
     upload: Upload | None
+    recovered: bool
 
-    def __init__(self, job_id: JobId, attempt: int, spec: JobSpec, args: bytes, upload: Upload | None) -> None:
+    def __init__(
+        self,
+        job_id: JobId,
+        attempt: int,
+        spec: JobSpec,
+        args: bytes,
+        upload: Upload | None,
+        recovered: bool = False,
+    ) -> None:
         self.job_id = job_id
         self.attempt = attempt
         self.spec = spec
         self.args = args
         self.upload = upload
+        self.recovered = recovered
 
     @property
     def type(self) -> str:
@@ -242,6 +256,8 @@ class Extras(MutableRecord):
         error: Why it failed, or was cut off.
         history: The latest failed attempts, oldest first.
         held_bytes: Size of the record beside arguments and result (`record_size`), with its history.
+        recovered: Of a job that was live when a process crashed, and has not been started since: one more than in any
+            earlier process that may have started it; else 0.
     """
 
     attempts_before: int
@@ -250,6 +266,7 @@ class Extras(MutableRecord):
     error: JobError | None
     history: tuple[FailedAttempt, ...] | None
     held_bytes: int
+    recovered: int
 
     def __init__(
         self,
@@ -260,6 +277,7 @@ class Extras(MutableRecord):
         error: JobError | None = None,
         history: tuple[FailedAttempt, ...] | None = None,
         held_bytes: int = 0,
+        recovered: int = 0,
     ) -> None:
         self.attempts_before = attempts_before
         self.progress = progress
@@ -267,6 +285,7 @@ class Extras(MutableRecord):
         self.error = error
         self.history = history
         self.held_bytes = held_bytes
+        self.recovered = recovered
 
 
 @final

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from jobqueue.core.job import JobState
+from jobqueue.core.job import FAILED, JobState
+from jobqueue.core.masking import cost_of, failure_id
 from jobqueue.core.report import ErrorCode
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
         id_prefix: The beginning of its id.
         created_from, created_before: Instants of the backend's clock, the second one excluded.
         error: The code of its error.
+        failure: The id of its group of failures; only a failed job is in one.
         message: A part of its error's message, in the form of `str.casefold`.
         args: Values in its arguments, which it has until it is terminal, and as a failed job.
         redacted: By type, the names and paths in arguments that no filter sees, as its handler redacts them.
@@ -120,6 +122,7 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
     created_from: float | None = None
     created_before: float | None = None
     error: ErrorCode | None = None
+    failure: str | None = None
     message: str | None = None
     args: tuple[ArgFilter, ...] = ()
     redacted: Mapping[str, tuple[tuple[str, ...], ...]] = {}
@@ -138,17 +141,25 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
             and (self.owner is None or job.owner == self.owner)
             and (self.id_prefix is None or job.id.startswith(self.id_prefix))
             and (self.error is None or self._has_error(job))
+            and (self.failure is None or self._is_in_group(job))
             and (self.message is None or self._has_message(job))
             and (not self.args or self._has_args(job))
         )
 
     def cost(self, job: AnyJob) -> int:
         """Return the units of work that `matches` takes at most, of about 1 µs; arguments take some by their length."""
-        return 1 + (1 + len(job.args) // UNIT_BYTES if self.args else 0) + (self.message is not None)
+        args = 1 + len(job.args) // UNIT_BYTES if self.args else 0
+        error = job.error if self.failure is not None and job.state is FAILED else None
+        masking = 0 if error is None else cost_of(error.message)
+        return 1 + args + masking + (self.message is not None)
 
     def _has_error(self, job: AnyJob) -> bool:
         error = job.error
         return error is not None and error.code == self.error
+
+    def _is_in_group(self, job: AnyJob) -> bool:
+        error = job.error if job.state is FAILED else None
+        return error is not None and failure_id(job.spec.type, error.code.value, error.message) == self.failure
 
     def _has_message(self, job: AnyJob) -> bool:
         error = job.error

@@ -8,10 +8,9 @@ Rules:
    the bound is about. Of small callers the oldest one of all.
 3. No operation takes time in proportion to the number of records held.
 
-Records lie on pages in the order of their ids, so that no single table
-grows (and pauses) with their number, and a listing can resume at any id. Terminal
-ones are also in expiry buckets, one for each quarter second and TTL, so that most
-are evicted by the bucket. Their order of eviction is exact to that quarter second.
+Records lie on pages in the order of their ids, so that no single table grows (and pauses) with their number, and a
+listing can resume at any id. Terminal ones are also in expiry buckets, one for each quarter second and TTL, so that
+most are evicted by the bucket. Their order of eviction is exact to that quarter second.
 
 The garbage collector must have nothing to traverse here, or it would stop the loop for a million records at a time. It
 skips records (structs without gc) and dicts of them; lists of them it would traverse again and again.
@@ -74,7 +73,7 @@ class JobStore:
         self._leaving_from: Label | None = None
         # The float objects of the latest instants, each by its value. As objects: compiled code makes new numbers.
         self._instants: dict[Any, Any] = {}
-        self._failed: OrderedDict[JobId, Job] = OrderedDict()
+        self.failed: OrderedDict[JobId, Job] = OrderedDict()
         self.live = 0
         self.terminal = 0
         self.live_bytes = 0
@@ -178,11 +177,11 @@ class JobStore:
 
     def next_failed_out(self) -> Job | None:
         """Return the next failed record to evict while there are more than `failed_max`; None once there are not."""
-        if len(self._failed) <= self._bounds.failed_max:
+        if len(self.failed) <= self._bounds.failed_max:
             return None
         largest = self.holdings.by_failed.first()
-        failed = self._failed if largest is None or not largest.failed else largest.failed
-        return self._failed[next(iter(failed))]
+        failed = self.failed if largest is None or not largest.failed else largest.failed
+        return self.failed[next(iter(failed))]
 
     def grow(self, job: Job, more_bytes: int) -> None:
         """Count the growth of a live record; negative if it shrank."""
@@ -209,7 +208,7 @@ class JobStore:
         holding = self._by_caller[None if uniqueness is None else uniqueness.caller]
         more_bytes = result_bytes
         if job.state is FAILED:
-            self._failed[job.id] = job
+            self.failed[job.id] = job
             self.holdings.note_failed(holding, job.id)
         else:
             size_bytes -= args_bytes
@@ -442,7 +441,7 @@ class JobStore:
         raise AssertionError("a terminal record is in a bucket")
 
     def _forget_failed(self, job: Job) -> None:
-        if self._failed.pop(job.id, None) is not None:
+        if self.failed.pop(job.id, None) is not None:
             self.holdings.forget_failed(job)
 
     def _remove(self, jobs: dict[JobId, Job], size_bytes: int | None, holding: Holding | None) -> int:
@@ -494,7 +493,8 @@ class JobStore:
         id_page = self._id_pages[prefix]
         if not id_page:
             del self._id_pages[prefix]
+            if len(self._instants) > 3 * len(self):  # no record has more
+                self._instants.clear()
         elif count > _SPARSE >= len(id_page):
-            # A dict keeps its size: without this, one long-lived
-            # record in 4,096 would keep the whole table.
+            # A dict keeps its size: without this, one long-lived record in 4,096 would keep the whole table.
             self._id_pages[prefix] = dict(id_page)

@@ -28,6 +28,7 @@ class ErrorCode(StrEnum):
     BAD_RESULT = "bad_result"
     RESULT_TOO_LARGE = "result_too_large"
     SHUTDOWN = "shutdown"
+    FILES_LOST = "files_lost"
 
 
 class Progress(msgspec.Struct, frozen=True, gc=False):

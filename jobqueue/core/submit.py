@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Generic, TypeVar, final
 
-from jobqueue.core.events import Progressed, Submitted
+from jobqueue.core.events import Debounced, KeyShared, Progressed, Retried, Submitted
 from jobqueue.core.job import DELAYED, FAILED, QUEUED, RUNNING, Extras, Job, JobId
 from jobqueue.core.job_view import JobView
 from jobqueue.core.policy import Discipline
@@ -127,6 +127,10 @@ class Submitter:
         """
         if job.state is not FAILED:
             raise WrongState(f"the job is {job.state}: only a failed one can be retried", state=job.state)
+        transitions = self._transitions
+        if job.spec.queue not in transitions.queue_states or job.spec.type in transitions.unknown_types:
+            detail = f"the job's queue {job.spec.queue!r} or type {job.spec.type!r} is not configured any more"
+            raise WrongState(detail, state=job.state)
         uniqueness = job.uniqueness
         if uniqueness is not None and uniqueness.unique is not None:
             holder = self._transitions.uniqueness_index.holder(job.spec.type, uniqueness)
@@ -135,12 +139,13 @@ class Submitter:
         queue_state = self._transitions.queue_states[job.spec.queue]
         self._admission.admit(queue_state, job.spec, job.size_bytes, uniqueness, now=now, by_client=False)
         self._transitions.store.revive(job)
-        queue_state.types[job.spec.type].retried_total += 1
+        queue_state.type_state(job.spec.type).retried_total += 1
         job.attempts_before = job.attempt
         job.run_at = now
         job.started_at = job.finished_at = job.progress = job.stopping = job.error = None
         job.move(QUEUED)
         self._transitions.begin(job, now)
+        self._transitions.events.append(Retried(job))
         self._transitions.make_ready(job, now)
 
     def under_key(self, caller: str | None, key: str) -> Job | None:
@@ -211,7 +216,7 @@ class Submitter:
             job.run_at = _run_at(spec, now)
             job.start_by_at = self._start_by_at(spec, now)
             self._transitions.set_deadline(job, now)
-        self._transitions.events.append(Progressed(job))
+        self._transitions.events += (Progressed(job), Debounced(job))
 
     def _share(self, uniqueness: Uniqueness, job: Job) -> None:
         """Add a key to a live job; the caller has ensured that there is room for it."""
@@ -224,6 +229,7 @@ class Submitter:
         transitions.make_room(job.caller, more_jobs=0, more_bytes=more_bytes)
         transitions.store.grow(job, more_bytes)
         job.held_bytes += more_bytes
+        transitions.events.append(KeyShared(job, uniqueness.caller, uniqueness.key))
 
     def _accept(
         self,

@@ -9,12 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from jobqueue.core.attempt_outcome import ATTEMPT_CANCELLED
+from jobqueue.core.attempts import longer_history
 from jobqueue.core.counting.counts import Durations, QueueCounts, TypeCounts, counts_of, counts_of_type, waits_of
 from jobqueue.core.counting.stats import Totals
 from jobqueue.core.deadlines import Deadlines
-from jobqueue.core.events import Ended, Evicted, Offered, Ready, StopRequested
+from jobqueue.core.events import Ended, Evicted, Offered, Ready, Released, StopRequested
 from jobqueue.core.job import CANCELLED, DELAYED, LIVE, QUEUED, RUNNING, StopReason
 from jobqueue.core.job_store import JobStore
+from jobqueue.core.limits.circuit_breaker import CircuitBreaker
 from jobqueue.core.limits.limiters import Limiters
 from jobqueue.core.scheduling.queue_state import QueueState
 from jobqueue.core.scheduling.scheduler import Scheduler
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from jobqueue.core.events import Event
     from jobqueue.core.job import Job, JobId, JobState
     from jobqueue.core.policy import QueuePolicy
+    from jobqueue.core.report import FailedAttempt
     from jobqueue.core.scheduling.scheduler import Shares
     from jobqueue.core.store_bounds import StoreBounds
     from jobqueue.core.tuning import Tuning
@@ -52,9 +55,12 @@ class Transitions:
         self.store = JobStore(bounds)
         self.scheduler = Scheduler(self.queue_states, shares=shares)
         self.limiters = Limiters(pools=pools, order_of=self.scheduler.order_of, tuning=tuning)
+        self.quarantine = CircuitBreaker()
         self.uniqueness_index = UniquenessIndex()
         self.deadlines: Deadlines[JobId] = Deadlines()
         self.events: list[Event] = []
+        # Types of records of an earlier process that this one has no handler of.
+        self.unknown_types: set[str] = set()
         self.accepted = self.evicted = self.evicted_early = self.deleted = 0
 
     # -- transitions
@@ -168,6 +174,19 @@ class Transitions:
         else:
             self.end(job, CANCELLED, now)
 
+    def open_type(self, job_type: str, now: float, *, on_request: bool) -> None:
+        """Let the jobs of a type start again, which is no longer in quarantine."""
+        self.limiters.open(job_type, now)
+        self.events.append(Released(job_type, on_request))
+
+    def release(self, job_type: str, *, now: float) -> bool:
+        """End a type's quarantine on request; return whether there was one."""
+        released = self.quarantine.release(job_type, now)
+        if released:
+            self.open_type(job_type, now, on_request=True)
+            self.apply_offers(now)
+        return released
+
     # -- records
 
     def held(self, job_id: JobId) -> Job:
@@ -189,6 +208,15 @@ class Transitions:
             out.append(job)
             job = self.store.next_out(caller, more_jobs=more_jobs, more_bytes=more_bytes)
         self.note_evicted(out, early=True)
+
+    def remember(self, job: Job, failed: FailedAttempt) -> None:
+        """Add a failed attempt to a live job's history, if the store has room."""
+        history = longer_history(job, failed)
+        more_bytes = sum(each.size_bytes for each in history) - job.history_bytes
+        if self.store.has_room_to_grow(more_bytes) and self.store.is_within_quota(job, more_bytes):
+            self.make_room(job.caller, more_jobs=0, more_bytes=more_bytes)
+            job.history, job.held_bytes = history, job.held_bytes + more_bytes
+            self.store.grow(job, more_bytes)
 
     def delete(self, job: Job) -> None:
         """Remove the record of a terminal job on request."""

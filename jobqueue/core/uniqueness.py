@@ -15,10 +15,15 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from jobqueue.core.job import Job, JobId, Uniqueness
 
 Name = tuple[str | None, str]
 """A caller, and its key."""
+
+ValueName = tuple[str | None, str, str]
+"""An owner, a type, and a unique value."""
 
 SHARED_MAX: Final = 100
 
@@ -30,7 +35,7 @@ class UniquenessIndex:
         self._by_key: dict[Name, tuple[JobId, bytes]] = {}
         # Further keys of a job, the oldest first.
         self._shared: dict[JobId, deque[Name]] = {}
-        self._by_value: dict[tuple[str | None, str, str], JobId] = {}
+        self._by_value: dict[ValueName, JobId] = {}
         # The number of unique values. Bound directly: it is read for each rejection.
         self.values = self._by_value.__len__
 
@@ -61,6 +66,10 @@ class UniquenessIndex:
         self._drop_name(name, job)
         return name[1]
 
+    def shared_keys(self, job_id: JobId) -> list[tuple[str | None, str, bytes]]:
+        """Return the further keys of a job, the oldest first: caller, key, and fingerprint of the submission."""
+        return [(*name, self._by_key[name][1]) for name in self._shared.get(job_id, ())]
+
     def holder(self, job_type: str, uniqueness: Uniqueness) -> JobId | None:
         """Return the live job that has this unique value."""
         unique = uniqueness.unique
@@ -78,6 +87,24 @@ class UniquenessIndex:
         if uniqueness.key is not None:
             self._by_key[uniqueness.caller, uniqueness.key.key] = (job.id, uniqueness.key.fingerprint)
         if uniqueness.unique is not None:
+            self._by_value[uniqueness.owner, job.spec.type, uniqueness.unique.value] = job.id
+
+    def restore(self, job: Job, shared: Mapping[Name, bytes], *, has_value: bool) -> None:
+        """Enter a job of an earlier process.
+
+        Args:
+            shared: Its further keys, the oldest first, with the fingerprints of their submissions.
+            has_value: Whether it has its unique value.
+        """
+        uniqueness = job.uniqueness
+        assert uniqueness is not None, "a plain submission has no entry"
+        if uniqueness.key is not None:
+            self._by_key[uniqueness.caller, uniqueness.key.key] = (job.id, uniqueness.key.fingerprint)
+        for name, fingerprint in shared.items():
+            self._by_key[name] = (job.id, fingerprint)
+        if shared:
+            self._shared[job.id] = deque(shared)
+        if has_value and uniqueness.unique is not None:
             self._by_value[uniqueness.owner, job.spec.type, uniqueness.unique.value] = job.id
 
     def end(self, job: Job) -> None:

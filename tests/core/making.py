@@ -5,7 +5,17 @@ from __future__ import annotations
 from random import Random
 
 from jobqueue.core.engine import Engine
-from jobqueue.core.events import Event, Evicted, LeaseLost, Quarantined, Released, StopRequested
+from jobqueue.core.events import (
+    Event,
+    Evicted,
+    LeaseLost,
+    Paused,
+    PolicyChanged,
+    Quarantined,
+    Released,
+    Resumed,
+    StopRequested,
+)
 from jobqueue.core.ids import RUNS, IdIssuer
 from jobqueue.core.job import LIVE, IdempotencyKey, Job, JobSpec, JobState, Unique, UniqueMode, Uniqueness
 from jobqueue.core.policy import QueuePolicy
@@ -176,16 +186,16 @@ class Driver:
         for event in self.engine.take_events():
             if isinstance(event, (StopRequested, LeaseLost)):
                 assert event.attempt == event.job.attempt
-            if not isinstance(event, (Quarantined, Released)):
+            if not isinstance(event, (Quarantined, Released, Paused, Resumed, PolicyChanged)):
                 for job in event.jobs if isinstance(event, Evicted) else (event.job,):
                     assert isinstance(job, Job)
             self.events.append(event)
 
-    def shut_down(self) -> dict[JobState, int]:
+    def shut_down(self, *, keep: bool = False) -> dict[JobState, int]:
         """Shut the engine down as the backend does; return the number of live jobs before it, by state."""
         lost = self.live_by_state()
-        self.engine.begin_shut_down()
-        while self.engine.go_on_shutting_down(now=self.now):
+        shut_down = self.engine.begin_shut_down(keep=keep)
+        while shut_down.go_on(self.now):
             self.note_events()
         self.note_events()
         return lost

@@ -230,12 +230,13 @@ def test_limits_hold_and_all_jobs_end_through_random_histories(seed: int) -> Non
             driver.engine.set_policy(rng.choice(["default", "other"]), policy, now=driver.now)
             driver.note_events()
         elif roll < 0.96:
-            driver.engine.set_paused(rng.choice(["default", "other"]), rng.random() < 0.5)
+            name, pauses = rng.choice(["default", "other"]), driver.engine.pauses
+            pauses.begin(name, now=driver.now) if rng.random() < 0.5 else pauses.end(name)
         else:
             driver.advance(rng.choice([0.1, 0.7]))
         bounds_hold(jobs)
     for name in ("default", "other"):
-        driver.engine.set_paused(name, False)
+        driver.engine.pauses.end(name)
         driver.engine.set_policy(name, QueuePolicy(capacity=1000), now=driver.now)
         driver.note_events()
     for _ in range(2000):
@@ -309,10 +310,10 @@ def test_a_permit_goes_to_another_queue_if_the_first_is_paused() -> None:
     start_all(driver)
     here, there = driver.submit(limits=ONE), driver.submit(limits=ONE, queue="other")
     assert start_all(driver) == []
-    driver.engine.set_paused("default", True)
+    driver.engine.pauses.begin("default", now=0.0)
     driver.ack(first)
     assert start_all(driver) == [there]
-    driver.engine.set_paused("default", False)
+    driver.engine.pauses.end("default")
     assert start_all(driver) == []
     driver.ack(there)
     assert start_all(driver) == [here]
@@ -582,9 +583,9 @@ def test_the_estimate_of_a_queued_job_names_the_reason_it_waits() -> None:
     assert engine.estimate(bad, now=driver.now).eta_s is None
     assert engine.estimate(bad, now=driver.now).poll_after_s == until - driver.now
     assert waiting_for(driver.submit(type="bad", delay_s=5.0)) is None, "its time hasn't come"
-    engine.set_paused("default", True)
+    engine.pauses.begin("default", now=0.0)
     assert waiting_for(bad) == WaitingFor(WaitReason.QUEUE_PAUSED)
-    engine.set_paused("default", False)
+    engine.pauses.end("default")
     driver.advance(until - driver.now)
     assert start_all(driver) == [bad]
     assert waiting_for(bad) is None
@@ -692,4 +693,18 @@ def test_a_released_type_keeps_its_other_limits() -> None:
     for n in range(3):
         assert start_all(driver) == waiting[n : n + 1]
         driver.ack(waiting[n])
+    assert all_limiters_are_idle(driver)
+
+
+def test_a_type_released_on_request_starts_all_its_waiting_jobs() -> None:
+    driver = Driver(queues=DEFAULT)
+    poison(driver)
+    waiting = [driver.submit(type="bad") for _ in range(3)]
+    assert start_all(driver) == []
+    assert driver.engine.release("bad", now=driver.now)
+    assert not driver.engine.release("bad", now=driver.now)
+    assert start_all(driver) == waiting
+    assert [event.on_request for event in driver.of(Released)] == [True]  # type: ignore[union-attr]  # all of one kind
+    for job in waiting:
+        driver.ack(job)
     assert all_limiters_are_idle(driver)

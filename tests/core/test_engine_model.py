@@ -407,7 +407,11 @@ class EngineMachine(RuleBasedStateMachine):
 
     @rule(queue=st.sampled_from(["default", "other"]), paused=st.booleans())
     def pause(self, queue: str, paused: bool) -> None:
-        self.driver.engine.set_paused(queue, paused)
+        pauses = self.driver.engine.pauses
+        if paused:
+            pauses.begin(queue, now=self.driver.now)
+        else:
+            pauses.end(queue)
         (self.paused.add if paused else self.paused.discard)(queue)
 
     @rule(discipline=st.sampled_from(Discipline), capacity=st.integers(1, 4), workers=st.integers(1, 3))
@@ -648,7 +652,7 @@ class EngineMachine(RuleBasedStateMachine):
         """Run all jobs to their ends, and check that no state is left."""
         driver, engine = self.driver, self.driver.engine
         for name in self.policies:
-            engine.set_paused(name, False)
+            engine.pauses.end(name)
         for _ in range(200):
             while (job := driver.start_next()) is not None:
                 assert job.state is JobState.RUNNING
@@ -671,5 +675,5 @@ class EngineMachine(RuleBasedStateMachine):
         assert engine.next_at() is None
 
 
-EngineMachine.TestCase.settings = settings(max_examples=200, stateful_step_count=80, deadline=None)
+EngineMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=80, deadline=None)
 TestEngineAgainstItsModel = EngineMachine.TestCase

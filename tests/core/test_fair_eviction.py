@@ -345,10 +345,7 @@ def test_holdings_are_those_of_a_recount_after_any_steps(steps: list[tuple[str, 
         driver.note_events()
         check_counts(driver)
     driver.advance(3600)
-    driver.engine.begin_shut_down()
-    while driver.engine.go_on_shutting_down(now=driver.now):
-        pass
-    driver.note_events()
+    driver.shut_down()
     check_counts(driver)
 
 

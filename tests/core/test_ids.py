@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobqueue.core.ids import ALPHABET, ID_LENGTH, RUNS, IdIssuer, Origin, _check, _number
+from jobqueue.core.ids import ALPHABET, ID_LENGTH, RUNS, SKIPPED, IdIssuer, Origin, _check, _number
 
 SECRET = b"0123456789abcdef"
 
@@ -140,3 +140,63 @@ def test_an_id_numbered_before_the_first_was_never_issued() -> None:
     ids.issue()
     forged = ids._run + "------5" + "0" * 10
     assert ids.origin(forged + _check(forged)) is Origin.NEVER
+
+
+# A run that goes on in the next process
+
+
+def gone_on(ids: IdIssuer, position: str = "") -> IdIssuer:
+    later = issuer()
+    later.go_on(position or ids.position, has_owners=ids.has_owners)
+    return later
+
+
+@pytest.mark.parametrize("issued", [0, 1, 63, 64, 65, 1000])
+def test_a_run_that_goes_on_issues_new_ids_in_order(issued: int) -> None:
+    ids = issuer()
+    before = [ids.issue() for _ in range(issued)]
+    later = gone_on(ids)
+    after = [later.issue() for _ in range(200)]
+    assert before + after == sorted({*before, *after})
+    assert all(later.origin(job_id) is Origin.THIS_RUN for job_id in before + after)
+
+
+def test_ids_that_were_issued_without_a_surviving_record_are_never_issued_again() -> None:
+    ids = issuer()
+    position = ids.position
+    lost = [ids.issue() for _ in range(SKIPPED * 64)]
+    later = gone_on(ids, position)
+    assert later.issue() > lost[-1]
+    assert all(later.origin(job_id) is Origin.THIS_RUN for job_id in lost[:: 64 * 100])
+
+
+def test_an_id_of_the_future_is_unknown_to_a_run_that_goes_on() -> None:
+    ids = issuer()
+    ids.issue()
+    later, ahead = gone_on(ids), gone_on(ids)
+    assert all(later.origin(ahead.issue()) is Origin.NEVER for _ in range(100))
+
+
+def test_a_position_lies_between_the_issued_ids_and_the_next_one() -> None:
+    ids = issuer()
+    last = ""
+    for _ in range(200):
+        position = ids.position
+        job_id = ids.issue()
+        assert last < position <= job_id
+        last = job_id
+
+
+def test_owned_ids_of_the_earlier_process_are_known_by_all_owners_alone() -> None:
+    ids = issuer()
+    owned = ids.issue("ann")
+    later = gone_on(ids)
+    assert later.has_owners
+    assert later.origin(owned, "ann") is later.origin(owned) is Origin.THIS_RUN
+    assert later.origin(owned, "bob") is Origin.NEVER
+
+
+@pytest.mark.parametrize("position", ["abc0000000", "x", "0"])
+def test_a_position_of_another_run_is_refused(position: str) -> None:
+    with pytest.raises(ValueError, match="begins with it"):
+        gone_on(issuer(), position)

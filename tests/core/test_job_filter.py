@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from jobqueue.core.job import Job, JobId, JobSpec, JobState, Uniqueness
 from jobqueue.core.job_filter import ARGS_SEARCHED_BYTES_MAX, UNIT_BYTES, ArgFilter, JobFilter
+from jobqueue.core.masking import failure_id
 from jobqueue.core.report import ErrorCode, JobError
 
 NAMES = st.sampled_from(["a", "b", "0", "1", "long name", "\u00e9", "\U0001f600", '"', "\\", 'a"b'])
@@ -132,6 +133,7 @@ def test_a_filter_meets_each_of_its_conditions() -> None:
         "created_from": 5.0,
         "created_before": 5.5,
         "error": ErrorCode.TIMED_OUT,
+        "failure": failure_id("t", "timed_out", "Stra\u00dfe 18 is CLOSED"),
         "message": "STRASSE 17 is c".casefold(),
         "args": (ArgFilter(("n",), (1,)),),
         "owner": "ann",
@@ -153,6 +155,15 @@ def test_a_filter_meets_each_of_its_conditions() -> None:
 def test_a_job_without_an_error_has_no_code_and_no_message() -> None:
     assert not JobFilter(error=ErrorCode.REJECTED).matches(made())
     assert not JobFilter(message="x").matches(made())
+    assert not JobFilter(failure="0" * 16).matches(made(state=JobState.FAILED))
+
+
+def test_only_a_failed_job_is_in_a_group_of_failures() -> None:
+    job = made(state=JobState.DELAYED)  # after an attempt
+    job.error = JobError(ErrorCode.TIMED_OUT, "x")
+    of_it = JobFilter(failure=failure_id("t", "timed_out", "x"))
+    assert not of_it.matches(job)
+    assert of_it.cost(job) == 1
 
 
 def test_the_cost_of_a_search_in_arguments_grows_with_their_length() -> None:

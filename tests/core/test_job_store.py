@@ -142,6 +142,19 @@ def test_the_table_of_shared_times_is_bounded() -> None:
     assert len(driver.engine.store._instants) < 6000
 
 
+def test_an_empty_store_keeps_no_shared_times() -> None:
+    driver = driver_of(1000)
+    jobs = []
+    for _ in range(100):
+        driver.advance(0.01)
+        jobs.append(driver.done())
+    instants = driver.engine.store._instants
+    assert len(instants) >= 100
+    for job in jobs:
+        driver.engine.delete(job.id)
+    assert not instants
+
+
 def test_the_garbage_collector_tracks_no_record() -> None:
     driver = driver_of(1000)
     jobs = [driver.done() for _ in range(100)]
@@ -191,7 +204,7 @@ def test_the_bytes_of_results_and_of_failed_jobs_are_released_together() -> None
     store = driver.engine.store
     assert store.bytes_used > 0
     driver.advance(11)
-    assert (len(store), store.bytes_used, len(store._failed)) == (0, 0, 0)
+    assert (len(store), store.bytes_used, len(store.failed)) == (0, 0, 0)
 
 
 def test_the_bytes_of_a_deleted_result_are_not_released_again_with_its_bucket() -> None:

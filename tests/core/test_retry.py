@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from jobqueue.core.attempts import HISTORY_MAX, TRACEBACK_LENGTH_MAX
-from jobqueue.core.events import BackedOff, Evicted, Ready, Submitted
+from jobqueue.core.events import BackedOff, Evicted, Ready, Retried, RunNow, Submitted
 from jobqueue.core.job import JobState
 from jobqueue.core.report import ATTEMPT_BYTES, MESSAGE_LENGTH_MAX, ErrorCode, FailedAttempt, Failure, Progress, Success
 from jobqueue.core.store_bounds import StoreBounds
@@ -31,7 +31,7 @@ def test_a_retried_job_keeps_its_record_arguments_and_files() -> None:
     assert (job.state, job.args, job.upload, job.version) == (JobState.QUEUED, b'{"n":7}', upload, version + 1)
     assert (job.created_at, job.run_at) == (1000.0, 1005.0)
     assert (job.started_at, job.finished_at, job.error, job.progress, job.stopping) == (None,) * 5
-    assert driver.events == [Ready(job)], "it was submitted once"
+    assert driver.events == [Retried(job), Ready(job)], "it was submitted once"
     driver.lease(job)
     driver.ack(job, success=Success(b"7"))
     assert (job.state, job.result, job.attempt) == (JobState.SUCCEEDED, b"7", 2)
@@ -251,7 +251,7 @@ def test_a_delayed_job_can_be_run_now() -> None:
     driver.events.clear()
     driver.run_now(job)
     assert (job.state, job.run_at, job.version) == (JobState.QUEUED, 1010.0, 1)
-    assert driver.events == [Ready(job)]
+    assert driver.events == [RunNow(job), Ready(job)]
     assert driver.start_next() is job
     driver.advance(3600)
     assert job.state is JobState.RUNNING, "its former run_at has no effect"

@@ -6,21 +6,21 @@ import math
 
 import pytest
 
-from jobqueue.core.events import Ended, LeaseLost, StopRequested
+from jobqueue.core.events import Ended, LeaseLost, Ready, Requeued, StopRequested
 from jobqueue.core.job import Job, JobState
 from jobqueue.core.policy import QueuePolicy
-from jobqueue.core.report import ErrorCode, JobError
-from jobqueue.core.shutdown import ENDS_MAX, LOOKS_MAX
+from jobqueue.core.report import ErrorCode, Failure, JobError, Progress
+from jobqueue.core.shutdown import ENDS_MAX, LOOKS_MAX, ShutDown
 from jobqueue.core.store_bounds import StoreBounds
 from jobqueue.core.transitions import LEASE_GRACE_S
-from jobqueue.errors import JobGone
+from jobqueue.errors import JobGone, StaleLease
 from tests.core.making import Driver, make_engine
 
 LOST_IN_QUEUE = JobError(ErrorCode.SHUTDOWN, "the server stopped while the job was queued")
 
 
-def go_on(driver: Driver) -> bool:
-    more = driver.engine.go_on_shutting_down(now=driver.now)
+def go_on(driver: Driver, shut_down: ShutDown) -> bool:
+    more = shut_down.go_on(driver.now)
     driver.note_events()
     return more
 
@@ -32,9 +32,9 @@ def driver_with(queued: int) -> tuple[Driver, list[Job]]:
 
 def test_a_portion_ends_a_bounded_number_of_jobs_and_returns_whether_more_are_left() -> None:
     driver, jobs = driver_with(2 * ENDS_MAX + 1)
-    driver.engine.begin_shut_down()
+    shut_down = driver.engine.begin_shut_down()
     ended = []
-    while go_on(driver):
+    while go_on(driver, shut_down):
         ended.append(len(driver.of(Ended)))
     assert ended == [0, ENDS_MAX, 2 * ENDS_MAX]
     assert all(job.state is JobState.CANCELLED and job.error == LOST_IN_QUEUE for job in jobs)
@@ -47,9 +47,9 @@ def test_a_portion_visits_a_bounded_number_of_records_and_misses_none(records: i
     driver.lease(jobs[0])
     for _ in range(records):
         driver.cancel(driver.submit())
-    driver.engine.begin_shut_down()
+    shut_down = driver.engine.begin_shut_down()
     portions = 1
-    while go_on(driver):
+    while go_on(driver, shut_down):
         portions += 1
     assert portions == math.ceil((records + 1) / LOOKS_MAX)
     assert len(driver.of(StopRequested)) == 1, "the oldest job is stopped, too"
@@ -58,9 +58,9 @@ def test_a_portion_visits_a_bounded_number_of_records_and_misses_none(records: i
 def test_running_jobs_are_stopped_before_queued_jobs_end() -> None:
     driver, jobs = driver_with(3)
     driver.lease(jobs[0])
-    driver.engine.begin_shut_down()
+    shut_down = driver.engine.begin_shut_down()
     driver.events.clear()
-    while go_on(driver):
+    while go_on(driver, shut_down):
         pass
     assert [type(event) for event in driver.events if isinstance(event, StopRequested | Ended)] == [
         StopRequested,
@@ -72,12 +72,12 @@ def test_running_jobs_are_stopped_before_queued_jobs_end() -> None:
 def test_no_job_starts_during_a_shutdown_not_even_a_popped_one() -> None:
     driver, jobs = driver_with(3)
     taken = driver.engine.scheduler.pop(driver.now)
-    driver.engine.begin_shut_down()
+    shut_down = driver.engine.begin_shut_down()
     assert driver.engine.lease(taken, now=driver.now) is None
     assert not driver.engine.scheduler
     with pytest.raises(IndexError):
         driver.engine.scheduler.pop(driver.now)
-    while go_on(driver):
+    while go_on(driver, shut_down):
         assert driver.start_next() is None
     assert [job.attempt for job in jobs] == [0, 0, 0]
     assert taken.error == LOST_IN_QUEUE
@@ -86,7 +86,7 @@ def test_no_job_starts_during_a_shutdown_not_even_a_popped_one() -> None:
 def test_a_queue_resumed_during_a_shutdown_stays_closed() -> None:
     driver, _ = driver_with(1)
     driver.engine.begin_shut_down()
-    driver.engine.set_paused("default", False)
+    driver.engine.pauses.end("default")
     assert not driver.engine.scheduler
     assert driver.start_next() is None
 
@@ -94,11 +94,11 @@ def test_a_queue_resumed_during_a_shutdown_stays_closed() -> None:
 def test_a_job_that_ends_during_a_shutdown_keeps_its_outcome() -> None:
     driver, (runs, cancelled, left) = driver_with(3)
     attempt = driver.lease(runs)
-    driver.engine.begin_shut_down()
-    go_on(driver)
+    shut_down = driver.engine.begin_shut_down()
+    go_on(driver, shut_down)
     driver.ack(runs, attempt)
     driver.cancel(cancelled)
-    while go_on(driver):
+    while go_on(driver, shut_down):
         pass
     assert (runs.state, cancelled.state, left.state) == (
         JobState.SUCCEEDED,
@@ -111,33 +111,136 @@ def test_a_job_that_ends_during_a_shutdown_keeps_its_outcome() -> None:
 def test_a_delayed_job_that_becomes_ready_during_a_shutdown_is_cancelled() -> None:
     driver = Driver()
     job = driver.submit(delay_s=1.0)
-    driver.engine.begin_shut_down()
-    go_on(driver)
+    shut_down = driver.engine.begin_shut_down()
+    go_on(driver, shut_down)
     driver.advance(1.0)
     assert job.state is JobState.QUEUED
-    assert not go_on(driver)
+    assert not go_on(driver, shut_down)
     assert (job.state, job.error) == (JobState.CANCELLED, LOST_IN_QUEUE)
 
 
 def test_a_record_evicted_during_a_shutdown_is_skipped() -> None:
     driver = Driver(bounds=StoreBounds(ttl_s=1.0))
     job = driver.submit()
-    driver.engine.begin_shut_down()
-    go_on(driver)
+    shut_down = driver.engine.begin_shut_down()
+    go_on(driver, shut_down)
     driver.cancel(job)
     driver.advance(2.0)
     with pytest.raises(JobGone):
         driver.engine.get(job.id)
-    assert not go_on(driver)
+    assert not go_on(driver, shut_down)
 
 
 def test_a_second_shutdown_counts_and_ends_the_jobs_left_by_the_first() -> None:
     driver, jobs = driver_with(ENDS_MAX + 2)
     driver.lease(jobs[0])
-    driver.engine.begin_shut_down()
-    go_on(driver)
-    go_on(driver)
+    shut_down = driver.engine.begin_shut_down()
+    go_on(driver, shut_down)
+    go_on(driver, shut_down)
     assert driver.shut_down() == {JobState.DELAYED: 0, JobState.QUEUED: 1, JobState.RUNNING: 1}
     driver.advance(LEASE_GRACE_S)
     assert (len(driver.of(StopRequested)), len(driver.of(LeaseLost))) == (1, 1)
     assert not driver.engine.store.live
+
+
+# -- kept jobs
+
+
+def test_a_shutdown_that_keeps_jobs_leaves_waiting_ones_as_they_are() -> None:
+    driver, (queued, other) = driver_with(2)
+    delayed = driver.submit(delay_s=60.0)
+    versions = [job.version for job in (queued, other, delayed)]
+    driver.shut_down(keep=True)
+    assert [job.state for job in (queued, other, delayed)] == [JobState.QUEUED, JobState.QUEUED, JobState.DELAYED]
+    assert [job.version for job in (queued, other, delayed)] == versions
+    assert driver.start_next() is None, "none starts any more"
+    assert driver.engine.store.live == 3
+    assert not driver.of(Ended)
+
+
+def test_running_attempts_go_on_until_a_shutdown_that_keeps_jobs_stops_them() -> None:
+    driver, (runs, _) = driver_with(2)
+    attempt = driver.lease(runs)
+    shut_down = driver.engine.begin_shut_down(keep=True)
+    driver.note_events()
+    assert not driver.of(StopRequested)
+    driver.ack(runs, attempt)
+    assert runs.state is JobState.SUCCEEDED
+    assert not go_on(driver, shut_down)
+    assert shut_down.given_back == 0
+
+
+def test_a_stopped_attempt_is_given_back_uncharged_and_its_job_is_the_first_of_its_queue() -> None:
+    driver, (_, runs) = driver_with(2)
+    attempt = driver.lease(runs)
+    driver.engine.report(runs.id, attempt=attempt, progress=Progress(0.5, "half"))
+    attempts_left = runs.attempts_max - runs.attempt + 1
+    shut_down = driver.engine.begin_shut_down(keep=True)
+    go_on(driver, shut_down)
+    driver.engine.stopped(runs.id, attempt=attempt, now=driver.now)
+    driver.note_events()
+    assert (runs.state, runs.attempt, runs.attempts_before) == (JobState.QUEUED, attempt, 1)
+    assert runs.attempts_max - runs.attempt == attempts_left, "the next attempt is as good as the stopped one"
+    assert (runs.stopping, runs.progress, runs.error, runs.history) == (None, None, None, None)
+    assert driver.engine.scheduler.position(runs) == 1
+    assert shut_down.given_back == 1
+    assert [type(event) for event in driver.events[-2:]] == [Requeued, Ready], "the journal learns of it"
+
+
+def test_a_late_outcome_of_an_attempt_that_was_given_back_is_stale() -> None:
+    driver, (runs,) = driver_with(1)
+    attempt = driver.lease(runs)
+    driver.shut_down(keep=True)
+    driver.advance(LEASE_GRACE_S)
+    assert len(driver.of(LeaseLost)) == 1
+    assert runs.state is JobState.QUEUED, "a handler that ignores its stop doesn't cost the job its attempt"
+    with pytest.raises(StaleLease):
+        driver.ack(runs, attempt)
+
+
+def test_a_failure_reported_in_answer_to_the_stop_costs_no_attempt() -> None:
+    driver, (runs,) = driver_with(1)
+    attempt = driver.lease(runs)
+    driver.shut_down(keep=True)
+    driver.nack(runs, attempt, Failure(ErrorCode.HANDLER_ERROR, "interrupted"))
+    assert (runs.state, runs.attempts_before, runs.history) == (JobState.QUEUED, 1, None)
+
+
+def test_a_success_that_overtakes_the_stop_stands() -> None:
+    driver, (runs,) = driver_with(1)
+    attempt = driver.lease(runs)
+    driver.shut_down(keep=True)
+    driver.ack(runs, attempt)
+    assert runs.state is JobState.SUCCEEDED
+
+
+def test_an_attempt_that_fails_while_jobs_are_kept_has_its_next_one() -> None:
+    driver = Driver()
+    again, last = driver.submit(attempts_max=2), driver.submit(attempts_max=1)
+    for job in (again, last):
+        driver.lease(job)
+    driver.engine.begin_shut_down(keep=True)
+    for job in (again, last):
+        driver.nack(job)
+    assert (again.state, last.state) == (JobState.DELAYED, JobState.FAILED)
+    assert again.attempts_before == 0, "the handler failed by itself, so its attempt counts"
+
+
+def test_a_cancelled_attempt_is_not_kept() -> None:
+    driver, (runs,) = driver_with(1)
+    attempt = driver.lease(runs)
+    driver.cancel(runs)
+    driver.shut_down(keep=True)
+    driver.engine.stopped(runs.id, attempt=attempt, now=driver.now)
+    assert runs.state is JobState.CANCELLED
+
+
+def test_an_attempt_that_times_out_while_jobs_are_kept_is_charged() -> None:
+    driver = Driver()
+    runs = driver.submit(timeout_s=1.0, attempts_max=2)
+    attempt = driver.lease(runs)
+    shut_down = driver.engine.begin_shut_down(keep=True)
+    driver.advance(1.0)
+    go_on(driver, shut_down)
+    driver.engine.stopped(runs.id, attempt=attempt, now=driver.now)
+    assert (runs.state, runs.attempts_before) == (JobState.DELAYED, 0)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from jobqueue.core.events import Ended, Progressed, Ready, StopRequested, Submitted
+from jobqueue.core.events import Debounced, Ended, Progressed, Ready, StopRequested, Submitted
 from jobqueue.core.job import IdempotencyKey, JobSpec, JobState, StopReason, Unique, UniqueMode, Uniqueness
 from jobqueue.core.policy import QueuePolicy
 from jobqueue.core.quotas import Quota, Quotas
@@ -264,7 +264,7 @@ def test_a_second_submission_of_a_unique_value_follows_its_mode(mode: str, state
         assert submitted.job is holder
         assert submitted.duplicate
         assert (holder.args, holder.version) == (b"new", 1)
-        assert driver.events == [Progressed(holder)]
+        assert driver.events == [Progressed(holder), Debounced(holder)]
     else:
         assert submitted.job is not holder
         assert not submitted.duplicate

@@ -98,15 +98,19 @@ def counts_of(queue_state: QueueState) -> QueueCounts:
     otherwise = queue_state.refused_otherwise
     return QueueCounts(
         name=queue_state.name,
-        waits=_durations(queue_state.waits),
+        waits=durations_of(queue_state.waits),
         refused={QueueFull: queue_state.refused_total - sum(otherwise.values()), **otherwise},
-        types={name: _type_counts(type_state) for name, type_state in queue_state.types.items()},
+        types={name: type_counts_of(type_state) for name, type_state in queue_state.types.items()},
     )
 
 
 def counts_of_type(queue_states: Iterable[QueueState], job_type: str) -> TypeCounts:
     """Add up the counts of a type in several queues, without examples. Takes some microseconds a queue."""
-    states = [found for queue in queue_states if (found := queue.types.get(job_type)) is not None]
+    return counts_of_states([found for queue in queue_states if (found := queue.types.get(job_type)) is not None])
+
+
+def counts_of_states(states: Sequence[TypeState]) -> TypeCounts:
+    """Add up the counts of one type, without examples."""
     runs: dict[str, Durations] = {}
     for number, outcome in enumerate(ATTEMPT_OUTCOMES):
         histograms = [histogram for state in states if (histogram := state.runs[number]) is not None]
@@ -131,12 +135,13 @@ def counts_of_type(queue_states: Iterable[QueueState], job_type: str) -> TypeCou
 
 def waits_of(queue_state: QueueState) -> Durations:
     """Copy the waits of a queue."""
-    return _durations(queue_state.waits)
+    return durations_of(queue_state.waits)
 
 
-def _type_counts(type_state: TypeState) -> TypeCounts:
+def type_counts_of(type_state: TypeState) -> TypeCounts:
+    """Copy the counts of a type in one queue."""
     runs = {
-        outcome: _durations(histogram)
+        outcome: durations_of(histogram)
         for outcome, histogram in zip(ATTEMPT_OUTCOMES, type_state.runs, strict=True)
         if histogram is not None
     }
@@ -156,5 +161,6 @@ def _type_counts(type_state: TypeState) -> TypeCounts:
     )
 
 
-def _durations(histogram: Histogram) -> Durations:
+def durations_of(histogram: Histogram) -> Durations:
+    """Copy a histogram."""
     return Durations(tuple(histogram.counts), histogram.sum_s, tuple(histogram.examples))

@@ -78,6 +78,11 @@ class Ring:
         frame = self._frames[slot]
         return self._covered_s[slot], _decode(frame) if frame else {}
 
+    def frames(self, numbers: range) -> list[tuple[int, bytes]]:
+        """Return complete points as they are stored, without the gaps."""
+        slots = [number % self.points for number in numbers if self._numbers[number % self.points] == number]
+        return [(self._covered_s[slot], self._frames[slot]) for slot in slots]
+
 
 class History:
     """The rings of all series.
@@ -153,6 +158,11 @@ class History:
         for series in self.folded & rows.keys():
             kind = self.names[series][0]
             add(rows.setdefault(OTHERS[kind == "type"], {}), rows.pop(series))
+
+    def latest(self, points: int) -> list[tuple[int, bytes]]:
+        """Return the latest complete points of the finest ring: the seconds that each covers, and its rows, encoded."""
+        ring = self.rings[0]
+        return ring.frames(range(max(0, ring.newest - min(points, ring.points - 1)), ring.newest))
 
     def oldest(self, step_s: int) -> int | None:
         """Return the tick at which the oldest points begin that a ring with such steps has; None: there is no ring.

@@ -90,4 +90,5 @@ def _add_durations(row: Row, now: Durations, before: Durations, first: int, sum_
     for bucket, (count, earlier) in enumerate(zip(now.counts, before.counts, strict=True)):
         if count != earlier:
             row[first + bucket] = row.get(first + bucket, 0) + count - earlier
-    row[sum_column] = row.get(sum_column, 0) + round((now.sum_s - before.sum_s) * 1000)
+    # A difference of rounded sums: what is below half a millisecond in each second is not lost for good.
+    row[sum_column] = row.get(sum_column, 0) + round(now.sum_s * 1000) - round(before.sum_s * 1000)

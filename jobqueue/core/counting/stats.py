@@ -8,6 +8,7 @@ import msgspec
 
 from jobqueue.core.job import CANCELLED, DELAYED, EXPIRED, FAILED, QUEUED, RUNNING, SUCCEEDED
 from jobqueue.core.limits.quarantined_type import QuarantinedType
+from jobqueue.core.pause import Pause
 from jobqueue.core.policy import QueuePolicy
 
 if TYPE_CHECKING:
@@ -30,12 +31,14 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     """One queue at this instant; counters run since start.
 
     `drain_rate_per_s` is in jobs ended per second, of late; `quarantined` lists types, which are the same for all
-    queues.
+    queues. `started_at`: when any process that shares the queue last started a job of it; None: not known, or no other
+    process does.
     """
 
     name: str
     policy: QueuePolicy
     paused: bool
+    pause: Pause | None = None
     delayed: int
     queued: int
     running: int
@@ -49,6 +52,7 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     oldest_queued_at: float | None
     drain_rate_per_s: float
     quarantined: list[QuarantinedType]
+    started_at: float | None = None
 
     @property
     def live(self) -> int:
@@ -100,6 +104,7 @@ def _queue_stats(queue: QueueState, quarantined: list[QuarantinedType], now: flo
         name=queue.name,
         policy=queue.policy,
         paused=queue.paused,
+        pause=queue.pause,
         delayed=counts[DELAYED],
         queued=counts[QUEUED],
         running=counts[RUNNING],

@@ -23,7 +23,8 @@ While a type is in quarantine:
    (cancelled, or a failure by rule 1) changes nothing: the next attempt to start is the probe.
 6. Callers take turns at the probe, and the groups of each (`probing`): a failing one doesn't block the others.
 7. After a release the count starts at 0, with attempts that started after the quarantine; older ones are ignored.
-8. `budget` decides when a quarantine begins. It ends with a probe that succeeds, whatever the budget is then.
+8. `budget` decides when a quarantine begins. It ends with a probe that succeeds, whatever the budget is then, or on
+   request (`release`): then attempts that are running at that instant count no more, as with rule 7.
 
 A caller is that of the job's `Uniqueness`, or None: the application that embeds the queue.
 """
@@ -146,6 +147,7 @@ class CircuitBreaker:
             if started_at < quarantined.until:
                 return None
             record.wait_s = min(PROBE_S_MAX, 2 * record.wait_s)
+            record.failures += 1
             return self._shut(record, job_type, quarantined.since, reason, now)
         if started_at < record.counts_from:
             return None
@@ -166,11 +168,15 @@ class CircuitBreaker:
             return False
         if started_at < quarantined.until:
             return False
-        record.quarantined = None
-        self.count -= 1
-        record.reset()
-        record.wait_s = PROBE_S_MIN
-        record.counts_from = quarantined.until
+        self._open(record, quarantined.until)
+        return True
+
+    def release(self, job_type: str, now: float) -> bool:
+        """End a type's quarantine on request; return whether there was one."""
+        record = self._records.get(job_type)
+        if record is None or record.quarantined is None:
+            return False
+        self._open(record, now)
         return True
 
     def of(self, job_type: str) -> QuarantinedType | None:
@@ -187,9 +193,18 @@ class CircuitBreaker:
         record = self._records[job_type] = _Record()
         return record
 
+    def _open(self, record: _Record, counts_from: float) -> None:
+        record.quarantined = None
+        self.count -= 1
+        record.reset()
+        record.wait_s = PROBE_S_MIN
+        record.counts_from = counts_from
+
     def _shut(self, record: _Record, job_type: str, since: float, reason: str, now: float) -> float:
         until = now + record.wait_s
         if record.quarantined is None:
             self.count += 1
-        record.quarantined = QuarantinedType(type=job_type, since=since, until=until, reason=reason)
+        record.quarantined = QuarantinedType(
+            type=job_type, since=since, until=until, reason=reason, failures=record.failures
+        )
         return until

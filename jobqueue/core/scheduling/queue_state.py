@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from jobqueue.core.job import Job, JobId, JobState
+    from jobqueue.core.pause import Pause
     from jobqueue.core.policy import QueuePolicy
     from jobqueue.errors import Refused
 
@@ -44,6 +45,7 @@ class QueueState:
         waiting: Queued jobs in the order in which they became so, and since when; the first is the oldest.
         waits: Waiting times, from becoming queued to the start of the attempt.
         types: What is known of each type that has had a job in this queue.
+        pause: Why it is paused; None: it isn't.
         closed: Whether none of its jobs starts any more, because of the shutdown.
         retry_after: The retry slots of rejected submissions.
         arrivals: The rate of submissions, accepted or not.
@@ -64,6 +66,7 @@ class QueueState:
         "counts",
         "live",
         "name",
+        "pause",
         "paused",
         "policy",
         "refused_otherwise",
@@ -79,6 +82,7 @@ class QueueState:
         self.name = name
         self.policy = policy
         self.paused = self.closed = False
+        self.pause: Pause | None = None
         self.live = 0
         self.counts = {DELAYED: 0, QUEUED: 0, RUNNING: 0}
         self.refused_total = 0
@@ -117,15 +121,20 @@ class QueueState:
 
     def totals(self) -> tuple[int, int, dict[JobState, int]]:
         """Add up the types: submissions, jobs retried on request, jobs that ended, by state."""
-        begun = retried = failed = cancelled = expired = 0
+        begun = retried = restored = failed = cancelled = expired = 0
         for type_state in self.types.values():
             begun += type_state.begun_total
             retried += type_state.retried_total
+            restored += type_state.restored_total
             failed += type_state.failed_total
             cancelled += type_state.cancelled_total
             expired += type_state.expired_total
         succeeded = begun - self.live - failed - cancelled - expired  # every other job still has its slot
-        return begun - retried, retried, {SUCCEEDED: succeeded, FAILED: failed, CANCELLED: cancelled, EXPIRED: expired}
+        return (
+            begun - retried - restored,
+            retried,
+            {SUCCEEDED: succeeded, FAILED: failed, CANCELLED: cancelled, EXPIRED: expired},
+        )
 
     def type_state(self, job_type: str) -> TypeState:
         """Return what is known of a type; it begins with nothing."""

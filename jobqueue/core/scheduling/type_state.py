@@ -3,8 +3,8 @@
 Rules:
 
 1. Every type is registered, so there are at most as many as registered types, for each queue.
-2. What other counts tell is not counted: submissions are jobs begun less jobs retried, jobs that succeeded are
-   attempts that did, and running are attempts started less attempts ended.
+2. What other counts tell is not counted: submissions are jobs begun less those retried or restored, jobs that succeeded
+   are attempts that did, and running are attempts started less attempts ended.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ class TypeState:
         waiting: Number of queued ones.
         run_s: Typical run time; None before the first attempt ended.
         runs: Run times by outcome of the attempt; None: none ended so.
-        begun_total: Jobs that got a slot: submissions, and retries of failed jobs.
+        begun_total: Jobs that got a slot: submissions, retries of failed jobs, and live jobs of an earlier process
+            (`restored_total`).
         same_key_total, same_value_total: Submissions that were answered with an existing job, by their idempotency key
             or by their unique value.
     """
@@ -33,6 +34,7 @@ class TypeState:
         "cancelled_total",
         "expired_total",
         "failed_total",
+        "restored_total",
         "retried_total",
         "run_s",
         "runs",
@@ -46,13 +48,13 @@ class TypeState:
         self.waiting = 0
         self.run_s: float | None = None
         self.runs: list[Histogram | None] = [None] * len(ATTEMPT_OUTCOMES)
-        self.begun_total = self.retried_total = self.started_total = 0
+        self.begun_total = self.retried_total = self.restored_total = self.started_total = 0
         self.failed_total = self.cancelled_total = self.expired_total = 0
         self.same_key_total = self.same_value_total = 0
 
     @property
     def submitted_total(self) -> int:
-        return self.begun_total - self.retried_total
+        return self.begun_total - self.retried_total - self.restored_total
 
     @property
     def succeeded_total(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import msgspec
@@ -67,6 +68,12 @@ def test_the_runs_of_all_outcomes_are_one_histogram() -> None:
     before = counts(runs={"succeeded": durations(1.0, b3=4)})
     now = counts(runs={"succeeded": durations(1.5, b3=5, b4=1), "failed": durations(2.25, b4=2)})
     assert row_of_type(now, before) == {FIRST_SUM + 1: 2750, FIRST_RUN + 3: 1, FIRST_RUN + 4: 3}
+
+
+def test_runs_below_a_millisecond_add_up_over_the_points() -> None:
+    samples = [counts(runs={"succeeded": durations(n * 0.0004, b0=n)}) for n in range(6)]
+    rows = [row_of_type(now, before) for before, now in itertools.pairwise(samples)]
+    assert sum(row[FIRST_SUM + 1] for row in rows) == 2
 
 
 def test_a_queue_adds_its_types_and_has_waits_and_rejections_of_its_own() -> None:

@@ -70,7 +70,7 @@ def test_the_counts_of_a_queue_are_those_of_its_jobs() -> None:
 
 def test_each_queue_has_counts_of_its_own() -> None:
     driver = busy_driver()
-    driver.engine.set_paused("other", True)
+    driver.engine.pauses.begin("other", now=0.0)
     driver.submit(queue="other")
     _, (_, stats) = driver.engine.stats(driver.now)
     assert (stats.name, stats.policy, stats.paused) == ("other", OTHER, True)

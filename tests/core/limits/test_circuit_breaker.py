@@ -107,6 +107,7 @@ def test_the_probe_interval_doubles_with_each_failed_probe_up_to_a_bound() -> No
     quarantined = driver.breaker.of("t")
     assert quarantined is not None
     assert (quarantined.since, quarantined.reason) == (100.0, "still down")
+    assert quarantined.failures == driver.budget + 9
 
 
 def test_a_release_resets_the_probe_interval() -> None:
@@ -316,3 +317,26 @@ def test_the_failure_tables_are_bounded_for_any_number_of_callers() -> None:
     assert len(record.callers.failures) == len(record.groups.failures) == NAMES_MAX
     driver.budget = 10_000
     assert driver.fail(caller="c0") is not None, "failures of callers beyond the table count as well"
+
+
+def test_a_release_on_request_ends_the_quarantine_once() -> None:
+    driver = BreakerDriver()
+    assert not driver.breaker.release("t", driver.now), "it was never seen"
+    driver.fail()
+    assert not driver.breaker.release("t", driver.now), "it is not in quarantine"
+    driver.fail()
+    driver.fail()
+    assert driver.breaker.release("t", driver.now)
+    assert (driver.breaker.of("t"), driver.breaker.count) == (None, 0)
+    assert not driver.breaker.release("t", driver.now)
+
+
+def test_after_a_release_on_request_only_later_attempts_count_and_probes_begin_anew() -> None:
+    driver = BreakerDriver(budget=2)
+    driver.now = driver.shut()
+    driver.now = driver.fail() or 0.0  # the probe failed: the next wait is twice as long
+    before, driver.now = driver.now - 0.5, driver.now
+    driver.breaker.release("t", driver.now)
+    for _ in range(9):
+        assert driver.fail(started_at=before) is None, "it ran while the type was released"
+    assert driver.shut() == driver.now + PROBE_S_MIN

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.overload.simulated_queue import SimulatedQueue
 from jobqueue.build import build
 from jobqueue.core.job import JobSpec, Uniqueness
 from jobqueue.core.policy import QueuePolicy
@@ -18,6 +17,7 @@ from jobqueue.core.scheduling.retry_after import RETRY_AFTER_S_MAX, RetryAfter
 from jobqueue.core.scheduling.retry_slots import KEYS_MAX, Slots
 from jobqueue.core.scheduling.seconds import Seconds
 from jobqueue.errors import Refused
+from jobqueue.what_if.simulated_queue import Attempt, SimulatedQueue
 from tests.core.scheduling.test_retry_after import NoChance, refuse
 
 
@@ -248,7 +248,7 @@ def test_a_caller_silent_after_a_burst_gets_the_true_wait() -> None:
 
     def submit(caller: str) -> None:
         try:
-            queue.submit(JobSpec(type="work"), 0.1, Uniqueness(caller, plain=True))
+            queue.submit(JobSpec(type="work"), (Attempt(0.1),), Uniqueness(caller, plain=True))
         except Refused as refusal:
             waits_s[caller].append(refusal.retry_after_s or 0.0)
 

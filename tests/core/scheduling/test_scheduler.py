@@ -11,7 +11,7 @@ from random import Random
 import msgspec
 import pytest
 
-from jobqueue.core.events import Ended, Ready
+from jobqueue.core.events import Ended, PolicyChanged, Ready
 from jobqueue.core.job import Job, JobState
 from jobqueue.core.policy import Discipline, Limits, QueuePolicy
 from jobqueue.core.scheduling.order import make_order
@@ -128,10 +128,10 @@ def test_an_idle_queue_accumulates_no_credit() -> None:
 
 def test_a_paused_queue_accumulates_no_credit() -> None:
     driver = driver_with({"a": 1, "b": 1})
-    driver.engine.set_paused("b", True)
+    driver.engine.pauses.begin("b", now=0.0)
     pool = Pool(driver, 2, lambda job: 0.1)
     pool.serve(1000)
-    driver.engine.set_paused("b", False)
+    driver.engine.pauses.end("b")
     assert share_of_newcomer(driver, pool) == pytest.approx(0.5, abs=0.05)
 
 
@@ -235,7 +235,7 @@ def test_a_freed_slot_lets_a_held_back_job_start() -> None:
     assert not ready.held_back("a"), "one slot was free before"
     driver.submit(queue="a")
     assert ready.held_back("a"), "a slot for each of two ready jobs, and none more"
-    driver.engine.set_paused("a", True)
+    driver.engine.pauses.begin("a", now=0.0)
     assert not ready.held_back("a")
     assert not ready.held_back("b")
 
@@ -262,7 +262,7 @@ def test_the_length_of_the_scheduler_is_the_number_of_jobs_that_may_start() -> N
     driver.start_next()
     driver.start_next()
     assert (len(ready), ready.waiting("a"), ready.waiting("b")) == (3, 2, 2)
-    driver.engine.set_paused("b", True)
+    driver.engine.pauses.begin("b", now=0.0)
     assert (len(ready), bool(ready)) == (1, True)
     driver.start_next()
     assert (len(ready), bool(ready)) == (0, False)
@@ -274,19 +274,19 @@ def test_a_paused_queue_accepts_jobs_and_starts_none() -> None:
     driver = Driver(queues=queues_of({"a": 1, "b": 1}))
     running = driver.submit(queue="a")
     driver.lease(running)
-    driver.engine.set_paused("a", True)
+    driver.engine.pauses.begin("a", now=0.0)
     waiting, other = driver.submit(queue="a"), driver.submit(queue="b")
     assert driver.start_next() is other
     assert driver.start_next() is None
     driver.ack(running)
     assert running.state is JobState.SUCCEEDED, "the running job continues"
-    driver.engine.set_paused("a", False)
+    driver.engine.pauses.end("a")
     assert driver.start_next() is waiting
 
 
 def test_deadlines_of_jobs_apply_in_a_paused_queue() -> None:
     driver = Driver()
-    driver.engine.set_paused("default", True)
+    driver.engine.pauses.begin("default", now=0.0)
     expiring, delayed = driver.submit(start_by_s=5.0), driver.submit(delay_s=5.0)
     driver.advance(5)
     assert expiring.state is JobState.EXPIRED
@@ -321,7 +321,7 @@ def test_a_changed_discipline_keeps_every_job_and_the_counts(before: Discipline,
     driver.events.clear()
     engine.set_policy("default", policy_of(after), now=driver.now)
     driver.note_events()
-    assert driver.events == []
+    assert driver.events == [PolicyChanged("default", policy_of(after))]
     assert (len(engine.scheduler), engine.scheduler.waiting("default"), queue_state.counts[JobState.QUEUED]) == (
         59,
         59,
