@@ -44,6 +44,16 @@ DESCRIPTION_ROUTES: tuple[Route, ...] = (
         problems=(TypeNotFound,),
     ),
     Route(
+        method="POST",
+        path=f"{TYPES}/{{name}}:release",
+        name="release_type",
+        scope="operate",
+        summary="Ends the quarantine of a type, if it is in one: its waiting jobs start",
+        handler=lambda resources: resources.job_types.release,
+        answers=(Answer(200, TypeDocument, JSON_TYPE, when="The type"),),
+        problems=(TypeNotFound,),
+    ),
+    Route(
         method="GET",
         path=PROBLEMS,
         name="list_problem_types",
@@ -69,7 +79,10 @@ DESCRIPTION_ROUTES: tuple[Route, ...] = (
         scope=None,
         summary="Answers with links to what this API has",
         handler=lambda resources: resources.index.links,
-        answers=(Answer(200, IndexDocument, JSON_TYPE, when="The links"),),
+        answers=(
+            Answer(200, IndexDocument, JSON_TYPE, when="The links"),
+            Answer(302, headers=("Location",), when="For a browser, the place of the console"),
+        ),
     ),
     Route(
         method="GET",

@@ -4,12 +4,26 @@ from __future__ import annotations
 
 from jobqueue import errors
 from jobqueue.http.errors import InvalidRequest, NotServed
+from jobqueue.http.resources.findings import FindingsDocument
 from jobqueue.http.resources.server import DrainDocument, ReloadDocument, ServerChange, ServerDocument
+from jobqueue.http.resources.server_log import LogQuery, ServerLogDocument
+from jobqueue.http.resources.server_settings import ServerSettingsDocument
 from jobqueue.http.route import JSON_TYPE, Answer, Body, Route
 
 SERVER = "/v1/server"
 
+FINDINGS = "/v1/findings"
+
 SERVER_ROUTES: tuple[Route, ...] = (
+    Route(
+        method="GET",
+        path=FINDINGS,
+        name="list_findings",
+        scope="read",
+        summary="Answers with what is wrong now, as sentences with cause and remedy",
+        handler=lambda resources: resources.findings.look,
+        answers=(Answer(200, FindingsDocument, JSON_TYPE),),
+    ),
     Route(
         method="GET",
         path=SERVER,
@@ -29,6 +43,26 @@ SERVER_ROUTES: tuple[Route, ...] = (
         body=Body(ServerChange),
         answers=(Answer(200, ServerDocument, JSON_TYPE),),
         problems=(NotServed, InvalidRequest),
+    ),
+    Route(
+        method="GET",
+        path=f"{SERVER}/log",
+        name="get_server_log",
+        scope="admin",
+        summary="Answers with the latest lines of the log, newest first",
+        handler=lambda resources: resources.server_log.look,
+        query=LogQuery,
+        answers=(Answer(200, ServerLogDocument, JSON_TYPE),),
+        problems=(NotServed,),
+    ),
+    Route(
+        method="GET",
+        path=f"{SERVER}/settings",
+        name="get_server_settings",
+        scope="admin",
+        summary="Answers with the settings in effect, each with its source",
+        handler=lambda resources: resources.server_settings.look,
+        answers=(Answer(200, ServerSettingsDocument, JSON_TYPE),),
     ),
     Route(
         method="POST",

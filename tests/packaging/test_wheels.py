@@ -14,12 +14,19 @@ from pathlib import Path
 import pytest
 
 from jobqueue.client import SyncClient
+from tests.packaging.console_files import LOADED, files_of_console
 from tests.packaging.programs import ROOT, compiled
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 SUPPORTED = ("python3.11", "python3.12", "python3.13")
 PYTHONS = os.environ.get("PYTHONS", "").split() or [name for name in SUPPORTED if shutil.which(name)]
+
+
+@pytest.fixture(autouse=True)
+def _pip_knows_certificates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Undo what tests/conftest.py does to the import of aiohttp."""
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
 
 
 def new_environment(python: str, folder: Path) -> Path:
@@ -50,6 +57,7 @@ def serve_a_job(programs: Path, folder: Path) -> dict[str, str]:
         listening: dict[str, str] = json.loads(first)
         with SyncClient(f"http://127.0.0.1:{listening['port']}") as client:
             assert client.run("echo", {"hello": "world"}) == {"hello": "world"}
+        assert files_of_console(f"http://127.0.0.1:{listening['port']}") >= LOADED
     finally:
         server.terminate()
         server.communicate(timeout=30)

@@ -16,6 +16,8 @@ Rules:
    A changed key has another grant, and the old one is `revoked`: waits and streams that it has begun end, and a request
    with a body that comes later than that changes nothing.
 6. No message has a secret. `auth.failed` counts the failures in the log.
+7. A request without an Authorization may have the cookie of a session (`sessions`) in its place. The fast path takes no
+   cookie: `find` knows of none.
 """
 
 from __future__ import annotations
@@ -27,63 +29,25 @@ import msgspec
 from aiohttp import hdrs, web
 
 from jobqueue.handlers import plain_uniqueness
-from jobqueue.http.errors import InsufficientScope, Unauthorized
+from jobqueue.http.request.grant import Grant, invalid, missing
 from jobqueue.http.request.peer import peer_of
-from jobqueue.keys import IMPLIED, SCOPES, caller_of_key, digest_of, parse
+from jobqueue.http.request.sessions import Sessions, tokens_in
+from jobqueue.keys import SCOPES, digest_of, parse
 from jobqueue.log import event_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from multidict import CIMultiDictProxy
 
     from jobqueue.config import AuthSettings, KeySettings
     from jobqueue.core.job import Uniqueness
-    from jobqueue.keys import Scope
-
-_FAILED_EVERY_S = 10.0
+    from jobqueue.http.errors import Unauthorized
 
 _DUMMY: Final = bytes(32)
 """Stands for the digest of an unknown id; no secret has this one."""
 
 log = event_logger(__name__)
-
-
-class Grant:
-    """What the requests with one key may do; or all requests, where no key is needed.
-
-    Attributes:
-        name: The key's; None: no key is needed.
-        scopes: With all that they include.
-        caller: The caller of quotas and idempotency keys; None: the connection's peer.
-        owner: The owner of the jobs that it submits; None: they are no secret.
-        sees: The owner of the jobs that it sees and changes; None: any owner.
-        uniqueness: The identity of its plain submissions; None: that of the peer.
-        revoked: The key was removed or changed.
-    """
-
-    __slots__ = ("caller", "name", "owner", "revoked", "scopes", "sees", "uniqueness")
-
-    def __init__(self, name: str | None, scopes: Iterable[Scope], *, shared: bool) -> None:
-        self.name = name
-        self.scopes: frozenset[Scope] = frozenset().union(*(IMPLIED[scope] for scope in scopes))
-        self.caller = None if name is None else caller_of_key(name)
-        self.owner = None if shared else self.caller
-        self.sees = None if "admin" in self.scopes else self.owner
-        self.uniqueness: Uniqueness | None = None
-        if self.caller is not None:
-            self.uniqueness = plain_uniqueness(self.caller, self.owner)
-        self.revoked = False
-
-    def require(self, scope: Scope) -> None:
-        """Raise InsufficientScope if it lacks a scope."""
-        if scope not in self.scopes:
-            raise InsufficientScope(scope)
-
-    def check_valid(self) -> None:
-        """Raise Unauthorized if the key was removed or changed."""
-        if self.revoked:
-            raise _invalid("the key was removed or changed")
 
 
 class _Known:
@@ -107,9 +71,11 @@ class Access:
     Attributes:
         required: Whether a request needs a key.
         anonymous: The grant of all requests while no key is needed.
+        sessions: The signed-in pages.
     """
 
-    def __init__(self, auth: AuthSettings) -> None:
+    def __init__(self, auth: AuthSettings, sessions: Sessions | None = None) -> None:
+        self.sessions = Sessions() if sessions is None else sessions
         self._known: dict[str, _Known] = {}
         self._shared = auth.shared
         self.required = False
@@ -133,21 +99,24 @@ class Access:
         elif self.required and not auth.required:
             self.anonymous = Grant(None, SCOPES, shared=True)
         self._known, self._shared, self.required = after, auth.shared, auth.required
+        self.sessions.end_revoked()
         if auth.required and not after:
             log.warning("auth.no_keys", hint="every request is refused: auth.keys_file has no key")
 
-    def grant_of(self, headers: CIMultiDictProxy[str]) -> Grant:
-        """Return the grant of a request. Raises Unauthorized."""
+    def grant_of(self, request: web.BaseRequest) -> Grant:
+        """Return the grant of a request, by its key or its session. Raises Unauthorized, CrossOrigin."""
         if not self.required:
             return self.anonymous
-        given = headers.getall(hdrs.AUTHORIZATION, ())
+        given = request.headers.getall(hdrs.AUTHORIZATION, ())
+        if not given and tokens_in(request):
+            return self.sessions.grant_of(request)
         grant = self._find(given)
         if grant is None:
             raise _refusal_of(given)
         return grant
 
     def find(self, headers: CIMultiDictProxy[str]) -> Grant | None:
-        """As `grant_of`; None instead of an exception, and nothing is counted."""
+        """As `grant_of`, by its key alone; None instead of an exception, and nothing is counted."""
         return self._find(headers.getall(hdrs.AUTHORIZATION, ())) if self.required else self.anonymous
 
     def _find(self, given: Sequence[str]) -> Grant | None:
@@ -187,19 +156,9 @@ def caller_of_request(request: web.BaseRequest) -> str:
 
 def _refusal_of(given: Sequence[str]) -> Unauthorized:
     if not given:
-        return _missing("this server needs a key: send the header Authorization: Bearer jq_…")
+        return missing("this server needs a key: send the header Authorization: Bearer jq_…")
     if len(given) > 1:
-        return _invalid("there are several Authorization headers, and one is allowed")
+        return invalid("there are several Authorization headers, and one is allowed")
     if given[0].partition(" ")[0].lower() != "bearer":
-        return _missing("the Authorization header must have the scheme Bearer, and a key: Bearer jq_…")
-    return _invalid("the key is malformed, unknown or was removed")
-
-
-def _missing(detail: str) -> Unauthorized:
-    log.sampled("auth.failed", every_s=_FAILED_EVERY_S, reason=detail)
-    return Unauthorized(detail, error=None)
-
-
-def _invalid(detail: str) -> Unauthorized:
-    log.sampled("auth.failed", every_s=_FAILED_EVERY_S, reason=detail)
-    return Unauthorized(detail, error="invalid_token")
+        return missing("the Authorization header must have the scheme Bearer, and a key: Bearer jq_…")
+    return invalid("the key is malformed, unknown or was removed")

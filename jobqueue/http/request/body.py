@@ -71,13 +71,18 @@ def check_head(
         raise BodyTooLarge(f"the body has {length} bytes, and {bytes_max} are allowed")
 
 
+def accepted(request: web.BaseRequest, takes: tuple[BodyKind, ...]) -> dict[str, str]:
+    """Return the header that names the media types which a request may have."""
+    return {f"Accept-{request.method.capitalize()}": ", ".join(kind.value for kind in takes)}
+
+
 def _body_kind(request: web.BaseRequest, takes: tuple[BodyKind, ...]) -> BodyKind:
     headers = request.headers
     # The header itself, because aiohttp has a default for a missing or broken one.
     given = headers.get(hdrs.CONTENT_TYPE)
     if given == "application/json" and hdrs.CONTENT_ENCODING not in headers:
         return BodyKind.JSON
-    allowed = {f"Accept-{request.method.capitalize()}": ", ".join(kind.value for kind in takes)}
+    allowed = accepted(request, takes)
     what = "application/json" if len(takes) == 1 else "application/json, or multipart/form-data for files"
     if hdrs.CONTENT_ENCODING in headers:
         raise UnsupportedMediaType("send the body as it is, without a Content-Encoding", headers=allowed)

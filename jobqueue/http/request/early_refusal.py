@@ -13,8 +13,7 @@ import random
 from typing import TYPE_CHECKING, Final
 
 from jobqueue.core.scheduling.retry_after import RetryAfter
-from jobqueue.errors import raise_if_any
-from jobqueue.http.errors import Overloaded
+from jobqueue.errors import Overloaded, raise_if_any
 from jobqueue.http.request.head import UNIQUE_BYTES_MAX
 
 if TYPE_CHECKING:
@@ -62,7 +61,16 @@ class EarlyRefusal:
 
     def refuse_read(self, body: bytes, uniqueness: Uniqueness) -> None:
         """Reject by the second rule, given the body. Raises Refused."""
-        raise_if_any(self._service.backend.refuse_unseen(uniqueness=uniqueness, may_be_unique=_may_be_unique(body)))
+        raise_if_any(self.refusal_read(uniqueness, body))
+
+    def refusal_unread(self, uniqueness: Uniqueness, size_bytes: int) -> Refused | None:
+        """Reject as `refuse_unread` by the second rule, given the size of a JSON body; not raised."""
+        may_be_unique = size_bytes <= UNIQUE_BYTES_MAX
+        return self._service.backend.refuse_unseen(uniqueness=uniqueness, may_be_unique=may_be_unique)
+
+    def refusal_read(self, uniqueness: Uniqueness, body: bytes) -> Refused | None:
+        """Reject as `refuse_read`; not raised."""
+        return self._service.backend.refuse_unseen(uniqueness=uniqueness, may_be_unique=_may_be_unique(body))
 
     def reads_body(self, size_bytes: int) -> bool:
         """Whether a body of this size is read while no queue admits a job, for its unique value."""

@@ -17,6 +17,7 @@ import msgspec
 from jobqueue.core.ids import ID_LENGTH
 from jobqueue.core.job import JobState
 from jobqueue.core.job_filter import ArgFilter, JobFilter, Scalar
+from jobqueue.core.masking import ID_FORM as FAILURE_ID_FORM
 from jobqueue.core.report import ErrorCode
 from jobqueue.errors import shown
 from jobqueue.http.request.instant import unix_s_of
@@ -66,8 +67,9 @@ def job_filter_of(given: Mapping[str, Any], service: Service, owner: str | None)
     """Make a filter of conditions by name; raises InvalidFilter.
 
     Args:
-        given: `state`, `type`, `queue`, `group`, `id_prefix`, `error` and `message` are texts; `since` and `until`
-            texts, instants or Unix seconds; `older_than_s` seconds; `args` the values that a value may have, by path.
+        given: `state`, `type`, `queue`, `group`, `id_prefix`, `error`, `failure` and `message` are texts; `since` and
+            `until` texts, instants or Unix seconds; `older_than_s` seconds; `args` the values that a value may have,
+            by path.
         owner: Of the jobs that the request sees.
     """
     now = service.backend.now()
@@ -86,6 +88,7 @@ def job_filter_of(given: Mapping[str, Any], service: Service, owner: str | None)
         created_from=since,
         created_before=until,
         error=_one_of(given.get("error"), ErrorCode, "error"),
+        failure=_failure(given.get("failure")),
         message=_part(given.get("message")),
         args=args,
         redacted=_redacted(service) if args else {},
@@ -100,6 +103,16 @@ def _redacted(service: Service) -> dict[str, tuple[tuple[str, ...], ...]]:
         for handler in service.registry
         if handler.redaction is not None
     }
+
+
+def conditions_of(given: Mapping[str, str]) -> dict[str, Any]:
+    """Return the conditions of a query, as `job_filter_of` takes them."""
+    conditions: dict[str, Any] = {name: value for name, value in given.items() if not name.startswith(ARG)}
+    conditions["args"] = {
+        name.removeprefix(ARG): arg_values(value) for name, value in given.items() if name.startswith(ARG)
+    }
+    conditions["message"] = given.get(MESSAGE)
+    return conditions
 
 
 def arg_values(text: str) -> tuple[Scalar, ...]:
@@ -124,6 +137,14 @@ def _id_prefix(text: str | None) -> str | None:
     if text is not None and re.fullmatch(ID_PREFIX, text) is None:
         detail = f"is the beginning of an id: 1 to {ID_LENGTH} letters, digits, - and _, got {shown(text)!r}"
         raise InvalidFilter("id_prefix", detail)
+    return text
+
+
+def _failure(text: str | None) -> str | None:
+    if text is not None and re.fullmatch(FAILURE_ID_FORM, text) is None:
+        raise InvalidFilter(
+            "failure", f"is the id of a group of /v1/failures: 16 digits and a to f, got {shown(text)!r}"
+        )
     return text
 
 

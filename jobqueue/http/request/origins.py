@@ -164,6 +164,14 @@ class OriginPolicy:
             "leads to it, list that name in server.hosts"
         )
 
+    def is_of_no_page(self, headers: CIMultiDictProxy[str]) -> bool:
+        """As `is_plain`, of a submission: no browser has sent it."""
+        return (
+            hdrs.ORIGIN not in headers
+            and _SITE not in headers
+            and (not self._checks_hosts or self._is_own(headers.get(hdrs.HOST, "")))
+        )
+
     # -- CORS
 
     def allows(self, origin: str | None) -> bool:
@@ -190,6 +198,25 @@ class OriginPolicy:
             headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
             if request.method != hdrs.METH_OPTIONS:
                 headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = EXPOSED
+
+
+def is_page(request: web.BaseRequest) -> bool:
+    """Whether a browser says that a page has sent a request, of whatever origin."""
+    sites = request.headers.getall(_SITE, ())
+    return hdrs.ORIGIN in request.headers or any(site != "none" for site in sites)
+
+
+def is_own_page(request: web.BaseRequest) -> bool:
+    """Whether a browser says that a page of this server's own origin has sent a request (rule 3).
+
+    A browser that sends no `Sec-Fetch-Site` (older ones, and all over plain HTTP but for loopback) sends `Origin` with
+    each change. False of a request with neither header: no page has sent it, or the browser doesn't say which.
+    """
+    headers = request.headers
+    sites = headers.getall(_SITE, ())
+    if sites:
+        return sites == ["same-origin"]
+    return headers.getall(hdrs.ORIGIN, ()) == [_own_origin(request)]
 
 
 def _split(host: str) -> tuple[str, int | None] | None:

@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Final
 
 from jobqueue.core.limits.token_bucket import TokenBucket
 from jobqueue.http.errors import CallerLimitExceeded
+from jobqueue.http.request.blocks import Blocks
+from jobqueue.http.request.rejections import Rejections
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,6 +61,19 @@ class Buckets:
         self._by_caller[caller] = bucket
         return bucket
 
+    def peek(self, caller: str) -> TokenBucket | None:
+        """Return the caller's bucket, if it has one, and leave its place."""
+        return self._by_caller.get(caller)
+
+    def latest(self, most: int) -> list[str]:
+        """Return the callers that used their buckets last, the last one first."""
+        found: list[str] = []
+        for caller in reversed(self._by_caller):
+            if len(found) >= most:
+                break
+            found.append(caller)
+        return found
+
     def _sweep(self, now: float) -> None:
         for _ in range(SWEEP):
             longest_silent = next(iter(self._by_caller), None)
@@ -75,42 +90,49 @@ class RateLimits:
     Args:
         limits: Returns the limits of now; they may change while the server runs.
         now: The clock of the buckets, in seconds.
+
+    Attributes:
+        blocks: The callers that an operator has blocked.
+        rejections: The counts of 429s by caller.
+        submissions, requests: The buckets of the two rates.
     """
 
     def __init__(self, limits: Callable[[], LimitsOfCallers], now: Callable[[], float]) -> None:
         self._limits = limits
         self._now = now
-        self._submissions = Buckets()
-        self._requests = Buckets()
+        self.blocks = Blocks(now)
+        self.rejections = Rejections()
+        self.submissions = Buckets()
+        self.requests = Buckets()
 
     def __len__(self) -> int:
         """Number of callers that are kept for their submissions."""
-        return len(self._submissions)
+        return len(self.submissions)
 
     def take(self, caller: str) -> None:
         """Count a submission. Raises CallerLimitExceeded."""
         now = self._now()
-        bucket = self._submissions.of(caller, self._limits().of(caller).rate, now)
+        bucket = self.submissions.of(caller, self._limits().of(caller).rate, now)
         if bucket is not None and not bucket.take(now):
             raise self._exceeded(caller, bucket, "submits", "rate", now)
 
     def check(self, caller: str) -> None:
         """Raise CallerLimitExceeded if a submission would exceed the rate; count none."""
         now = self._now()
-        bucket = self._submissions.of(caller, self._limits().of(caller).rate, now)
+        bucket = self.submissions.of(caller, self._limits().of(caller).rate, now)
         if bucket is not None and bucket.wait_s(now) > 0:
             raise self._exceeded(caller, bucket, "submits", "rate", now)
 
     def take_request(self, caller: str) -> None:
         """Count a request. Raises CallerLimitExceeded."""
         now = self._now()
-        bucket = self._requests.of(caller, self._limits().of(caller).requests, now)
+        bucket = self.requests.of(caller, self._limits().of(caller).requests, now)
         if bucket is not None and not bucket.take(now):
             raise self._exceeded(caller, bucket, "sends requests", "requests", now)
 
     def put_request_back(self, caller: str) -> None:
         """Count a request as none that was counted just now: it will be counted again."""
-        bucket = self._requests.of(caller, self._limits().of(caller).requests, self._now())
+        bucket = self.requests.of(caller, self._limits().of(caller).requests, self._now())
         if bucket is not None:
             bucket.put_back()
 
@@ -124,8 +146,8 @@ class RateLimits:
         told = [
             _told(name, bucket, now)
             for name, bucket in (
-                (_SUBMISSIONS, self._submissions.of(caller, limits.rate, now)),
-                (_REQUESTS, self._requests.of(caller, limits.requests, now)),
+                (_SUBMISSIONS, self.submissions.of(caller, limits.rate, now)),
+                (_REQUESTS, self.requests.of(caller, limits.requests, now)),
             )
             if bucket is not None
         ]
@@ -160,6 +182,7 @@ def policies_of(limits: CallerLimits) -> dict[str, str]:
         ("bytes", limits.bytes_max, "content-bytes"),
         ("connections", limits.connections_max, "concurrent-requests"),
         ("waits", limits.waits_max, "concurrent-requests"),
+        ("files", limits.spool_bytes_max, "content-bytes"),
     ):
         if maximum is not None:
             policies.append(f'"{name}";q={maximum};qu="{unit}"')

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp.streams import EMPTY_PAYLOAD
 
-from jobqueue.http.errors import Overloaded
+from jobqueue.errors import Overloaded
 from jobqueue.http.in_flight import Share
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from msgspec import UNSET, UnsetType
 from jobqueue.api_limits import SAMPLE_MAX
 from jobqueue.core.job import JobState
 from jobqueue.core.job_filter import Scalar
+from jobqueue.core.masking import ID_FORM
 from jobqueue.core.report import ErrorCode
 from jobqueue.errors import InvalidField
 from jobqueue.handlers import Seconds
@@ -22,10 +23,12 @@ from jobqueue.handlers.validation import escape
 from jobqueue.http.errors import InvalidRequest
 from jobqueue.http.request.auth import GRANT
 from jobqueue.http.request.body import check_head
+from jobqueue.http.request.console_action import ACTED, Acted, told
 from jobqueue.http.request.instant import UNIX_S_MAX
 from jobqueue.http.request.job_filter import ARG, ARGS_MAX, ID_PREFIX, MESSAGE, InvalidFilter, job_filter_of
 from jobqueue.http.request.json_body import decode
 from jobqueue.http.response.long_response import whole_answer
+from jobqueue.http.response.problems import TABLE
 from jobqueue.http.response.reply import JSON
 from jobqueue.http.response.value_types import Count, Id  # noqa: TC001  # read from the annotations below
 
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 
     from jobqueue.backend.base import BulkAction
     from jobqueue.core.job_filter import JobFilter
+    from jobqueue.errors import JobQueueError
     from jobqueue.http.request.body import Bodies
     from jobqueue.service import Service
 
@@ -52,6 +56,7 @@ class BulkFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         group: Jobs of this group.
         id_prefix: Jobs with an id that begins so.
         error: Jobs with this error.
+        failure: Failed jobs in this group of failures.
         message: Jobs with this in the message of their error, in upper or lower case.
         args: Values in the arguments of the jobs, by path, such as `user.id`.
         since: Jobs submitted then or later: RFC 3339, or Unix seconds.
@@ -68,6 +73,7 @@ class BulkFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     group: Text | UnsetType = UNSET
     id_prefix: Annotated[str, msgspec.Meta(pattern=ID_PREFIX)] | UnsetType = UNSET
     error: ErrorCode | UnsetType = UNSET
+    failure: Annotated[str, msgspec.Meta(pattern=ID_FORM)] | UnsetType = UNSET
     message: Text | UnsetType = UNSET
     args: Annotated[dict[str, Scalar], msgspec.Meta(max_length=ARGS_MAX)] | UnsetType = UNSET
     since: Instant | UnsetType = UNSET
@@ -81,6 +87,9 @@ class BulkFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 HOW = ("sort", "limit", "dry_run")
 """The fields that are no conditions."""
 
+FILTER_TOLD_MAX = 500
+"""Maximum length of a filter in the list of what the console has changed, in characters."""
+
 CONDITIONS = tuple(name for name in BulkFilter.__struct_fields__ if name not in HOW)
 
 
@@ -90,12 +99,14 @@ class BulkDocument(TypedDict):
     Attributes:
         count: Jobs that the action took effect on; of a dry run, those that it would be tried on.
         skipped: Jobs that matched and could not be acted on; not there: none.
+        skipped_by: How many of them met each problem, by its name; not there: none.
         unsearched: Jobs passed over, because their arguments are too long for a filter; not there: none.
         sample: The first of their ids; not there: it was no dry run.
     """
 
     count: Count
     skipped: NotRequired[Count]
+    skipped_by: NotRequired[dict[str, Count]]
     unsearched: NotRequired[Count]
     sample: NotRequired[Annotated[list[Id], msgspec.Meta(max_length=SAMPLE_MAX)]]
 
@@ -129,9 +140,12 @@ class Bulk:
         done = await self._service.backend.bulk(
             action, job_filter, limit=limit, oldest_first=oldest_first, dry_run=dry_run
         )
+        conditions = {name: value for name in CONDITIONS if (value := getattr(given, name)) is not UNSET}
+        request[ACTED] = Acted(told(conditions, FILTER_TOLD_MAX), done.count, changes=not dry_run)
         answer: BulkDocument = {"count": done.count}
         if done.skipped:
             answer["skipped"] = done.skipped
+            answer["skipped_by"] = _by_problem(done.skipped_by)
         if done.unsearched:
             answer["unsearched"] = done.unsearched
         if dry_run:
@@ -149,6 +163,15 @@ class Bulk:
             return job_filter_of(conditions, self._service, owner)
         except InvalidFilter as fault:
             raise InvalidRequest(InvalidField(pointer=_pointer(fault.name), detail=fault.detail)) from None
+
+
+def _by_problem(skipped_by: dict[type[JobQueueError], int]) -> dict[str, int]:
+    """Return counts by the names of problems, of those by the classes of errors."""
+    counts: dict[str, int] = {}
+    for kind, count in skipped_by.items():
+        slug = next(TABLE[base].slug for base in kind.__mro__ if base in TABLE)
+        counts[slug] = counts.get(slug, 0) + count
+    return counts
 
 
 def _pointer(name: str) -> str:

@@ -9,28 +9,35 @@ Rules:
 2. A stream opens with the id of the latest event, so that one that breaks before its first event is resumed, too.
 3. A stream of one job begins with its state and ends with its end. A reconnection after that gets
    a 204, which tells an EventSource to stop.
-4. A stream whose key is removed or changed ends with the event `revoked`.
+4. A stream of all jobs with `rate_max` has a part of the events, if there are more.
+5. A stream whose key is removed or changed ends with the event `revoked`.
 """
 
 from __future__ import annotations
 
 import random
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 from aiohttp import web
+from msgspec import UNSET, UnsetType
 
+from jobqueue.errors import shown
 from jobqueue.http.cut import cut
-from jobqueue.http.errors import TooManyLongPolls
+from jobqueue.http.errors import MalformedRequest, TooManyLongPolls
 from jobqueue.http.request.auth import GRANT
+from jobqueue.http.request.query import parameters
 from jobqueue.http.response.reply import SERVER
-from jobqueue.http.streams.event_log import Subscriber, frame
+from jobqueue.http.streams.event_writer import RESET, frame
+from jobqueue.http.streams.subscriber import SampledSubscriber, Subscriber
 from jobqueue.http.streams.waiters import NO_PLACE_RETRY_AFTER_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jobqueue.http.streams.event_log import EventLog
+    from jobqueue.http.streams.shared_log import SharedLog
     from jobqueue.http.streams.waiters import Waiters
     from jobqueue.service import Service
 
@@ -40,6 +47,8 @@ RETRY_MS = (1000, 4000)
 ALL_MAX = 256
 """Maximum number of streams of all jobs: each gets every event."""
 
+RATE_MAX = 10_000
+
 LAST_EVENT_ID = "Last-Event-ID"
 
 _HEADERS = {
@@ -48,14 +57,24 @@ _HEADERS = {
     "X-Accel-Buffering": "no",
     "Server": SERVER,
 }
-_RESET = b'{"reason":"the events after this Last-Event-ID are no longer available: fetch the jobs again"}'
 _REVOKED = b'{"reason":"the key of this stream was removed or changed"}'
+
+
+class EventsQuery(msgspec.Struct):
+    """The parameters of the query.
+
+    Attributes:
+        rate_max: The most events a second, from 1 to 10,000: the stream has a part of them if there are more, and the
+            server records no more for it.
+    """
+
+    rate_max: Annotated[int, msgspec.Meta(ge=1, le=RATE_MAX)] | UnsetType = UNSET
 
 
 class Streams:
     """The handlers of event streams."""
 
-    def __init__(self, service: Service, waiters: Waiters, event_log: EventLog) -> None:
+    def __init__(self, service: Service, waiters: Waiters, event_log: EventLog | SharedLog) -> None:
         self._service = service
         self._waiters = waiters
         self._event_log = event_log
@@ -66,18 +85,24 @@ class Streams:
 
     async def all(self, request: web.Request) -> web.StreamResponse:
         """GET /v1/events: events of all jobs."""
-        return await self._stream(request, None)
+        return await self._stream(request, None, _rate_max(parameters(request, EventsQuery.__struct_fields__)))
 
     async def one(self, request: web.Request) -> web.StreamResponse:
         """GET /v1/jobs/{id}/events: events of one job, to its end."""
         job = await self._service.backend.get(request.match_info["id"], request[GRANT].sees)
         return await self._stream(request, job.id)
 
-    async def _stream(self, request: web.Request, job_id: str | None) -> web.StreamResponse:
+    async def _stream(
+        self, request: web.Request, job_id: str | None, rate_max: int | None = None
+    ) -> web.StreamResponse:
         transport = request.transport
         if transport is None:
             raise ConnectionResetError
-        subscriber = Subscriber(job_id, partial(cut, transport), request[GRANT].sees)
+        sees = request[GRANT].sees
+        if rate_max is None:
+            subscriber = Subscriber(job_id, partial(cut, transport), sees)
+        else:
+            subscriber = SampledSubscriber(rate_max, partial(cut, transport), sees)
         self._waiters.check_stream(request)
         with self._waiters.place(request, subscriber.end) as granted:
             if not granted:
@@ -86,7 +111,7 @@ class Streams:
             if job_id is None and self._event_log.count_of_all >= ALL_MAX:
                 detail = f"too many open streams of all jobs, at most {ALL_MAX}; poll the jobs instead"
                 raise TooManyLongPolls(detail, retry_after_s=NO_PLACE_RETRY_AFTER_S)
-            self._event_log.join(subscriber)
+            await self._event_log.join(subscriber)
             try:
                 opening = await self._opening(request, subscriber)
                 if opening is None:
@@ -103,15 +128,14 @@ class Streams:
             subscriber.end()
         head = b"retry: %d\n\n" % random.randint(*RETRY_MS)  # noqa: S311  # spreads clients
         after = request.headers.get(LAST_EVENT_ID)
-        subscriber.replayed_to = None if after is None else event_log.serial_of(after)
-        if subscriber.replayed_to is not None:
-            missed = event_log.replay(subscriber) or b""
+        if after is not None and await event_log.resume(subscriber, after):
+            missed = await event_log.replay(subscriber) or b""
             return head + missed if missed or job is None or job.live else None
         if job is not None:
-            return head + event_log.state_frame(job)
+            return head + event_log.state_frame(subscriber, job)
         if after is not None:
-            return head + frame(event_log.last_id, "reset", _RESET)
-        return head + b"id: %b\n\n" % event_log.last_id.encode()
+            return head + frame(event_log.last_id(subscriber), "reset", RESET)
+        return head + b"id: %b\n\n" % event_log.last_id(subscriber).encode()
 
     async def _write(self, request: web.Request, subscriber: Subscriber, opening: bytes) -> web.StreamResponse:
         response = web.StreamResponse(headers=_HEADERS)
@@ -124,10 +148,20 @@ class Streams:
             if count_unread is not None:
                 count_unread(len(frames))
             await response.write(frames)  # waits while more than 64 KiB are unread
-            frames = self._event_log.replay(subscriber)
+            frames = await self._event_log.replay(subscriber)
             if frames == b"":
                 frames = await subscriber.take(self._service.settings.limits.heartbeat_s)
         if grant.revoked:
-            await response.write(frame(self._event_log.last_id, "revoked", _REVOKED))
+            await response.write(frame(self._event_log.last_id(subscriber), "revoked", _REVOKED))
         await response.write_eof()
         return response
+
+
+def _rate_max(given: dict[str, str]) -> int | None:
+    """Return the parameter; None: it is not given. Raises MalformedRequest."""
+    text = given.get("rate_max")
+    if text is None:
+        return None
+    if not text.isascii() or not text.isdecimal() or len(text) > 5 or not 1 <= int(text) <= RATE_MAX:
+        raise MalformedRequest(f"rate_max is a number of events a second, from 1 to {RATE_MAX}, got {shown(text)!r}")
+    return int(text)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal, NotRequired, TypedDict
 
 import orjson
 
-from jobqueue.errors import Draining
+from jobqueue.errors import Draining, JournalFailed
 from jobqueue.http.response.long_response import whole_answer
 from jobqueue.http.response.reply import JSON
 
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from jobqueue.service import Service
+
+
+RETRY_AFTER_S = 10.0
+"""While the journal can't keep jobs."""
 
 
 class AliveDocument(TypedDict):
@@ -54,12 +58,21 @@ class Health:
         return whole_answer(request, b'{"status":"alive"}', JSON)
 
     async def ready(self, request: web.Request) -> web.StreamResponse:
-        """GET /readyz: jobs are admitted. A full queue is ready, a draining server is not.
+        """GET /readyz: jobs are admitted.
 
+        A full queue is ready. A server that drains or recovers is not, nor is one whose journal has failed, or whose
+        store doesn't answer.
         `degraded` names unavailable parts, with the reason, although jobs are accepted.
         """
         if self._service.draining:
             raise Draining
+        if self._service.why_not_ready is not None:
+            raise self._service.why_not_ready()
+        if (unavailable := self._service.unavailable) is not None:
+            raise unavailable
+        journal = self._service.journal
+        if journal is not None and not journal.admits:
+            raise JournalFailed(f"the journal can't keep jobs ({journal.state})", retry_after_s=RETRY_AFTER_S)
         body: ReadyDocument = {"status": "ready", "fast_path": self._fast_path_in_use()}
         if degraded := self._service.degraded:
             body["degraded"] = degraded

@@ -66,7 +66,7 @@ def included_answer(
     members, args = _members(job, service, names, events_of), b""
     if "args" in names:
         members += b',"args":'
-        args = _args(job, service)
+        args = shown_args(job, service)
     opaque_tag = f'"{job.version}-{zlib.crc32(args, zlib.crc32(members)):x}"'
     told = {"ETag": f"W/{opaque_tag}", **more}
     estimate = service.backend.estimate(job) if job.live else None
@@ -113,7 +113,8 @@ def _members(job: JobView, service: Service, names: frozenset[str], events_of: C
     return written
 
 
-def _args(job: JobView, service: Service) -> bytes:
+def shown_args(job: JobView, service: Service) -> bytes:
+    """Return a job's arguments as they are shown, as JSON: redacted; null, where they were released."""
     if not job.args:  # a terminal job that no retry can need them for has released them
         return b"null"
     handler = service.registry.find(job.spec.type)

@@ -14,8 +14,10 @@ from msgspec.structs import replace
 from jobqueue.api_limits import IDS_MAX
 from jobqueue.backend.base import InvalidCursor
 from jobqueue.core.job import JobState
+from jobqueue.core.job_view import JobView
+from jobqueue.core.masking import ID_FORM
 from jobqueue.core.report import ErrorCode
-from jobqueue.errors import JobGone, JobNotFound, JobQueueError, shown
+from jobqueue.errors import JobQueueError, shown
 from jobqueue.http.errors import MalformedRequest
 from jobqueue.http.request.auth import GRANT
 from jobqueue.http.request.instant import GivenInstant
@@ -25,7 +27,7 @@ from jobqueue.http.request.job_filter import (
     MESSAGE,
     TEXT_MAX,
     InvalidFilter,
-    arg_values,
+    conditions_of,
     job_filter_of,
 )
 from jobqueue.http.request.prefer import preferred_wait_s
@@ -50,7 +52,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
     from jobqueue.backend.base import Count
-    from jobqueue.core.job_view import JobView
     from jobqueue.http.streams.waiters import Waiters
     from jobqueue.service import Service
 
@@ -74,6 +75,7 @@ class ListQuery(msgspec.Struct):
         group: Only jobs of this group.
         id_prefix: Only jobs with an id that begins so.
         error: Only jobs with this error.
+        failure: Only failed jobs in this group of failures.
         message: Only jobs with this in the message of their error, in upper or lower case.
         arg: Only jobs with this value in their arguments. PATH stands for a path into them, as in `arg.user.id`; each
             path may be given once.
@@ -92,6 +94,7 @@ class ListQuery(msgspec.Struct):
     group: str | UnsetType = UNSET
     id_prefix: Annotated[str, msgspec.Meta(pattern=ID_PREFIX)] | UnsetType = UNSET
     error: ErrorCode | UnsetType = UNSET
+    failure: Annotated[str, msgspec.Meta(pattern=ID_FORM)] | UnsetType = UNSET
     message: MessagePart | UnsetType = msgspec.field(default=UNSET, name=MESSAGE)
     arg: ArgValue | UnsetType = msgspec.field(default=UNSET, name=f"{ARG}PATH")
     since: GivenInstant | UnsetType = UNSET
@@ -142,7 +145,7 @@ class JobList:
         oldest_first = _word(given, "sort", ("newest", "oldest")) == "oldest"
         counted = _word(given, "count", ("0", "1")) == "1"
         try:
-            job_filter = job_filter_of(_conditions(given), self._service, request[GRANT].sees)
+            job_filter = job_filter_of(conditions_of(given), self._service, request[GRANT].sees)
             page = await backend.page(job_filter, limit=limit, cursor=cursor, oldest_first=oldest_first)
         except InvalidFilter as fault:
             raise MalformedRequest(str(fault)) from None
@@ -165,8 +168,8 @@ class JobList:
         if (waited := request.get(WAITED)) is not None:
             return await self._now(request, ids, waited.headers)
         sees = request[GRANT].sees
-        listed = [await self._job_or_error(job_id, sees) for job_id in ids]
-        live = [job.id for job in listed if not isinstance(job, tuple) and job.live]
+        listed = await self._listed(ids, sees)
+        live = {job.id: job.version for job in listed if not isinstance(job, tuple) and job.live}
         news = hdrs.IF_NONE_MATCH in request.headers and not names_tag(known_tags(request), list_tag(listed, IDS_END))
         del listed  # or a wait would hold what is evicted meanwhile
 
@@ -183,15 +186,13 @@ class JobList:
 
     async def _now(self, request: web.Request, ids: Sequence[str], applied: dict[str, str]) -> web.StreamResponse:
         sees = request[GRANT].sees
-        listed = [await self._job_or_error(job_id, sees) for job_id in ids]
+        listed = await self._listed(ids, sees)
         count, documents = fitting(listed, self._service)
         return self._answer(request, listed, documents if count == len(listed) else None, IDS_END, applied)
 
-    async def _job_or_error(self, job_id: str, sees: str | None) -> Listed:
-        try:
-            return await self._service.backend.get(job_id, sees)
-        except (JobNotFound, JobGone) as error:
-            return job_id, error
+    async def _listed(self, ids: Sequence[str], sees: str | None) -> list[Listed]:
+        found = await self._service.backend.get_many(ids, sees)
+        return [job if isinstance(job, JobView) else (job_id, job) for job_id, job in zip(ids, found, strict=True)]
 
     def _answer(
         self,
@@ -219,7 +220,7 @@ class JobList:
     async def _pieces(self, ids: Sequence[str], sees: str | None, end: bytes) -> AsyncGenerator[bytes]:
         before = b'{"jobs":['
         for job_id in ids:
-            job = await self._job_or_error(job_id, sees)
+            (job,) = await self._listed((job_id,), sees)
             result_bytes = 0 if isinstance(job, tuple) else len(job.result or b"")
             small = result_bytes <= PIECE_BYTES
             if not small and not isinstance(job, tuple):
@@ -233,16 +234,6 @@ class JobList:
             async for piece in document_pieces(self._service, document, job_id, result_bytes):
                 yield piece
         yield end
-
-
-def _conditions(given: dict[str, str]) -> dict[str, Any]:
-    """Return the conditions of a query, as `job_filter_of` takes them."""
-    conditions: dict[str, Any] = {name: value for name, value in given.items() if not name.startswith(ARG)}
-    conditions["args"] = {
-        name.removeprefix(ARG): arg_values(value) for name, value in given.items() if name.startswith(ARG)
-    }
-    conditions["message"] = given.get(MESSAGE)
-    return conditions
 
 
 def _word(given: dict[str, str], name: str, words: tuple[str, str]) -> str:

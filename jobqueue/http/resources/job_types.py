@@ -157,10 +157,22 @@ class JobTypes:
 
     async def one(self, request: web.Request) -> web.StreamResponse:
         """GET /v1/types/{name}"""
+        return self._answer(request, self._handler(request))
+
+    async def release(self, request: web.Request) -> web.StreamResponse:
+        """POST /v1/types/{name}:release: end its quarantine, if it is in one."""
+        handler = self._handler(request)
+        await self._service.backend.release(handler.name)
+        return self._answer(request, handler)
+
+    def _handler(self, request: web.Request) -> Handler:
         name = request.match_info["name"]
         handler = self._service.registry.find(name)
         if handler is None:
             raise TypeNotFound(f"no handler has the type {shown(name)!r}; {self._near_or_all(name)}")
+        return handler
+
+    def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         body = self._document(request, handler, self._quarantined(request))
         return whole_answer(request, orjson.dumps(body), JSON)
 

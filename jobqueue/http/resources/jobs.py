@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from jobqueue.core.stored_file import StoredFile
     from jobqueue.http.response.descriptors import Descriptors
     from jobqueue.http.streams.event_log import EventLog
+    from jobqueue.http.streams.shared_log import SharedLog
     from jobqueue.http.streams.waiters import Waiters
     from jobqueue.service import Service
 
@@ -36,7 +38,9 @@ CHUNK_BYTES = 256 * 1024
 class Jobs:
     """The handlers of `/v1/jobs/{id}` and what is below it."""
 
-    def __init__(self, service: Service, waiters: Waiters, descriptors: Descriptors, event_log: EventLog) -> None:
+    def __init__(
+        self, service: Service, waiters: Waiters, descriptors: Descriptors, event_log: EventLog | SharedLog
+    ) -> None:
         self._event_log = event_log
         self._descriptors = descriptors
         self._service = service
@@ -167,8 +171,9 @@ async def job_at_end(
     async def end() -> None:
         nonlocal ending
         # Not cancelled with the wait: it has the record of an end that comes just when the time is over.
-        ending = service.backend.ending(job.id)
-        await asyncio.wait([ending])
+        with suppress(JobGone):  # it has ended, and been evicted, while its submission was made durable
+            ending = service.backend.ending(job.id)
+            await asyncio.wait([ending])
 
     try:
         applied = await waiters.wait(request, preferred_s, end if job.live else None)

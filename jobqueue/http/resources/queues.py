@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from jobqueue.config import QueueSettings
-from jobqueue.errors import shown
-from jobqueue.http.errors import QueueNotFound
-from jobqueue.http.request.auth import GRANT
+from jobqueue.core.pause import REASON_LENGTH_MAX
+from jobqueue.core.policy import DURATION_S_MAX
+from jobqueue.errors import InvalidField, shown
+from jobqueue.http.errors import InvalidRequest, QueueNotFound
+from jobqueue.http.request.auth import GRANT, caller_of_request
 from jobqueue.http.request.body import check_head
+from jobqueue.http.request.console_action import ACTED, Acted, cleaned
 from jobqueue.http.request.json_body import decode
 from jobqueue.http.response.documents import limiter_document, queue_document
 from jobqueue.http.response.limiter_document import LimiterDocument  # noqa: TC001  # read from the annotations below
@@ -43,6 +46,18 @@ QueueChange = msgspec.defstruct(
     forbid_unknown_fields=True,
     namespace={"__doc__": "A change of a queue's settings: what is not given stays."},
 )
+
+
+class QueuePause(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A pause of a queue. Nothing of it is needed.
+
+    Attributes:
+        reason: Why, for other viewers.
+        for_s: Seconds after which the queue resumes by itself.
+    """
+
+    reason: Annotated[str, msgspec.Meta(max_length=REASON_LENGTH_MAX)] | None = None
+    for_s: Annotated[float, msgspec.Meta(gt=0, le=DURATION_S_MAX)] | None = None
 
 
 class QueuesDocument(TypedDict):
@@ -87,19 +102,28 @@ class Queues:
         changes: dict[str, Any] = {
             setting: value for setting in CHANGEABLE if (value := getattr(given, setting)) is not UNSET
         }
-        await self._service.change(name, changes)
+        try:
+            await self._service.change(name, changes)
+        except ValueError as error:  # the bounds of each value were checked above
+            raise InvalidRequest(InvalidField(pointer="/discipline", detail=str(error))) from None
         return self._answer(request, name)
 
     async def pause(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/queues/{name}:pause: start no more of its jobs."""
-        name = self._name(request)
-        await self._service.backend.pause(name)
+        name, given = self._name(request), QueuePause()
+        if request.body_exists:
+            check_head(request, self._service.settings.limits)
+            given = decode(await self._bodies.read(request), QueuePause)
+        reason = None if given.reason is None else cleaned(given.reason)
+        request[ACTED] = Acted(reason=reason)
+        caller = caller_of_request(request)
+        await self._service.backend.pause(name, reason=reason, for_s=given.for_s, by=caller)
         return self._answer(request, name)
 
     async def resume(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/queues/{name}:resume"""
         name = self._name(request)
-        await self._service.backend.resume(name)
+        await self._service.backend.resume(name, by=caller_of_request(request))
         return self._answer(request, name)
 
     def _name(self, request: web.Request) -> str:

@@ -18,11 +18,14 @@ import orjson
 from msgspec import UNSET, UnsetType
 
 from jobqueue import __version__
+from jobqueue.backend.journal.figures import JournalState, Sync  # noqa: TC001  # read from annotations below
 from jobqueue.build import build, interpreter
 from jobqueue.http.errors import NotServed
 from jobqueue.http.request.auth import caller_of_request
 from jobqueue.http.request.body import check_head
 from jobqueue.http.request.json_body import decode
+from jobqueue.http.resources.server_log import Logs
+from jobqueue.http.resources.server_settings import Configured
 from jobqueue.http.response.long_response import whole_answer
 from jobqueue.http.response.reply import JSON
 from jobqueue.http.response.timestamps import timestamp
@@ -34,7 +37,10 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
+    from jobqueue.backend.journal.figures import JournalFigures
+    from jobqueue.backend.store import StoreFigures
     from jobqueue.config.reload import Reloaded
+    from jobqueue.findings.sight import ProcessCounts
     from jobqueue.http.request.body import Bodies
     from jobqueue.http.streams.waiters import Waiters
     from jobqueue.runtime.pools.pool_counts import PoolCounts
@@ -71,11 +77,15 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     config_ok: bool
 
 
-class Process(Protocol):
-    """The server process, as far as this resource needs it. Its methods are called on the loop."""
+class Process(Logs, Configured, Protocol):
+    """The server process, as far as its resources need it. Its methods are called on the loop."""
 
     def figures(self) -> Figures:
         """Measure now."""
+        ...
+
+    def counts(self) -> ProcessCounts:
+        """Count now, at less cost: without a look at the system."""
         ...
 
     async def reload(self) -> Reloaded:
@@ -161,6 +171,80 @@ class ProcessDocument(TypedDict):
     config_reload_failed: bool
 
 
+class JournalDocument(TypedDict):
+    """The journal: the log on disk from which the next start restores the jobs.
+
+    Attributes:
+        folder: Where it is.
+        sync: When it is synced: with `always` before each answer that promises something.
+        state: With `full`, `stalled` and `failed` it can't keep jobs, so none is admitted.
+        reason: Why it can't; null: it can.
+        bytes: Of its files.
+        bytes_max: How many bytes there may be.
+        segments: Number of files of the log.
+        commits: Commits since the start.
+        commit_s_last: How long the last one took; null: there was none.
+        commit_s_p50: The median of the latest ones.
+        commit_s_max: The longest of the latest ones.
+        errors: Writes and syncs that failed since the start.
+        snapshot_at: When the last snapshot was complete; null: there is none.
+        snapshot_s: How long it took; null: it is of an earlier run.
+        recovered: Jobs that the start has restored, by state.
+        recovered_s: How long that took; null: there was nothing.
+    """
+
+    folder: str
+    sync: Sync
+    state: JournalState
+    reason: str | None
+    bytes: Count
+    bytes_max: Count
+    segments: Count
+    commits: Count
+    commit_s_last: Duration | None
+    commit_s_p50: Duration | None
+    commit_s_max: Duration | None
+    errors: Count
+    snapshot_at: Instant | None
+    snapshot_s: Duration | None
+    recovered: dict[str, Count]
+    recovered_s: Duration | None
+
+
+class StoreDocument(TypedDict):
+    """The store that holds the jobs, of this server and of others.
+
+    Attributes:
+        product: Its server's name and version; empty: it has not answered yet.
+        address: Where it is.
+        namespace: That of its keys.
+        up: Whether it answers. While it doesn't, no job is accepted or looked up.
+        since: Since when that is so.
+        reason: Why it doesn't answer; null: it does.
+        servers: Live servers that share it, this one included.
+        durability: What an accepted job survives: `valkey.durability`.
+        calls: Calls that were answered since the start.
+        call_s_p50: The median time of the latest ones; null: there was none.
+        errors: Calls and connections that failed since the start, by kind.
+        reconnects: Connections after the first one.
+        copy_age_s: How old the numbers are that this server knows of it; null: it knows none.
+    """
+
+    product: str
+    address: str
+    namespace: str
+    up: bool
+    since: Instant
+    reason: str | None
+    servers: Count
+    durability: str
+    calls: Count
+    call_s_p50: Duration | None
+    errors: dict[str, Count]
+    reconnects: Count
+    copy_age_s: Duration | None
+
+
 class ServerDocument(TypedDict):
     """The server: what it is, and how it is now.
 
@@ -185,6 +269,8 @@ class ServerDocument(TypedDict):
         jobs_bytes_max: How many bytes they may hold.
         spool_bytes: Bytes of files.
         spool_bytes_max: How many bytes of files there may be.
+        journal: The log on disk; null: there is none.
+        store: The store that holds the jobs; null: they are in this process.
         threads: Threads of handlers.
         processes: Processes of handlers.
         cpu_s: CPU time of this process since its start, in seconds.
@@ -211,6 +297,8 @@ class ServerDocument(TypedDict):
     jobs_bytes_max: Count
     spool_bytes: Count
     spool_bytes_max: Count
+    journal: JournalDocument | None
+    store: StoreDocument | None
     threads: ThreadsDocument
     processes: ProcessesDocument
     cpu_s: Duration
@@ -334,10 +422,29 @@ class Server:
             "jobs_bytes_max": settings.statuses.bytes_max,
             "spool_bytes": snapshot.spool.bytes_used,
             "spool_bytes_max": settings.spool.bytes_max,
+            "journal": None if snapshot.journal is None else _journal_document(snapshot.journal),
+            "store": None if snapshot.shared_store is None else self._store_document(snapshot.shared_store),
             "threads": _threads(snapshot.threads),
             "processes": _processes(snapshot.processes),
             "cpu_s": round(cpu.user + cpu.system, 3),
             "process": None if self.process is None else _process_document(self.process.figures()),
+        }
+
+    def _store_document(self, figures: StoreFigures) -> StoreDocument:
+        return {
+            "product": figures.product,
+            "address": figures.address,
+            "namespace": figures.namespace,
+            "up": figures.up,
+            "since": timestamp(self._service.wall(figures.since)),
+            "reason": figures.reason,
+            "servers": figures.servers,
+            "durability": figures.durability,
+            "calls": sum(figures.calls.values()),
+            "call_s_p50": _rounded(figures.call_s_p50),
+            "errors": {kind: count for kind, count in figures.errors.items() if count},
+            "reconnects": figures.reconnects_total,
+            "copy_age_s": _rounded(figures.copy_age_s),
         }
 
 
@@ -355,6 +462,31 @@ def _process_document(figures: Figures) -> ProcessDocument:
         "config_loaded_at": timestamp(figures.config_at),
         "config_reload_failed": not figures.config_ok,
     }
+
+
+def _journal_document(figures: JournalFigures) -> JournalDocument:
+    return {
+        "folder": figures.folder,
+        "sync": figures.sync,
+        "state": figures.state,
+        "reason": figures.reason,
+        "bytes": figures.bytes_used,
+        "bytes_max": figures.bytes_max,
+        "segments": figures.segments,
+        "commits": figures.commits_total,
+        "commit_s_last": _rounded(figures.commit_s_last),
+        "commit_s_p50": _rounded(figures.commit_s_p50),
+        "commit_s_max": _rounded(figures.commit_s_max),
+        "errors": figures.errors_total,
+        "snapshot_at": None if figures.snapshot_at is None else timestamp(figures.snapshot_at),
+        "snapshot_s": _rounded(figures.snapshot_s),
+        "recovered": dict(figures.recovered),
+        "recovered_s": _rounded(figures.recovered_s),
+    }
+
+
+def _rounded(duration_s: float | None) -> float | None:
+    return None if duration_s is None else round(duration_s, 6)
 
 
 def _threads(counts: PoolCounts) -> ThreadsDocument:

@@ -16,14 +16,15 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from jobqueue.core.submit import SubmitReceipt
-from jobqueue.errors import InvalidField, InvalidSubmission, UnknownType
-from jobqueue.http.errors import MalformedRequest
+from jobqueue.errors import InvalidField, InvalidSubmission, JobGone, UnknownType
+from jobqueue.http.errors import MalformedRequest, UnsupportedMediaType
 from jobqueue.http.request import uploads
 from jobqueue.http.request.auth import check_still_valid, identity_of
-from jobqueue.http.request.body import BodyKind, answer_expectation, check_head
+from jobqueue.http.request.body import BodyKind, accepted, answer_expectation, check_head
 from jobqueue.http.request.head import head_of
 from jobqueue.http.request.idempotency import IDEMPOTENCY_KEY, Fingerprint, json_key
 from jobqueue.http.request.json_body import BatchItem, decode_batch, decode_submission
@@ -36,6 +37,7 @@ from jobqueue.http.response.responses import error_answer, job_answer
 from jobqueue.http.response.value_types import Id, Status  # noqa: TC001  # read from the annotations below
 from jobqueue.http.streams.waiters import WAITED
 from jobqueue.log import event_logger
+from jobqueue.runtime.no_files import NO_FILES
 from jobqueue.service import traced
 
 if TYPE_CHECKING:
@@ -54,6 +56,8 @@ if TYPE_CHECKING:
     from jobqueue.http.request.rate_limit import RateLimits
     from jobqueue.http.streams.waiters import Waiters
     from jobqueue.service import Service
+
+    Receipts = Sequence[SubmitReceipt | Exception]
 
 BATCH_TURN_S = 0.001
 """How long items of a batch are processed before other requests run, in seconds; not a number of items, since one of
@@ -148,9 +152,12 @@ class Submissions:
         """Read the head of one submission, and reject what can be rejected before the body is read."""
         head = head_of(request, plain)
         self._early.refuse_unread(head.uniqueness, may_be_unique=head.may_be_unique)
-        check_head(request, self._service.settings.limits, takes=(BodyKind.JSON, BodyKind.MULTIPART))
+        takes = (BodyKind.JSON, BodyKind.MULTIPART) if self._service.takes_files else (BodyKind.JSON,)
+        if head.kind is BodyKind.MULTIPART and head.kind not in takes:
+            raise UnsupportedMediaType(f"send application/json: {NO_FILES}", headers=accepted(request, takes))
+        check_head(request, self._service.settings.limits, takes=takes)
         if head.kind is BodyKind.MULTIPART:
-            self._service.spool.check_room(head.length_bytes or 0)
+            self._service.check_files_fit(head.caller, head.length_bytes or 0)
         return head
 
     def _check_batch(self, request: web.Request, plain: Uniqueness) -> None:
@@ -178,7 +185,11 @@ class Submissions:
         headers = {"Location": f"{resource.canonical}/{submitted.job.id}"}
         if submitted.duplicate:
             headers |= DEDUPLICATED
-        return await answer_at_end(request, head.wait_s, submitted.job, self._service, self._waiters, headers)
+        job = submitted.job
+        if head.wait_s is not None and not self._service.backend.shared:
+            with suppress(JobGone):
+                job = await self._service.backend.get(job.id)  # it may have ended while it was made durable
+        return await answer_at_end(request, head.wait_s, job, self._service, self._waiters, headers)
 
     async def _accept_json(self, request: web.Request, head: SubmissionHead) -> SubmitResult[JobView]:
         # A separate function, because a request that waits for its job must not hold its body meanwhile.
@@ -192,7 +203,7 @@ class Submissions:
 
     async def _accept_form(self, request: web.Request, head: SubmissionHead) -> SubmitResult[JobView]:
         fingerprint = None if head.key is None else Fingerprint(BodyKind.MULTIPART)
-        async with self._service.spool.new_upload() as upload:
+        async with self._service.new_upload(head.caller) as upload:
             with self._bodies.of(request) as body:
                 submission = await uploads.receive(
                     body,
@@ -242,6 +253,34 @@ class Submissions:
     ) -> list[bytes]:
         verdicts: list[bytes] = []
         room_bytes = PROBLEMS_BYTES_MAX
+        async with asyncio.TaskGroup() as group:
+            submitted = await self._submit_items(items, plain, traceparent, group)
+        for submitting, faults, begin in submitted:
+            receipts = submitting.result() if isinstance(submitting, asyncio.Task) else submitting
+            for outcome in _in_order(receipts, faults, begin):
+                if isinstance(outcome, SubmitReceipt):
+                    duplicate = outcome.duplicate
+                    verdict = _existing(outcome) if duplicate else b'{"status":202,"id":"' + outcome.id.encode() + b'"}'
+                else:
+                    problem = outcome if isinstance(outcome, Problem) else _problem(outcome, len(verdicts))
+                    verdict = _refused(problem, room_bytes)
+                room_bytes -= len(verdict)
+                verdicts.append(verdict)
+        return verdicts
+
+    async def _submit_items(
+        self,
+        items: Sequence[PlainSubmission | Submission | BatchItem],
+        plain: Uniqueness,
+        traceparent: str | None,
+        group: asyncio.TaskGroup,
+    ) -> list[tuple[asyncio.Task[Receipts] | Receipts, dict[int, Problem], int]]:
+        """Check and submit items; return what becomes of each portion, its faults, and the number of its first item.
+
+        Where jobs are kept, the portions wait for the disk together, in the group.
+        """
+        submitted: list[tuple[asyncio.Task[Receipts] | Receipts, dict[int, Problem], int]] = []
+        submit, keeps = self._service.backend.submit_many, self._service.keeps
         limited = self._service.callers.of(plain.caller).rate is not None
         ask, clock = self._service.asked, time.monotonic
         turn_ends_at = clock() + BATCH_TURN_S
@@ -259,16 +298,12 @@ class Submissions:
                     asked.append(checked if traceparent is None else traced(checked, traceparent))
                 except Exception as error:  # not kept: its traceback holds this frame
                     faults[number] = _problem(error, number)
-            for outcome in _in_order(await self._service.backend.submit_many(asked), faults, begin):
-                if isinstance(outcome, SubmitReceipt):
-                    duplicate = outcome.duplicate
-                    verdict = _existing(outcome) if duplicate else b'{"status":202,"id":"' + outcome.id.encode() + b'"}'
-                else:
-                    problem = outcome if isinstance(outcome, Problem) else _problem(outcome, len(verdicts))
-                    verdict = _refused(problem, room_bytes)
-                room_bytes -= len(verdict)
-                verdicts.append(verdict)
-        return verdicts
+            if keeps:
+                submitted.append((group.create_task(submit(asked)), faults, begin))
+                await asyncio.sleep(0)  # it submits now
+            else:
+                submitted.append((await submit(asked), faults, begin))
+        return submitted
 
 
 def _in_order(

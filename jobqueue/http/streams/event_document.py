@@ -24,8 +24,11 @@ EventName = Literal[
     "expired",
     "quarantined",
     "released",
+    "paused",
+    "resumed",
     "revoked",
     "reset",
+    "skipped",
 ]
 
 
@@ -81,8 +84,26 @@ class TypeEventDocument(TypedDict):
     reason: NotRequired[str]
 
 
+class QueueEventDocument(TypedDict):
+    """The data of an event of a queue: it was paused, or starts jobs again.
+
+    Attributes:
+        queue: Its name.
+        at: The instant of the event.
+        by: The caller that has paused or resumed it; null: the application itself, or the end of the pause.
+        until: When it resumes by itself; null: with `:resume` alone; of `paused` alone.
+        reason: Why; null: no reason was given; of `paused` alone.
+    """
+
+    queue: str
+    at: Instant
+    by: str | None
+    until: NotRequired[Instant | None]
+    reason: NotRequired[str | None]
+
+
 class StreamEventDocument(TypedDict):
-    """The data of an event of the stream itself: `reset` and `revoked`.
+    """The data of an event of the stream itself: `reset`, `revoked` and `skipped`.
 
     Attributes:
         reason: What happened, and what to do.
@@ -91,9 +112,10 @@ class StreamEventDocument(TypedDict):
     reason: str
 
 
-EVENT_DATA = (JobEventDocument, TypeEventDocument, StreamEventDocument)
+EVENT_DATA = (JobEventDocument, TypeEventDocument, QueueEventDocument, StreamEventDocument)
 
-_PARSED = {"anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in ("JobEvent", "TypeEvent", "StreamEvent")]}
+_NAMES = ("JobEvent", "TypeEvent", "QueueEvent", "StreamEvent")
+_PARSED = {"anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in _NAMES]}
 
 
 class EventDocument(TypedDict):
@@ -102,7 +124,7 @@ class EventDocument(TypedDict):
     Attributes:
         id: Send the last one as `Last-Event-ID` to resume a broken stream.
         event: What happened.
-        data: JSON in one line: of a job, a type or the stream.
+        data: JSON in one line: of a job, a type, a queue or the stream.
     """
 
     id: str

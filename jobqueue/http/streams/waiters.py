@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from jobqueue.config import LimitsOfCallers, LimitsSettings
     from jobqueue.core.job_view import JobView
-    from jobqueue.http.request.auth import Grant
+    from jobqueue.http.request.grant import Grant
     from jobqueue.http.streams.deadlines import DurationQueue, Timed
 
 LEAVE: web.RequestKey[Callable[[], None]] = web.RequestKey("leave", Callable)  # type: ignore[arg-type]  # mypy takes no abstract class
@@ -116,6 +116,14 @@ class Waiters:
     def by_caller(self) -> bool:
         """Whether the waits of callers are limited, and so counted."""
         return self._callers is not None and self._callers().waits
+
+    def of(self, caller: str) -> int:
+        """Return the number of a caller's waits and streams, where they are limited."""
+        return self._deadlines.by_caller.get(caller, 0)
+
+    def callers(self) -> list[str]:
+        """Return the callers with waits that are counted."""
+        return list(self._deadlines.by_caller)
 
     def check_stream(self, request: web.BaseRequest) -> None:
         """Raise CallerLimitExceeded if the caller has all the waits and streams that it may have."""

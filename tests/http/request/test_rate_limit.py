@@ -201,3 +201,22 @@ def test_the_least_recently_active_caller_is_evicted_at_the_limit(
 )
 def test_a_64_bit_network_is_one_caller(remote: str | None, caller: str) -> None:
     assert caller_of(remote) == caller
+
+
+@pytest.mark.parametrize(
+    ("common", "own", "unbounded"),
+    [
+        ({}, {}, True),
+        ({"caller_jobs_max": 5}, {}, False),
+        ({"caller_rate": Rate.parse("2/m")}, {}, False),
+        ({"caller_requests": Rate.parse("2/m")}, {}, True),
+        ({}, {"ann": KeyLimits(jobs_max=5)}, False),
+        ({}, {"ann": KeyLimits(jobs_max=5), "bob": KeyLimits(rate=Rate.parse("2/m"))}, False),
+        ({}, {"ann": KeyLimits(jobs_max=5), "bob": KeyLimits()}, True),
+        ({"caller_jobs_max": 5}, {"ann": KeyLimits(), "bob": KeyLimits(waits_max=1)}, False),
+    ],
+)
+def test_a_caller_without_a_limit_of_jobs_or_submissions_makes_callers_unbounded(
+    common: dict[str, Any], own: dict[str, KeyLimits], unbounded: bool
+) -> None:
+    assert callers_of(LimitsSettings(**common), **own).unbounded is unbounded

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from tests.http.serving import Serving
 
+ON_EACH_BACKEND = True
+
 ECHO = {"type": "echo"}
 
 

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from tests.http.serving import Serving
 
 
+ON_EACH_BACKEND = True
+
+
 class Event(dict[str, str]):
     @property
     def data(self) -> dict[str, Any]:
@@ -170,6 +173,7 @@ async def test_an_idle_stream_sends_comments(start: Any, http_to: Any) -> None:
         assert [await block(response) for _ in range(3)] == [[":"]] * 3
 
 
+@pytest.mark.in_process  # jobs in a store live on
 async def test_streams_end_with_complete_events_when_the_server_stops(start: Any, http_to: Any) -> None:
     serving = await start()
     http = await http_to(serving)
@@ -195,7 +199,7 @@ async def test_streams_can_be_opened_during_a_drain(serving: Serving, http: aioh
 async def test_a_subscriber_that_does_not_read_is_cut_without_delaying_others(
     serving: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobqueue.http.streams.event_log.BACKLOG_BYTES_MAX", 10_000)
+    monkeypatch.setattr("jobqueue.http.streams.subscriber.BACKLOG_BYTES_MAX", 10_000)
     async with serving.connect() as (_, idle), serving.connect() as (reader, writer):
         idle.transport.pause_reading()
         idle.write(b"GET /v1/events HTTP/1.1\r\nHost: h\r\n\r\n")
@@ -240,3 +244,23 @@ async def test_a_stream_over_http_1_0_ends_with_its_connection(serving: Serving,
     assert b"transfer-encoding" not in raw.lower()
     assert raw.endswith(b"\n\n")
     assert b"event: succeeded\n" in raw
+
+
+async def test_a_stream_with_a_maximum_rate_says_where_events_are_left_out(
+    serving: Serving, http: aiohttp.ClientSession
+) -> None:
+    async with http.get("/v1/events?rate_max=4") as response:
+        for _ in range(6):
+            await submit(http, type="echo")
+        assert (await next_event(response) or {})["event"] == "submitted"
+        skipped = await next_event(response)
+        assert skipped is not None
+        assert skipped["event"] == "skipped"
+        assert "rate_max" in skipped.data["reason"]
+
+
+@pytest.mark.parametrize("query", ["rate_max=0", "rate_max=10001", "rate_max=-1", "rate_max=%D9%A3", "rate_mx=5"])
+async def test_a_maximum_rate_out_of_its_bounds_is_rejected(http: aiohttp.ClientSession, query: str) -> None:
+    async with http.get(f"/v1/events?{query}") as response:
+        assert response.status == 400
+        assert "rate_max" in (await response.json())["detail"]

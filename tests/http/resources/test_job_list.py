@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from tests.http.serving import Serving
 
 
+ON_EACH_BACKEND = True
+
+
 async def listed(http: aiohttp.ClientSession, **parameters: str) -> dict[str, Any]:
     async with http.get("/v1/jobs", params=parameters) as response:
         assert response.status == 200, await response.text()

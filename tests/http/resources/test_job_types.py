@@ -14,7 +14,8 @@ from jsonschema import Draft202012Validator
 from pydantic import BaseModel, Field
 
 from jobqueue.core.backoff import Backoff
-from jobqueue.http.request.auth import GRANT, Grant
+from jobqueue.http.request.auth import GRANT
+from jobqueue.http.request.grant import Grant
 from jobqueue.http.resources.job_types import JobTypes
 from jobqueue.keys import SCOPES, Key
 from tests.http.keyed import ANN, OPS, auth, bearer
@@ -270,3 +271,26 @@ async def test_the_doc_is_that_of_the_function_behind_wrappers(
 ) -> None:
     serving.queue.handler(name="t")(func)
     assert (await read(http, "t"))["doc"] == doc
+
+
+async def test_a_release_ends_the_quarantine_and_the_waiting_jobs_start(start: Start, http_to: Open) -> None:
+    serving = await start(queues={"default": {"retry_budget": 1}})
+    http = await http_to(serving)
+    await ended(serving, await submit(http, type="fail"))
+    assert (await read(http, "fail"))["quarantined"] is not None
+    waiting = await submit(http, type="fail")
+    async with http.get("/v1/events") as events, http.post("/v1/types/fail:release") as response:
+        assert (response.status, (await response.json())["quarantined"]) == (200, None)
+        while (await events.content.readline()) != b"event: released\n":
+            pass
+    await ended(serving, waiting)
+
+
+async def test_a_release_needs_the_scope_operate_and_no_quarantine(start: Start, http_to: Open) -> None:
+    http = await http_to(await start(auth=auth(ann=["submit", "read"])))
+    async with http.post("/v1/types/echo:release", headers=bearer(ANN)) as response:
+        assert response.status == 403
+    async with http.post("/v1/types/echo:release", headers=bearer(OPS)) as response:
+        assert (response.status, (await response.json())["quarantined"]) == (200, None)
+    async with http.post("/v1/types/ehco:release", headers=bearer(OPS)) as response:
+        assert (response.status, "did you mean 'echo'?" in (await response.json())["detail"]) == (404, True)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from tests.http.serving import Serving
 
+ON_EACH_BACKEND = True
+
 FIELDS = [
     *("id", "type", "queue", "state", "attempt", "attempts_max", "priority", "group"),
     *("created_at", "run_at", "started_at", "finished_at"),
@@ -36,6 +38,7 @@ async def ended(serving: Serving, job: dict[str, Any]) -> None:
     await serving.service.backend.wait(job["id"])
 
 
+@pytest.mark.in_process  # a store starts it before the answer
 async def test_a_submission_gets_202_with_its_document_and_location(
     http: aiohttp.ClientSession,
 ) -> None:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import pytest
 
+from tests.http.keyed import OPS, READER, auth, bearer
 from tests.http.resources.test_jobs import ended, submit
 
 if TYPE_CHECKING:
-    import aiohttp
-
     from tests.http.serving import Serving
 
 FIELDS = [
-    *("name", "discipline", "weight", "workers", "capacity", "paused", "delayed", "queued", "running"),
+    *("name", "discipline", "weight", "workers", "capacity", "paused", "pause", "delayed", "queued", "running"),
     *("oldest_queued_at", "oldest_queued_s", "drain_rate_per_s", "drain_s", "quarantined"),
     *("submitted_total", "refused_total", "retried_total"),
     *("succeeded_total", "failed_total", "cancelled_total", "expired_total"),
@@ -100,6 +102,85 @@ async def test_a_paused_queue_accepts_jobs_and_starts_none_until_resumed(
     await asyncio.wait_for(ended(serving, job), 5)
 
 
+async def test_a_pause_has_a_reason_and_an_end(serving: Serving, http: aiohttp.ClientSession) -> None:
+    async with http.get("/v1/events") as stream:
+        async with http.post(
+            "/v1/queues/default:pause", json={"reason": " a\tdeploy\u202e ", "for_s": 600}
+        ) as response:
+            assert response.status == 200
+        pause = (await queue_of(http))["pause"]
+        begin, end = (datetime.fromisoformat(pause[name]) for name in ("since", "until"))
+        assert (end - begin).total_seconds() == pytest.approx(600, abs=0.002)
+        assert (pause["reason"], pause["by"]) == ("a deploy", "127.0.0.1")
+        assert (await change(http, {"weight": 2}))[1]["pause"] == pause, "a change leaves the pause"
+        async with http.post("/v1/queues/default:resume") as response:
+            assert (await response.json())["pause"] is None
+        found = [await next_event(stream) for _ in range(2)]
+    assert [name for name, _ in found] == ["paused", "resumed"]
+    assert {**found[0][1], "at": ""} == {
+        **{"queue": "default", "at": "", "by": "127.0.0.1"},
+        **{"until": pause["until"], "reason": "a deploy"},
+    }
+    assert {**found[1][1], "at": ""} == {"queue": "default", "at": "", "by": "127.0.0.1"}
+
+
+async def next_event(stream: aiohttp.ClientResponse) -> tuple[str, dict[str, Any]]:
+    """Return the name and the data of the next event of a stream."""
+    name = ""
+    while True:
+        line = (await asyncio.wait_for(stream.content.readline(), 5)).decode()
+        if line.startswith("event: "):
+            name = line.removeprefix("event: ").strip()
+        elif line.startswith("data: "):
+            return name, json.loads(line.removeprefix("data: "))
+
+
+async def test_a_queue_resumes_by_itself(serving: Serving, http: aiohttp.ClientSession) -> None:
+    async with http.post("/v1/queues/default:pause", json={"for_s": 0.2}) as response:
+        assert (await response.json())["paused"]
+    job = await submit(http, type="echo")
+    await asyncio.wait_for(ended(serving, job), 5)
+    assert (await queue_of(http))["pause"] is None
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"for_s": 0}, "/for_s"),
+        ({"for_s": -1}, "/for_s"),
+        ({"for_s": "10m"}, "/for_s"),
+        ({"for_s": 1e9}, "/for_s"),
+        ({"reason": "x" * 201}, "/reason"),
+        ({"reason": 7}, "/reason"),
+        ({"until": "2030-01-01T00:00:00Z"}, "/until"),
+        ([], ""),
+    ],
+)
+async def test_a_pause_that_says_nonsense_pauses_nothing(http: aiohttp.ClientSession, body: Any, pointer: str) -> None:
+    async with http.post("/v1/queues/default:pause", json=body) as response:
+        assert response.status == 422
+        assert [fault["pointer"] for fault in (await response.json())["errors"]] == [pointer]
+    assert (await queue_of(http))["pause"] is None
+
+
+@pytest.mark.parametrize("body", [None, {}, {"reason": None, "for_s": None}, {"reason": " \n"}])
+async def test_a_pause_needs_neither_reason_nor_end(http: aiohttp.ClientSession, body: Any) -> None:
+    async with http.post("/v1/queues/default:pause", **({} if body is None else {"json": body})) as response:
+        assert response.status == 200
+    pause = (await queue_of(http))["pause"]
+    assert (pause["reason"], pause["until"]) == (None, None)
+
+
+async def test_only_keys_that_see_all_see_the_caller_of_a_pause(start: Any) -> None:
+    serving = await start(auth=auth())
+    async with aiohttp.ClientSession(serving.url) as http:
+        async with http.post("/v1/queues/default:pause", json={"reason": "deploy"}, headers=bearer(OPS)) as response:
+            assert (await response.json())["pause"]["by"] == "key:ops"
+        async with http.get("/v1/queues/default", headers=bearer(READER)) as response:
+            pause = (await response.json())["pause"]
+            assert (pause["reason"], pause["by"]) == ("deploy", None)
+
+
 async def test_a_change_of_a_busy_queue_loses_no_job(start: Any, http_to: Any) -> None:
     serving = await start(queues={"default": {"workers": 1, "capacity": 3}})
     http = await http_to(serving)
@@ -152,6 +233,18 @@ async def test_an_invalid_change_gets_422_with_a_pointer_and_changes_nothing(
     assert (status, problem["type"]) == (422, "/problems/invalid-request")
     assert [fault["pointer"] for fault in problem["errors"]] == [pointer]
     assert await queue_of(http) == before
+
+
+async def test_an_order_that_the_backend_has_not_gets_422_with_the_reason(
+    serving: Serving, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(queue: str, changes: dict[str, Any]) -> None:
+        raise ValueError(f"{changes['discipline']} does not fit")
+
+    monkeypatch.setattr(serving.service, "change", refuse)
+    async with http.patch("/v1/queues/default", json={"discipline": "fair"}) as response:
+        problem = await response.json()
+    assert (response.status, problem["errors"]) == (422, [{"pointer": "/discipline", "detail": "fair does not fit"}])
 
 
 async def test_a_change_must_be_json(http: aiohttp.ClientSession) -> None:

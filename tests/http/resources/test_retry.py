@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from tests.http.serving import Serving
 
 
+ON_EACH_BACKEND = True
+
+
 async def act(http: aiohttp.ClientSession, action: str, **job_filter: Any) -> dict[str, Any]:
     async with http.post(f"/v1/jobs:{action}", json=job_filter) as response:
         assert response.status == 200, await response.text()
@@ -93,7 +96,7 @@ async def test_a_retry_into_a_full_queue_gets_503(start: Any, http_to: Any) -> N
     await submit(http, type="hold")
     async with http.post(f"/v1/jobs/{job['id']}:retry") as response:
         assert (response.status, (await response.json())["type"]) == (503, "/problems/queue-full")
-    assert await act(http, "retry", state="failed") == {"count": 0, "skipped": 1}
+    assert await act(http, "retry", state="failed") == {"count": 0, "skipped": 1, "skipped_by": {"queue-full": 1}}
     assert await state(http, job) == "failed"
 
 

@@ -11,8 +11,11 @@ import pytest
 
 from jobqueue import __version__
 from jobqueue.errors import ConfigError
+from tests import store_figures
 from tests.http.keyed import ANN, OPS, auth, bearer
 from tests.http.resources.test_jobs import ended, submit
+from tests.journal_figures import FIGURES, figures, give_journal
+from tests.store_figures import give_store
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -55,6 +58,53 @@ async def test_the_document_has_the_state_of_the_server(serving: Serving, http: 
     assert server["process"]["config"] == "no file"
     serving.api.process = None
     assert (await read(http))["process"] is None
+
+
+async def test_the_document_tells_of_the_journal_if_there_is_one(
+    serving: Serving, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (await read(http))["journal"] is None
+    give_journal(monkeypatch, serving.service, FIGURES)
+    journal = (await read(http))["journal"]
+    assert (journal["state"], journal["reason"], journal["sync"]) == ("ok", None, "always")
+    assert (journal["bytes"], journal["bytes_max"], journal["segments"]) == (12 * 2**20, 4 * 2**30, 2)
+    assert (journal["commits"], journal["errors"]) == (7, 1)
+    assert (journal["commit_s_last"], journal["commit_s_p50"], journal["commit_s_max"]) == (0.0008, 0.0009, 0.0071)
+    assert (journal["snapshot_at"], journal["snapshot_s"]) == ("2023-11-14T22:13:20.000Z", 0.25)
+    assert (journal["recovered"], journal["recovered_s"]) == ({"queued": 12, "succeeded": 3}, 0.04)
+    give_journal(monkeypatch, serving.service, figures(state="failed", reason="no room", snapshot_at=None))
+    journal = (await read(http))["journal"]
+    assert (journal["state"], journal["reason"], journal["snapshot_at"]) == ("failed", "no room", None)
+
+
+async def test_the_document_has_the_figures_of_a_shared_store(
+    http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (await read(http))["store"] is None
+    give_store(monkeypatch, store_figures.FIGURES)
+    store = (await read(http))["store"]
+    assert (store["product"], store["up"], store["reason"], store["servers"]) == ("Valkey 9.1.0", True, None, 3)
+    assert (store["address"], store["namespace"], store["durability"]) == ("valkey://store:6379/0", "jobs", "async")
+    assert (store["calls"], store["call_s_p50"], store["copy_age_s"]) == (12, 0.0004, 0.25)
+    assert (store["errors"], store["reconnects"]) == ({"connection": 2}, 1)
+    give_store(monkeypatch, store_figures.figures(up=False, reason="connection refused", call_s_p50=None))
+    store = (await read(http))["store"]
+    assert (store["up"], store["reason"], store["call_s_p50"]) == (False, "connection refused", None)
+
+
+@pytest.mark.parametrize("state", ["failed", "full", "stalled"])
+async def test_a_server_with_a_failed_journal_is_not_ready(
+    serving: Serving, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    give_journal(monkeypatch, serving.service, FIGURES)
+    async with http.get("/readyz") as response:
+        assert response.status == 200
+    give_journal(monkeypatch, serving.service, figures(state=state, reason="/srv/jobs: Input/output error"))
+    async with http.get("/readyz") as response:
+        problem = await response.json(content_type="application/problem+json")
+    assert (response.status, problem["type"]) == (503, "/problems/journal-failed")
+    assert problem["detail"] == f"the journal can't keep jobs ({state})", "the folder is for admins"
+    assert response.headers["Retry-After"] == "10"
 
 
 async def test_an_admin_changes_the_level_of_the_log(serving: Serving, http: aiohttp.ClientSession) -> None:

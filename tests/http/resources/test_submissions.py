@@ -12,6 +12,8 @@ import pytest
 from jobqueue.http.response.timestamps import timestamp
 from tests.http.serving import CLOSE, Answer, Serving, post, read_answer
 
+ON_EACH_BACKEND = True
+
 ECHO = b'{"type":"echo"}'
 
 
@@ -23,6 +25,7 @@ def head(*headers: str) -> bytes:
     return "\r\n".join(["POST /v1/jobs HTTP/1.1", "Host: h", *headers, "", ""]).encode()
 
 
+@pytest.mark.in_process  # where forms are taken, too
 async def test_a_415_names_the_supported_media_types(serving: Serving) -> None:
     answer = Answer(await serving.talk(post(ECHO, CLOSE, media_type="text/plain")))
     assert (answer.status, answer.kind) == (415, "unsupported-media-type")
@@ -104,6 +107,7 @@ async def test_a_content_length_over_the_limit_gets_413_before_the_body(serving:
         assert answer.headers["connection"] == "close"
 
 
+@pytest.mark.in_process  # where forms are taken, too
 async def test_an_expectation_is_rejected_when_the_body_would_be(serving: Serving) -> None:
     for headers, status in (
         (["Content-Type: application/json", "Content-Length: 65537"], 413),

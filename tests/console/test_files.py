@@ -1,0 +1,131 @@
+"""The laws of the console's own files, which need no build step: plain modules that are read as they are."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.test_prose import PERSON_WORDS_MAX, per_thousand
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2] / "jobqueue/http/console"
+LINES_MAX = 300
+TEXTS = "strings.js"
+"""Has every text, and may be longer."""
+
+MODULES = [path for path in sorted(ROOT.rglob("*.js")) if "vendor" not in path.parts]
+SHEETS = sorted((ROOT / "css").glob("*.css"))
+
+_IMPORT = re.compile(r"""(?:\bfrom|\bimport\(|^import)\s*"([^"]+)\"""", re.MULTILINE)
+_PATTERN = r"/(?![/*])(?:\\.|\[(?:\\.|[^\]\\])*\]|[^/\\\[\n])+/"
+_TOKEN = re.compile(
+    r"""\\.|`|\$\{|[{}]|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|//[^\n]*|/\*(?s:.*?)\*/"""
+    rf"|(?<=[(,=:\[!&|?;] ){_PATTERN}|(?<=[(\[!]){_PATTERN}"
+)
+"""What may begin or end a template, and texts, comments and patterns, in which nothing does."""
+
+_COMMENT = re.compile(r"/\*.*?\*/|(?<![:\"'])//[^\n]*", re.DOTALL)
+_FORBIDDEN = {
+    "innerHTML, which Trusted Types forbid": re.compile(
+        r"\b(?:inner|outer)HTML\b|insertAdjacentHTML|document\.write\("
+    ),
+    "code made of text": re.compile(r"\beval\(|new Function\("),
+    "a path from the root, which a mount breaks": re.compile(r"""["'`]/(?:v1|console|problems|livez|readyz)"""),
+    "a debugging aid": re.compile(r"\bconsole\.log\(|\bdebugger\b"),
+}
+
+
+def breaches(source: str) -> Iterator[str]:
+    """Yield the laws that a module breaks."""
+    if not source.startswith("/** ") and not source.startswith("/**\n"):
+        yield "its first line does not say what it is"
+    code = _COMMENT.sub("", source)
+    for what, pattern in _FORBIDDEN.items():
+        if pattern.search(code):
+            yield what
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_a_module_keeps_the_laws(path: Path) -> None:
+    source = path.read_text()
+    assert list(breaches(source)) == []
+    assert path.name == TEXTS or len(source.splitlines()) <= LINES_MAX
+    missing = [name for name in _IMPORT.findall(source) if not (path.parent / name).resolve().is_file()]
+    assert missing == []
+
+
+def broken_texts(source: str) -> Iterator[str]:
+    """Yield the templates of several lines that are not of `html`: a bundle leaves out the space before their lines."""
+    open_at: list[int | None] = []  # the begin of each open template, None for each brace
+    at = 0
+    while match := _TOKEN.search(source, at):
+        token, at = match[0], match.end()
+        inside = bool(open_at) and open_at[-1] is not None
+        if inside and token not in ("`", "${") and not token.startswith("\\"):
+            at = match.start() + 1
+        elif token == "`" and inside:
+            begin = open_at.pop()
+            assert begin is not None
+            if "\n" in source[begin:at] and not source[:begin].endswith("html"):
+                yield source[begin:at]
+        elif token == "`":
+            open_at.append(match.start())
+        elif token in ("{", "${"):
+            open_at.append(None)
+        elif token == "}":
+            open_at.pop()
+    assert open_at == []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_a_text_of_several_lines_is_a_template_of_html(path: Path) -> None:
+    assert list(broken_texts(path.read_text())) == []
+
+
+def test_a_text_of_several_lines_is_found() -> None:
+    source = "const a = html`\n  <p>${b ? `one` : `two\n  lines`}</p>`; const c = /`{/; const d = '`';"
+    assert list(broken_texts(source)) == ["`two\n  lines`"]
+
+
+@pytest.mark.parametrize("path", SHEETS, ids=lambda path: path.name)
+def test_a_style_sheet_is_linked_and_opens_with_its_purpose(path: Path) -> None:
+    source = path.read_text()
+    assert source.startswith("/* ")
+    assert len(source.splitlines()) <= LINES_MAX
+    assert f'href="VERSION/css/{path.name}"' in (ROOT / "index.html").read_text()
+
+
+def test_the_page_has_no_script_or_style_of_its_own() -> None:
+    page = (ROOT / "index.html").read_text()
+    assert re.findall(r"<style|style=|\bon[a-z]+=|<script(?![^>]*src=)", page) == []
+    files = re.findall(r'(?:href|src)="VERSION/([^"]+)"', page)
+    assert len(files) > 5
+    assert [name for name in files if not (ROOT / name).is_file()] == []
+
+
+def test_comments_of_the_console_rarely_use_words_for_persons() -> None:
+    prose = [comment for path in [*MODULES, *SHEETS] for comment in _COMMENT.findall(path.read_text())]
+    assert per_thousand(prose) <= PERSON_WORDS_MAX
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import {html} from './ui.js';",
+        "/** A page. */\nplace.innerHTML = text;",
+        "/** A page. */\nget('/v1/jobs');",
+        "/** A page. */\nnew Function('1');",
+        "/** A page. */\nconsole.log(1);",
+    ],
+)
+def test_a_breach_is_found(source: str) -> None:
+    assert list(breaches(source))
+
+
+def test_a_comment_breaks_no_law() -> None:
+    assert list(breaches("/** A page: no innerHTML. */\n// nor eval()\nconst at = `https://example`;")) == []

@@ -1,0 +1,194 @@
+"""Bundles of the console: what becomes of imports and exports, what is refused, and where a line comes from."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from jobqueue.http.resources.console_bundles import ENTRY, SCRIPT, SCRIPTS, bundles_of
+from jobqueue.http.resources.console_files import console_files
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+NODE = shutil.which("node")
+DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+
+SOURCES = {
+    "main.js": """\
+/**
+ * The entry.
+ */
+
+import {html} from "./ui.js";
+import {
+  add,
+  count as counted,
+} from "./data/number.js";
+import Thing from "./data/thing.js";
+
+/* of lines of its own */
+const PAGES = {first: () => import("./pages/overview.js"), other: () => import("./pages/other.js")};
+const icon = new URL("./x.svg", import.meta.url).pathname.split("/").at(-1);
+globalThis.seen.push(["main", html, add(2, counted), new Thing().name, icon]);
+for (const load of Object.values(PAGES)) await_(load());
+function await_(promise) {
+  promise.then(({default: page, title}) => globalThis.seen.push([title, page()]));
+}
+""",
+    "ui.js": 'export {html, h as make} from "./vendor/view.js";\n',
+    "vendor/view.js": 'export const html = "html";\nexport const h = "h";\n',
+    "data/number.js": """\
+export const count = 40;
+export function add(one, other) {
+  return one + other;
+}
+export async function later() {}
+export function* each() {
+  yield 1; /* stays */
+}
+""",
+    "data/thing.js": """\
+class Thing {
+  name = "a thing";
+}
+globalThis.seen.push(["thing"]);
+export {Thing, Thing as default};
+""",
+    "pages/overview.js": """\
+import {make} from "../ui.js";
+export const title = "Overview";
+export default function Page() {
+  // a comment
+  return `${make} /* no comment: a text */`.length; // stays
+}
+""",
+    "pages/other.js": """\
+import {each} from "../data/number.js";
+import {Thing} from "../data/thing.js";
+export const title = "Other";
+export default function Page() {
+  return [...each(), Thing.name];
+}
+""",
+}
+
+
+def changed(name: str, before: str, after: str) -> dict[str, bytes]:
+    """Return the sources with a change in one of them."""
+    assert before in SOURCES[name]
+    return encoded({**SOURCES, name: SOURCES[name].replace(before, after)})
+
+
+def encoded(sources: dict[str, str]) -> dict[str, bytes]:
+    return {name: source.encode() for name, source in sources.items()}
+
+
+@pytest.mark.skipif(NODE is None, reason="there is no `node` (Debian: apt install nodejs)")
+def test_bundles_and_modules_behave_alike(tmp_path: Path) -> None:
+    assert seen(tmp_path / "modules", encoded(SOURCES), ENTRY) == seen(
+        tmp_path / "bundles", {**encoded(SOURCES), **bundles_of(encoded(SOURCES))}, SCRIPT
+    )
+
+
+def seen(folder: Path, files: dict[str, bytes], entry: str) -> list[Any]:
+    """Run files in node; return what they noted."""
+    for name, content in {**files, "package.json": b'{"type": "module"}'}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    script = f"globalThis.seen = []; await import('./{entry}');" + (
+        "await new Promise(done => setTimeout(done, 50)); console.log(JSON.stringify(globalThis.seen));"
+    )
+    command = [str(NODE), "--input-type=module", "-e", script]
+    ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=30)
+    assert ended.returncode == 0, ended.stderr
+    noted: list[Any] = json.loads(ended.stdout)
+    assert noted == [
+        ["thing"],
+        ["main", "html", 42, "a thing", "x.svg"],
+        ["Overview", 26],
+        ["Other", [1, "Thing"]],
+    ]
+    return noted
+
+
+def test_a_module_that_throws_spares_the_others_of_its_bundle() -> None:
+    page = SOURCES["pages/other.js"]
+    script = bundles_of(encoded({**SOURCES, "pages/jobs.js": f"throw new Error();\n{page}", "pages/job.js": page}))
+    assert b'$modules["pages/job.js"] = () => {' in script["pages.js"]
+    assert b'$need("pages/job' not in script["pages.js"], "nothing runs before it is needed"
+
+
+def test_each_module_is_in_one_script() -> None:
+    made = bundles_of(encoded(SOURCES))
+    for name in SOURCES:
+        if not name.startswith("vendor/"):
+            assert sum(made[script].count(f'$modules["{name}"] ='.encode()) for script in SCRIPTS) == 1, name
+    assert b"data/thing.js" in made[SCRIPT]
+    assert b'"pages/other.js"] =' in made["tools.js"]
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after", "said"),
+    [
+        ("main.js", "import Thing from", "import * as Thing from", "main.js: 1 of its imports and exports"),
+        ("main.js", "import Thing from", "import Thing, {a} from", "main.js: 1 of its"),
+        ("data/number.js", "export const count = 40", "export let count = 40", "data/number.js: 1 of its"),
+        ("data/number.js", "export const count", "export default 7;\nexport const count", "data/number.js: 1 of its"),
+        ("data/thing.js", "export {Thing", 'export * from "./number.js";\nexport {Thing', "data/thing.js: 1 of its"),
+        ("pages/other.js", "import {each}", "import {each, none}", "data/number.js does not export none"),
+        ("pages/other.js", "../data/thing.js", "../data/things.js", "there is no module data/things.js"),
+        ("main.js", "./pages/other.js", "./pages/others.js", "there is no module pages/others.js"),
+        ("data/number.js", "export const", 'import {title} from "../pages/other.js";\nexport const', "imports itself"),
+    ],
+)
+def test_a_form_that_a_bundle_does_not_know_is_refused(name: str, before: str, after: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        bundles_of(changed(name, before, after))
+
+
+def places(mappings: str) -> Iterator[tuple[int, int] | None]:
+    """Yield the source and the line of each line, as a source map says."""
+    source = line = 0
+    for written in mappings.split(";"):
+        if not written:
+            yield None
+            continue
+        column, to_source, to_line, to_column = numbers(written)
+        assert column == to_column == 0
+        source, line = source + to_source, line + to_line
+        yield source, line
+
+
+def numbers(written: str) -> Iterator[int]:
+    value = shift = 0
+    for digit in map(DIGITS.index, written):
+        value |= (digit & 31) << shift
+        shift += 5
+        if not digit & 32:
+            yield -(value >> 1) if value & 1 else value >> 1
+            value = shift = 0
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_source_map_leads_to_the_line_of_the_module(name: str) -> None:
+    files = console_files().by_name
+    lines = files[name].body.decode().split("\n")
+    source_map = json.loads(files[f"{name}.map"].body)
+    assert lines[-2] == f"//# sourceMappingURL={name}.map"
+    sources = [files[each].body.decode().split("\n") for each in source_map["sources"]]
+    same = 0
+    mapped = list(places(source_map["mappings"]))
+    for line, place in zip(lines, mapped, strict=False):
+        if place is None or line.startswith(("const {", "$modules[", "return {")):
+            continue
+        source, number = place
+        original = sources[source][number].lstrip().removeprefix("export ").removeprefix("default ")
+        assert line == original or "$load(" in line or "$at(" in line or 'import("./vendor/' in line
+        same += 1
+    assert same > 0.8 * len(mapped)
