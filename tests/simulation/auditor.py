@@ -10,7 +10,7 @@ Rules, checked at each event or after each loop iteration:
 3. Each attempt begins once, in order, and within the attempts of its series. The outcome of its job fits the run of
    its handler (`attempts`).
 4. Running jobs never exceed workers, permits, groups and pools; none starts in a paused queue or of a quarantined
-   type, except one probe; no rate is exceeded; no job starts after its start-by time.
+   type, except one probe; no rate is exceeded; no job starts after its start-by time. A pause ends in time.
 5. A rejected submission has a valid reason, stores nothing, and never runs.
 6. Records are evicted when their TTL is over, by a delete, or at a bound; not otherwise. A bound takes those of a
    caller that holds most (`fairness`).
@@ -30,10 +30,13 @@ from jobqueue.core.events import (
     Evicted,
     LeaseLost,
     Offered,
+    Paused,
+    PolicyChanged,
     Progressed,
     Quarantined,
     Ready,
     Released,
+    Resumed,
     Started,
     StopRequested,
     Submitted,
@@ -147,6 +150,9 @@ class Auditor:
             case Released():
                 self.note(event.type, "released")
                 self._breaches(self.limits.release(event.type))
+                return
+            case Paused() | Resumed() | PolicyChanged():
+                self.note(event.queue, type(event).__name__.lower())
                 return
         job = event.job
         if isinstance(event, Submitted):
@@ -365,8 +371,12 @@ class Auditor:
                 self.check(False, f"queue {queue_state.name}: {came} came, {queue_state.live} are live, {ended} ended")
 
     def check_records(self) -> None:
-        """Check that every record agrees with the accounts, and that none is overdue."""
+        """Check that every record agrees with the accounts, and that neither a record nor a pause is overdue."""
         now, late_s = self._now(), self._late_s
+        for queue_state in self.engine.queue_states.values():
+            pause = queue_state.pause
+            if pause is not None and pause.until is not None and now > pause.until + late_s:
+                self.check(False, f"queue {queue_state.name} is paused, though that was to end at {pause.until}")
         for known in self.known.values():
             job = known.job
             waits = job.state in (JobState.QUEUED, JobState.DELAYED)

@@ -75,7 +75,10 @@ class Chaos:
         name = self._rng.choice(self._scenario.queues)
         paused = self._auditor.engine.queue_states[name].paused
         self._auditor.note("chaos", f"{'resumes' if paused else 'pauses'} {name}")
-        await (self._queue.resume(name) if paused else self._queue.pause(name))
+        if paused:
+            await self._queue.resume(name)
+        else:
+            await self._queue.pause(name, for_s=self._rng.choice((None, 1.0, 5.0)))
         queue_state = self._auditor.engine.queue_states[name]
         self._auditor.check(queue_state.paused is not paused, f"{name} did not change its paused state")
 

@@ -380,15 +380,15 @@ class Client:
         ids = [JobId(job_id) for job_id in self._fleet.ids[-5:] if job_id in self._auditor.known]
         if not ids:
             return
-        versions = [self._auditor.known[job_id].job.version for job_id in ids]
+        seen = {job_id: self._auditor.known[job_id].job.version for job_id in ids}
         try:
             async with asyncio.timeout(self._rng.choice((0.25, 3.0))):
-                await self._queue.service.backend.wait_for_change(ids)
+                await self._queue.service.backend.wait_for_change(seen)
             returned = True
         except TimeoutError:
             returned = False
         changed = []
-        for job_id, version in zip(ids, versions, strict=True):
+        for job_id, version in seen.items():
             held = self._auditor.known.get(job_id)
             if held is None or held.version != version:
                 changed.append(held or self._auditor.gone[job_id])

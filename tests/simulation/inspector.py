@@ -83,7 +83,7 @@ class Inspector:
         check(store.live_bytes == live_bytes, f"{live_bytes} bytes are live, not {store.live_bytes}")
         failed = sum(job.state is JobState.FAILED for job in held)
         check(failed <= bounds.failed_max, f"{failed} failed jobs are held, of {bounds.failed_max}")
-        check(len(store._failed) == failed, f"{failed} failed jobs, not {len(store._failed)}")
+        check(len(store.failed) == failed, f"{failed} failed jobs, not {len(store.failed)}")
 
     def _check_deadlines(self) -> None:
         """Check that each job with a timed transition has a deadline, and that only live jobs have one."""

@@ -12,6 +12,8 @@ from typing import Any
 from unittest.mock import patch
 
 from jobqueue.backend import searches
+from jobqueue.backend.journal.encoder import RecordEncoder
+from jobqueue.backend.journal.image import Image
 from jobqueue.backend.memory import MemoryBackend, ReadyQueue
 from jobqueue.backend.timer import Timer
 from jobqueue.backend.waits import Waits
@@ -23,6 +25,7 @@ from jobqueue.core.job_store import JobStore
 from jobqueue.core.limits.circuit_breaker import CircuitBreaker
 from jobqueue.core.limits.limiter import Limiter
 from jobqueue.core.limits.limiters import Limiters
+from jobqueue.core.pauses import Pauses
 from jobqueue.core.report import ErrorCode, Success
 from jobqueue.core.scheduling.queue_state import QueueState
 from jobqueue.core.scheduling.scheduler import Scheduler
@@ -348,15 +351,21 @@ def a_bulk_action_applies_to_the_wrong_jobs(applies: Any) -> Any:
     return lambda action, job: not applies(action, job)
 
 
-@mutant(Engine, "set_paused")
-def a_pause_does_nothing(set_paused: Any) -> Any:
-    return lambda self, queue, paused: None
+@mutant(Pauses, "begin")
+def a_pause_does_nothing(begin: Any) -> Any:
+    return lambda self, queue, **pause: None
+
+
+@mutant(Pauses, "tick")
+def a_pause_never_ends_by_itself(tick: Any) -> Any:
+    return lambda self, now: None
 
 
 @mutant(MemoryBackend, "resume")
 def a_resumed_queue_wakes_no_worker(resume: Any) -> Any:
-    async def resumed(self: MemoryBackend, queue: str) -> None:
-        self._engine.set_paused(queue, False)
+    async def resumed(self: MemoryBackend, queue: str, *, by: str | None = None) -> None:
+        self._engine.pauses.end(queue)
+        self._engine.take_events()
 
     return resumed
 
@@ -454,6 +463,28 @@ def a_failed_job_loses_its_files(end: Any) -> Any:
         job.state = before
 
     return ended
+
+
+# -- the journal
+
+
+@mutant(RecordEncoder, "_on_backed_off")
+def the_journal_misses_backoffs(on_backed_off: Any) -> Any:
+    return lambda self, event: None
+
+
+@mutant(Image, "_note_value")
+def the_journal_gives_a_unique_value_to_its_first_job(note_value: Any) -> Any:
+    def noted(self: Image, name: Any, position: str, job_id: Any) -> None:
+        if name not in self._last_with:
+            note_value(self, name, position, job_id)
+
+    return noted
+
+
+@mutant(Image, "_gone")
+def the_journal_keeps_evicted_records(gone: Any) -> Any:
+    return lambda self, record: None
 
 
 @mutant(Engine, "_blame")

@@ -17,6 +17,7 @@ from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from jobqueue.app import JobQueue
+from jobqueue.core.events import Ended
 from jobqueue.core.job import JobState
 from jobqueue.core.report import ErrorCode
 from jobqueue.core.transitions import LEASE_GRACE_S
@@ -25,6 +26,7 @@ from tests.simulation.auditor import Auditor, Violation
 from tests.simulation.chaos import Chaos
 from tests.simulation.fleet import Fleet
 from tests.simulation.inspector import Inspector
+from tests.simulation.journal import SimulatedJournal
 from tests.simulation.scenario import Scenario, draw
 from tests.simulation.seeded import Deadlock, Livelock, SeededLoop
 from tests.simulation.stage import SeededSpool, Stage
@@ -170,6 +172,7 @@ class Simulation:
         assert self._wiring is not None
         self._auditor.attach(self._wiring.backend)
         self._inspector = Inspector(self._queue, self._auditor, self._scenario)
+        self._journal = SimulatedJournal(self._queue, self._auditor, self._scenario.rng("journal"))
         self._loop.after_turn = self._after_turn
         self._loop.when_quiet = self._when_quiet
 
@@ -239,7 +242,7 @@ class Simulation:
         try:
             async with asyncio.timeout(FORGOTTEN_S):
                 assert self._queue.service._wiring is not None
-                await self._auditor.backend.idle()
+                await self._until_no_job()
         except TimeoutError:
             live = [f"{known} ({known.job.state})" for known in self._auditor.known.values() if known.live]
             self._auditor.check(False, f"forgotten: {', '.join(live)}")
@@ -250,6 +253,16 @@ class Simulation:
         self._inspector.check_evicted()
         assert isinstance(self._queue.service.spool, SeededSpool)
         self._auditor.check(not (leftovers := self._queue.service.spool.leftovers()), f"the spool holds {leftovers}")
+
+    async def _until_no_job(self) -> None:
+        ended = asyncio.Event()
+        leave = self._auditor.backend.subscribe(lambda event: ended.set(), Ended)
+        try:
+            while self._auditor.engine.live():
+                ended.clear()
+                await ended.wait()
+        finally:
+            leave()
 
     async def _play_again(self) -> None:
         """Start the same queue again: it works, and has no job of the earlier run."""
@@ -283,6 +296,7 @@ class Simulation:
             if self._watches and self._loop.turns % INSPECT_EVERY == 0:
                 auditor.check_records()
                 self._inspector.check()
+                self._journal.check()
                 auditor.check(not (missing := self._stage.missing_files()), f"result files are gone: {missing}")
         if auditor.violation is not None:
             raise Violation(auditor.violation)

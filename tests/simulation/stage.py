@@ -22,7 +22,7 @@ from jobqueue.handlers.result import encode_result, failure_of
 from jobqueue.runtime import spool
 from jobqueue.runtime.pools.pool_counts import PoolCounts
 from jobqueue.runtime.wall_clock import WallClock
-from jobqueue.wiring import Surroundings
+from jobqueue.surroundings import Surroundings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

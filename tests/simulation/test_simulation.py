@@ -1,4 +1,4 @@
-"""Simulated runs of a queue, from 200 seeds: none violates a rule. `make sim SEEDS=10000` runs more."""
+"""Simulated runs of a queue, from 120 seeds: none violates a rule. `make sim SEEDS=10000` runs more."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from tests.simulation.mutants import MUTANTS, broken
 from tests.simulation.simulation import Outcome, run
 
-SEEDS = 200
+SEEDS = 120
 REPLAYED = range(900, 908)
 SEEDS_FOR_A_MUTANT = 200
 

@@ -1,0 +1,358 @@
+"""The encoder of the journal: turns the engine's events into records.
+
+It reads the live record at once, within the step of the loop that changed it. Where the record has already moved on
+beyond its event, it is written whole, as the `job` record that a snapshot has.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from jobqueue.backend.journal.records import (
+    BACK_OFF,
+    BEGIN,
+    CLEAN,
+    DEBOUNCE,
+    END,
+    GONE,
+    JOB,
+    PAUSE,
+    POLICY,
+    PROCESS,
+    REQUEUE,
+    RETRY,
+    RUN_NOW,
+    SHARE,
+    SPEC,
+    START,
+    STOP,
+    SUBMIT,
+    SUCCESS,
+    WHOLE,
+)
+from jobqueue.core.events import (
+    BackedOff,
+    Debounced,
+    Ended,
+    Event,
+    Evicted,
+    KeyShared,
+    Paused,
+    PolicyChanged,
+    Requeued,
+    Resumed,
+    Retried,
+    RunNow,
+    Started,
+    StopRequested,
+    Submitted,
+)
+from jobqueue.core.job import DELAYED, QUEUED, RUNNING, SUCCEEDED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jobqueue.core.engine import Engine
+    from jobqueue.core.ids import IdIssuer
+    from jobqueue.core.job import Job, JobSpec, Uniqueness
+    from jobqueue.core.pause import Pause
+    from jobqueue.core.policy import QueuePolicy
+    from jobqueue.core.report import FailedAttempt
+    from jobqueue.core.stored_file import StoredFile, Upload
+
+_encode: Final[Callable[[object], bytes]] = msgspec.msgpack.Encoder().encode
+
+
+class RecordEncoder:
+    """Writes records of one log or one snapshot, each by a call of `append`.
+
+    Args:
+        append: Takes an encoded record.
+        engine, ids: They are read where an event doesn't tell enough.
+        configured: Returns a queue's settings by the configuration.
+
+    Attributes:
+        offset_s: From the engine's clock to Unix seconds, at present.
+        listeners: What writes the records of an event, by its class; events of other classes have none.
+    """
+
+    def __init__(
+        self,
+        append: Callable[[bytes], None],
+        *,
+        engine: Engine,
+        ids: IdIssuer,
+        configured: Callable[[str], QueuePolicy],
+        offset_s: float,
+    ) -> None:
+        self._append = append
+        self._index, self._ids = engine.uniqueness_index, ids
+        self._configured = configured
+        self.offset_s = offset_s
+        # By its address: hashing a spec would take longer than all else. The second list keeps it at its address.
+        self._numbers: dict[int, int] = {}
+        self._numbered: list[JobSpec] = []
+        self.listeners: dict[type[Event], Callable[[Any], None]] = {
+            Submitted: self._on_submitted,
+            Started: self._on_started,
+            BackedOff: self._on_backed_off,
+            Ended: self._on_ended,
+            StopRequested: self._on_stop_requested,
+            Requeued: self._on_requeued,
+            Retried: self._on_retried,
+            RunNow: self._on_run_now,
+            Debounced: self._on_debounced,
+            KeyShared: self._on_key_shared,
+            Evicted: self._on_evicted,
+            PolicyChanged: self._on_policy_changed,
+            Paused: self._on_paused,
+            Resumed: self._on_resumed,
+        }
+
+    def hear(self, event: Event) -> None:
+        """Write the records of an event."""
+        listener = self.listeners.get(type(event))
+        if listener is not None:
+            listener(event)
+
+    # -- records without an event
+
+    def begin(self, now: float, *, starts: list[float], snapshot: bool = False) -> None:
+        """Begin a log or a snapshot; numbers of specs begin anew.
+
+        Args:
+            starts: When processes began since the last clean stop, in Unix seconds.
+            snapshot: It has its position at its end, beyond all its jobs.
+        """
+        self._numbers.clear()
+        self._numbered.clear()
+        position = "" if snapshot else self._ids.position
+        begun = [int(start * 1000) for start in starts]
+        self._append(_encode([BEGIN, self._ms(now), position, self._ids.has_owners, begun]))
+
+    def process(self, now: float) -> None:
+        """Write that a process begins."""
+        self._append(_encode([PROCESS, self._ms(now)]))
+
+    def clean(self, now: float) -> None:
+        """Write that the process stops, and that nothing follows."""
+        self._append(_encode([CLEAN, self._ms(now)]))
+
+    def whole(self, jobs: int) -> None:
+        """Write the end of a snapshot of this number of jobs."""
+        self._append(_encode([WHOLE, self._ids.position, jobs]))
+
+    def job(self, job: Job) -> None:
+        """Write a whole job."""
+        uniqueness, extras = job.uniqueness, job.extras
+        spec: object = self._numbers.get(id(job.spec))
+        if spec is None:
+            spec = self._spec(job.spec)
+        # Inlined, as it runs for each job of a snapshot.
+        created_at = int((job.created_at + self.offset_s) * 1000.0 + 0.5)
+        run_at = created_at if job.run_at == job.created_at else self._ms(job.run_at)
+        start_by_at, started_at = self._ms_or_none(job.start_by_at), self._ms_or_none(job.started_at)
+        finished_at = self._ms_or_none(job.finished_at)
+        record: list[object] = [JOB, job.id, job.version, job.state._value_, spec, job.args, created_at, run_at]
+        record += (job.attempt, start_by_at, started_at, finished_at, job.result, _file(job.file))
+        record += (_upload(job.upload), _identity(uniqueness))
+        if extras is None and (uniqueness is None or uniqueness.plain):
+            self._append_short(record)
+            return
+        if extras is None:
+            record += (None,) * 5
+        else:
+            error = None if extras.error is None else [extras.error.code, extras.error.message]
+            history = None if extras.history is None else [self._failed(failed) for failed in extras.history]
+            record += (extras.attempts_before or None, extras.stopping, error, history, extras.recovered or None)
+        if uniqueness is not None and not uniqueness.plain:
+            has_value = self._index.holder(job.spec.type, uniqueness) == job.id
+            record += (self._ids.position if has_value else None, self._index.shared_keys(job.id) or None)
+        self._append_short(record)
+
+    def queue(self, queue: str, policy: QueuePolicy, pause: Pause | None) -> None:
+        """Write the settings of a queue, if they aren't those of the configuration, and its pause, if it has one."""
+        if policy != self._configured(queue):
+            self._on_policy_changed(PolicyChanged(queue, policy))
+        if pause is not None:
+            self._on_paused(Paused(queue, pause))
+
+    # -- records of events
+
+    def _on_submitted(self, event: Submitted) -> None:
+        job = event.job
+        if job.version:
+            self.job(job)
+            return
+        spec: object = self._numbers.get(id(job.spec))
+        if spec is None:
+            spec = self._spec(job.spec)
+        # Inlined, as it runs for each job.
+        created_at = int((job.created_at + self.offset_s) * 1000.0 + 0.5)
+        uniqueness = job.uniqueness
+        record: list[object] = [SUBMIT, job.id, spec, job.args, created_at]
+        if uniqueness is not None:
+            record.append(_identity(uniqueness))
+        if job.state is DELAYED or job.start_by_at is not None or job.upload is not None:
+            if uniqueness is None:
+                record.append(None)
+            record.append(self._ms(job.run_at) if job.state is DELAYED else None)
+            record += (self._ms_or_none(job.start_by_at), _upload(job.upload))
+        self._append(_encode(record))
+
+    def _on_started(self, event: Started) -> None:
+        job = event.job
+        if job.state is not RUNNING or job.started_at is None:
+            self.job(job)
+            return
+        at = int((job.started_at + self.offset_s) * 1000.0 + 0.5)
+        if job.extras is None or not job.extras.attempts_before:
+            self._append(_encode([START, job.id, job.version, job.attempt, at]))
+        else:
+            self._append(_encode([START, job.id, job.version, job.attempt, at, job.extras.attempts_before]))
+
+    def _on_ended(self, event: Ended) -> None:
+        job = event.job
+        if job.finished_at is None:
+            self.job(job)
+            return
+        at = int((job.finished_at + self.offset_s) * 1000.0 + 0.5)
+        if job.state is SUCCEEDED:
+            record = [SUCCESS, job.id, job.version, at, job.result]
+            if job.file is not None:
+                record.append(_file(job.file))
+            self._append(_encode(record))
+            return
+        error = job.error
+        shown = None if error is None else [error.code, error.message]
+        self._append_short([END, job.id, job.version, job.state, at, shown, self._latest_failed(job)])
+
+    def _on_backed_off(self, event: BackedOff) -> None:
+        job = event.job
+        if job.state is not DELAYED:
+            self.job(job)
+            return
+        self._append_short([BACK_OFF, job.id, job.version, self._ms(job.run_at), self._latest_failed(job)])
+
+    def _on_stop_requested(self, event: StopRequested) -> None:
+        job = event.job
+        if job.state is not RUNNING:
+            self.job(job)
+            return
+        self._append(_encode([STOP, job.id, job.version, job.stopping]))
+
+    def _on_requeued(self, event: Requeued) -> None:
+        job = event.job
+        if job.state is not QUEUED:
+            self.job(job)
+            return
+        self._append_short([REQUEUE, job.id, job.version, job.attempts_before, self._latest_failed(job)])
+
+    def _on_retried(self, event: Retried) -> None:
+        job = event.job
+        if job.state is not QUEUED:
+            self.job(job)
+            return
+        record: list[object] = [RETRY, job.id, job.version, job.attempts_before, self._ms(job.run_at)]
+        uniqueness = job.uniqueness
+        if uniqueness is not None and uniqueness.unique is not None:
+            record += ([uniqueness.owner, job.spec.type, uniqueness.unique.value], self._ids.position)
+        self._append(_encode(record))
+
+    def _on_run_now(self, event: RunNow) -> None:
+        job = event.job
+        if job.state is not QUEUED:
+            self.job(job)
+            return
+        self._append(_encode([RUN_NOW, job.id, job.version, self._ms(job.run_at)]))
+
+    def _on_debounced(self, event: Debounced) -> None:
+        job = event.job
+        if job.state is not DELAYED:
+            self._append(_encode([DEBOUNCE, job.id, job.version, job.args]))
+            return
+        record = [DEBOUNCE, job.id, job.version, job.args, self._spec(job.spec), self._ms(job.run_at)]
+        self._append(_encode([*record, self._ms_or_none(job.start_by_at)]))
+
+    def _on_key_shared(self, event: KeyShared) -> None:
+        self._append(_encode([SHARE, event.job.id, event.caller, event.key.key, event.key.fingerprint]))
+
+    def _on_evicted(self, event: Evicted) -> None:
+        self._append(_encode([GONE, [job.id for job in event.jobs]]))
+
+    def _on_policy_changed(self, event: PolicyChanged) -> None:
+        configured = self._configured(event.queue)
+        self._append(_encode([POLICY, event.queue, event.policy, configured]))
+
+    def _on_paused(self, event: Paused) -> None:
+        pause = event.pause
+        shown = [self._ms(pause.since), pause.reason, self._ms_or_none(pause.until), pause.by]
+        self._append(_encode([PAUSE, event.queue, shown]))
+
+    def _on_resumed(self, event: Resumed) -> None:
+        self._append(_encode([PAUSE, event.queue]))
+
+    # -- parts of records
+
+    def _ms(self, at: float) -> int:
+        return int((at + self.offset_s) * 1000.0 + 0.5)
+
+    def _ms_or_none(self, at: float | None) -> int | None:
+        return None if at is None else int((at + self.offset_s) * 1000.0 + 0.5)
+
+    def _append_short(self, record: list[object]) -> None:
+        """Write a record without the fields at its end that are null."""
+        while record[-1] is None:
+            record.pop()
+        self._append(_encode(record))
+
+    def _spec(self, spec: JobSpec) -> object:
+        """Return the number of a spec that jobs share, whose record may have to be written before; else its fields."""
+        if spec.own:
+            return self._fields(spec)
+        number = self._numbers.get(id(spec))
+        if number is None:
+            number = self._numbers[id(spec)] = len(self._numbered)
+            self._numbered.append(spec)
+            self._append(_encode([SPEC, number, self._fields(spec)]))
+        return number
+
+    def _fields(self, spec: JobSpec) -> list[object]:
+        fields: list[object] = [spec.type, spec.queue, spec.priority, spec.group, spec.delay_s]
+        fields += (self._ms_or_none(spec.run_at), spec.start_by_s, spec.timeout_s, spec.own_timeout, spec.own)
+        fields += (spec.attempts_max, spec.ttl_s, spec.traceparent)
+        return fields
+
+    def _latest_failed(self, job: Job) -> list[object] | None:
+        """Return the entry of the latest attempt in the job's history; None: it has none, for lack of room."""
+        history = job.history
+        if not history or history[-1].attempt != job.attempt:
+            return None
+        return self._failed(history[-1])
+
+    def _failed(self, failed: FailedAttempt) -> list[object]:
+        times = self._ms(failed.started_at), self._ms(failed.ended_at)
+        return [failed.attempt, *times, failed.code, failed.message, failed.traceback]
+
+
+def _identity(uniqueness: Uniqueness | None) -> list[object] | None:
+    if uniqueness is None:
+        return None
+    if uniqueness.plain:
+        return [uniqueness.caller, uniqueness.owner]
+    unique, key = uniqueness.unique, uniqueness.key
+    value, mode = (None, None) if unique is None else (unique.value, unique.mode)
+    name, fingerprint = (None, None) if key is None else (key.key, key.fingerprint)
+    return [uniqueness.caller, uniqueness.owner, value, mode, name, fingerprint]
+
+
+def _file(file: StoredFile | None) -> list[object] | None:
+    return None if file is None else [file.path, file.media_type, file.size_bytes, file.filename]
+
+
+def _upload(upload: Upload | None) -> list[object] | None:
+    if upload is None:
+        return None
+    return [upload.folder, {name: [_file(file) for file in files] for name, files in upload.files.items()}]

@@ -1,0 +1,123 @@
+"""The records of the journal: their kinds, their fields, and how they are read.
+
+Rules:
+
+1. A body is one msgpack array of records. A record is an array: its kind, then its fields in the order of `FIELDS`.
+   Fields at the end that are null may be missing.
+2. Records are absolute, and name their job by its id and the version that it had by then. One that is older than the
+   job is passed over, so records that are read twice, or after a later snapshot, change nothing.
+3. Submissions stand in the order of their ids. So one with an id below those already read is of a job that is known,
+   or gone.
+4. Instants are milliseconds of the wall clock, durations are seconds.
+5. A unique value belongs to the last job that was submitted or retried with it, if that one is live. Which one was the
+   last is told by their ids, and for a retry by the `position` of that time, which sorts between ids.
+6. A spec that jobs share is numbered, from its `spec` record on until the next `begin`; any other stands in the record
+   of its job.
+7. The progress of attempts is not recorded, nor is a delayed job that becomes queued in time.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+BEGIN: Final = 0
+SPEC: Final = 1
+SUBMIT: Final = 2
+START: Final = 3
+BACK_OFF: Final = 4
+SUCCESS: Final = 5
+END: Final = 6
+STOP: Final = 7
+REQUEUE: Final = 8
+RETRY: Final = 9
+RUN_NOW: Final = 10
+DEBOUNCE: Final = 11
+SHARE: Final = 12
+GONE: Final = 13
+POLICY: Final = 14
+PAUSE: Final = 15
+CLEAN: Final = 16
+JOB: Final = 17
+WHOLE: Final = 18
+PROCESS: Final = 19
+
+FIELDS: Final[tuple[tuple[str, ...], ...]] = (
+    ("begin", "at", "position", "has_owners", "starts"),
+    ("spec", "number", "spec"),
+    ("submit", "id", "spec", "args", "created_at", "identity", "run_at", "start_by_at", "upload"),
+    ("start", "id", "version", "attempt", "at", "attempts_before"),
+    ("back_off", "id", "version", "run_at", "failed"),
+    ("success", "id", "version", "at", "result", "file"),
+    ("end", "id", "version", "state", "at", "error", "failed"),
+    ("stop", "id", "version", "reason"),
+    ("requeue", "id", "version", "attempts_before", "failed"),
+    ("retry", "id", "version", "attempts_before", "at", "value", "position"),
+    ("run_now", "id", "version", "at"),
+    ("debounce", "id", "version", "args", "spec", "run_at", "start_by_at"),
+    ("share", "id", "caller", "key", "fingerprint"),
+    ("gone", "ids"),
+    ("policy", "queue", "policy", "configured"),
+    ("pause", "queue", "pause"),
+    ("clean", "at"),
+    (
+        *("job", "id", "version", "state", "spec", "args", "created_at", "run_at", "attempt", "start_by_at"),
+        *("started_at", "finished_at", "result", "file", "upload", "identity", "attempts_before", "stopping", "error"),
+        *("history", "recovered", "position", "shared"),
+    ),
+    ("whole", "position", "jobs"),
+    ("process", "at"),
+)
+"""By kind: its name, and those of its fields.
+
+`begin`: a segment or a snapshot begins, and the numbers of specs with it; all ids that sort below `position` have been
+issued; `starts`: when processes began since the last clean stop, the latest of them. `retry` has the value and the
+position for jobs with a unique value. `job`: a whole job; its position is that of the time of writing, if it had its
+unique value then. `whole`: the end of a snapshot, with the number of its jobs. `process`: a process began. `clean`: it
+stopped; nothing follows.
+"""
+
+SPEC_FIELDS: Final = (
+    *("type", "queue", "priority", "group", "delay_s", "run_at", "start_by_s", "timeout_s", "own_timeout", "own"),
+    *("attempts_max", "ttl_s", "traceparent"),
+)
+IDENTITY_FIELDS: Final = ("caller", "owner", "value", "mode", "key", "fingerprint")
+
+_decode: Final[Callable[[bytes], Any]] = msgspec.msgpack.Decoder().decode
+
+
+class BadRecord(ValueError):
+    """A body that is none, though it is undamaged: another program wrote it."""
+
+
+def decode(body: bytes) -> list[list[Any]]:
+    """Return the records of a body, which are yet to be checked. Raises BadRecord."""
+    try:
+        records = _decode(body)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise BadRecord(f"not msgpack: {error}") from None
+    if type(records) is not list:
+        raise BadRecord("not an array of records")
+    return records
+
+
+def name_of(record: object) -> str:
+    """Return the name of a record's kind. Raises BadRecord."""
+    kind = record[0] if type(record) is list and record else None
+    if type(kind) is not int or not 0 <= kind < len(FIELDS):
+        raise BadRecord(f"there is no kind of record {kind!r}")
+    return FIELDS[kind][0]
+
+
+def describe(record: list[Any]) -> dict[str, Any]:
+    """Return a record with the names of its kind and fields, for readers. Raises BadRecord."""
+    described: dict[str, Any] = {"kind": name_of(record)}
+    described |= zip(FIELDS[record[0]][1:], record[1:], strict=False)
+    for field, names in (("spec", SPEC_FIELDS), ("identity", IDENTITY_FIELDS)):
+        if type(described.get(field)) is list:
+            described[field] = dict(zip(names, described[field], strict=False))
+    return described

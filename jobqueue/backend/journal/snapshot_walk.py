@@ -1,0 +1,85 @@
+"""SnapshotWalk: goes through all jobs, and writes them in portions while they go on changing.
+
+A log that was begun before the snapshot tells the rest: what changes during the walk stands there, too. So the snapshot
+and this log together are the state at the end of the log, whenever each portion was read.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Protocol
+
+from jobqueue.backend.journal.encoder import RecordEncoder
+from jobqueue.backend.journal.frame import body_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jobqueue.core.engine import Engine
+    from jobqueue.core.ids import IdIssuer
+    from jobqueue.core.job import JobId
+    from jobqueue.core.policy import QueuePolicy
+
+PORTION: Final = 50
+"""Jobs of a portion: a tenth of a millisecond, unless they are large."""
+
+
+class Sink(Protocol):
+    """What a snapshot is written to, body by body."""
+
+    def write(self, body: bytes) -> None: ...
+
+
+class SnapshotWalk:
+    """Writes a snapshot. Begin it after the log that belongs to it, and call `go_on` until it returns False.
+
+    Args:
+        sink: Takes the bodies. It is not closed, nor forced to disk.
+        configured: Returns a queue's settings by the configuration.
+        offset_s: From the engine's clock to Unix seconds.
+        starts: When processes began since the last clean stop, in Unix seconds.
+        portion: Jobs of one step.
+
+    Attributes:
+        jobs: The number of jobs that it has so far.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        ids: IdIssuer,
+        sink: Sink,
+        *,
+        configured: Callable[[str], QueuePolicy],
+        offset_s: float,
+        starts: list[float],
+        portion: int = PORTION,
+    ) -> None:
+        self._engine, self._sink = engine, sink
+        self._starts, self._portion = starts, portion
+        self._records: list[bytes] = []
+        self._encoder = RecordEncoder(
+            self._records.append, engine=engine, ids=ids, configured=configured, offset_s=offset_s
+        )
+        self._after: JobId | None = None
+        self._begun = False
+        self.jobs = 0
+
+    def go_on(self, now: float) -> bool:
+        """Write a portion; return whether there is more."""
+        encoder = self._encoder
+        if not self._begun:
+            self._begun = True
+            encoder.begin(now, starts=self._starts, snapshot=True)
+            for queue_state in self._engine.queue_states.values():
+                encoder.queue(queue_state.name, queue_state.policy, queue_state.pause)
+        jobs = self._engine.portion(self._after, oldest_first=True, limit=self._portion)
+        for job in jobs:
+            encoder.job(job)
+        self.jobs += len(jobs)
+        if jobs:
+            self._after = jobs[-1].id
+        else:
+            encoder.whole(self.jobs)
+        self._sink.write(body_of(self._records))
+        self._records.clear()
+        return bool(jobs)

@@ -1,0 +1,496 @@
+"""Writer: gathers records on the loop, and commits them to the log in groups.
+
+Rules:
+
+1. Records gather during an iteration of the loop, and are one frame. `always`: a thread writes and syncs it; what
+   gathers meanwhile is the next one. `interval`: the loop writes it into the page cache, and the thread syncs all that
+   was written, every `interval_s`. The loop never waits for a sync.
+2. A record is *kept* when it is as durable as the policy promises: synced, or written.
+3. The next segment is made while the current one has room. Where none can be made, the journal is *full*: nothing more
+   should be admitted, and what is admitted goes on to be logged.
+4. A file whose write or sync has failed is never written, synced or trusted again: the kernel may have dropped what it
+   could not write, and the next sync would succeed. The journal has *failed*, and records are dropped, until a segment
+   begins anew in a fresh file, behind a snapshot of everything.
+5. A call of the disk that takes `STALL_S` *stalls* the journal until it ends, as do `STALLED_BYTES` that wait for one.
+6. A wait for what is kept ends at once when the journal fails, or stalls, or is full and has no room for the record.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING, Final, Literal
+
+from jobqueue.backend.journal.batch import Batch, Begin
+from jobqueue.backend.journal.commit_times import CommitTimes
+from jobqueue.backend.journal.disk_thread import DiskThread, settle
+from jobqueue.backend.journal.log_files import Committed, OpenedLog, close_all, commit_frames, open_log
+from jobqueue.backend.journal.segment import SEGMENT_BYTES
+from jobqueue.backend.journal.spares import Spares
+from jobqueue.backend.journal.trouble import RETRY_AFTER_S, Trouble, Troubles
+from jobqueue.backend.journal.watched_thread import STALL_S, WatchedThread
+from jobqueue.errors import JournalFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from jobqueue.backend.journal.disk_thread import RunsCalls
+    from jobqueue.backend.journal.folder import JournalFolder
+    from jobqueue.backend.journal.reading import LogEnd
+    from jobqueue.backend.journal.tail import PlacedFrame
+
+STALLED_BYTES: Final = 64 * 1024 * 1024
+GIVEN_UP_BYTES: Final = 4 * STALLED_BYTES
+"""Bytes of records that wait for a stalled or full disk, at most. With more the journal fails."""
+
+FRAME_BYTES: Final = 8 * 1024 * 1024
+"""Bytes of records after which the next one begins another frame."""
+
+
+class Writer:
+    """The end of the log. Every method is for the loop's thread, and none waits for a sync.
+
+    Attributes:
+        appended: Number of records that were appended.
+        kept: Number of those that are kept, the first ones.
+        times: How long commits took; in `interval` the syncs.
+        bytes_written_total: Bytes of all frames.
+    """
+
+    def __init__(
+        self,
+        folder: JournalFolder,
+        opened: OpenedLog,
+        thread: RunsCalls,
+        troubles: Troubles,
+        interval_s: float | None,
+        bytes_max: int,
+        segment_bytes: int,
+    ) -> None:
+        self.appended = 0
+        self.kept = 0
+        self.times = CommitTimes()
+        self.bytes_written_total = 0
+        self._folder = folder
+        self._disk = folder.disk
+        self._thread = WatchedThread(
+            thread,
+            on_stalled=self._on_stalled,
+            before_report=self._before_report,
+            after_report=self._after_report,
+        )
+        self._troubles = troubles
+        self._interval_s = interval_s
+        self._loop = asyncio.get_running_loop()
+        self._tail = opened.tail
+        self._spares = Spares(
+            folder,
+            opened,
+            troubles,
+            bytes_max=bytes_max,
+            segment_bytes=segment_bytes,
+            submit=self._thread.submit,
+            on_made=self.commit,
+        )
+        # What gathers now, and what has and waits for its place, in order; the bytes of both.
+        self._open = Batch()
+        self._pending: deque[Batch] = deque()
+        self._waiting_bytes = 0
+        # What the thread writes, in `always`; the number of failures tells its reports from later ones.
+        self._committing: list[Batch] = []
+        self._failures = 0
+        self._syncing = False
+        # Waits: for the number of records that must be kept, and for the lsn that must be synced.
+        self._waits: deque[tuple[int, Callable[[JournalFailed | None], None]]] = deque()
+        self._begun: list[tuple[int, int, asyncio.Future[int]]] = []
+        self._dropping = False
+        self._closed = False
+        self._turn: asyncio.Handle | None = None
+        self._sync_timer: asyncio.TimerHandle | None = None
+        self._errors_total = 0
+        self._spares.look()
+
+    @classmethod
+    async def open(
+        cls,
+        folder: JournalFolder,
+        end: LogEnd,
+        *,
+        sync: Literal["always", "interval"],
+        bytes_max: int,
+        on_failed: Callable[[Trouble], None],
+        on_recovered: Callable[[], None],
+        interval_s: float = 0.05,
+        segment_bytes: int = SEGMENT_BYTES,
+        thread: RunsCalls | None = None,
+    ) -> Writer:
+        """Cut a log at its end, and open it there. Raises JournalError.
+
+        Args:
+            sync: `always`: a record is kept when it is synced. `interval`: when it is written.
+            bytes_max: Bound of the folder's size. The segment that a snapshot goes on with may exceed it for a while.
+            on_failed: Called when the writer gets into trouble, or from one kind of it into another.
+            on_recovered: Called when it is out of it.
+            interval_s: Seconds between two syncs of `interval`. Defaults to 0.05.
+            segment_bytes: Size of a segment. Defaults to 64 MiB.
+            thread: Runs the calls of the disk. Defaults to a thread of its own.
+        """
+        thread = thread or DiskThread()
+        opening: asyncio.Future[OpenedLog] = asyncio.get_running_loop().create_future()
+        thread.submit(partial(open_log, folder, end, segment_bytes, bytes_max), partial(settle, opening))
+        try:
+            log, troubles = await opening, Troubles(on_failed, on_recovered)
+            interval = None if sync == "always" else interval_s
+            return cls(folder, log, thread, troubles, interval, bytes_max, segment_bytes)
+        except BaseException:
+            await thread.close()
+            raise
+
+    @property
+    def trouble(self) -> Trouble | None:
+        """Why nothing should be admitted; None: there is no reason."""
+        return self._troubles.worst
+
+    @property
+    def bytes_used(self) -> int:
+        """Size of all segments and snapshots, when the last segment was made or removed."""
+        return self._spares.bytes_used
+
+    @property
+    def segments(self) -> int:
+        """Number of segments, the spare included."""
+        return self._spares.segments
+
+    @property
+    def errors_total(self) -> int:
+        """Failed calls of the disk."""
+        return self._errors_total + self._spares.errors_total
+
+    # -- appending
+
+    def append(self, record: bytes) -> None:
+        """Take an encoded record, and commit it at the end of this iteration of the loop at the latest."""
+        self.appended += 1
+        if self._dropping:
+            return
+        batch = self._open
+        batch.records.append(record)
+        batch.size_bytes += len(record)
+        self._waiting_bytes += len(record)
+        if self._turn is None:
+            self._turn = self._loop.call_soon(self._end_turn)
+        if batch.size_bytes >= FRAME_BYTES:
+            self._close_batch()
+
+    def commit(self) -> None:
+        """Commit now what has gathered: `interval` writes it, `always` hands it to the thread, unless that commits."""
+        if self._dropping or self._committing:
+            return
+        self._close_batch()
+        if self._interval_s is None:
+            self._commit_in_thread()
+        else:
+            self._write()
+
+    def when_kept(self, done: Callable[[JournalFailed | None], None]) -> None:
+        """Call `done` when all that was appended so far is kept, with the error if it can't be; maybe at once."""
+        if self.kept >= self.appended and not self._troubles.failed:
+            done(None)
+        elif hopeless := self._hopeless():
+            done(self._error(hopeless))
+        else:
+            self._waits.append((self.appended, done))
+
+    def begin_segment(self, first_records: Sequence[bytes], *, anew: bool = False) -> asyncio.Future[int]:
+        """Begin a segment with these records; return its number, once they are on the disk.
+
+        What was appended before is in segments below it. The future gets JournalFailed if there can be none: the
+        journal has failed, or stalls, or has no room. What was appended is logged nonetheless, where that is possible.
+
+        Args:
+            anew: It may follow a failure: it takes a snapshot of everything, and `resume`, until records are kept.
+        """
+        number: asyncio.Future[int] = self._loop.create_future()
+        if self._dropping and not (anew and self._troubles.failed):
+            number.set_exception(self._error(self._troubles.failed or "it is closed"))
+            return number
+        self._close_batch()
+        self._open.begin = Begin(number, self._dropping)
+        self._dropping = False
+        for record in first_records:
+            self.append(record)
+        self._close_batch()
+        self.commit()
+        return number
+
+    def resume(self) -> bool:
+        """End the failure: a segment has begun anew, and its snapshot is on the disk. False if it has failed again."""
+        if self._dropping:
+            return False
+        self._troubles.failed = ""
+        if not (self._pending or self._committing or self._open.records):
+            self._keep(self.appended)
+        self._judge()
+        return True
+
+    def remove_before(self, number: int) -> asyncio.Future[None]:
+        """Remove the segments and snapshots below a number: a snapshot tells what they tell. It may get OSError."""
+        return self._spares.remove_before(number)
+
+    async def close(self) -> None:
+        """Commit and sync everything, and end. Raises JournalFailed if not all is on the disk.
+
+        It waits for a bounded time. If the disk still doesn't answer, the folder stays locked until the process ends.
+        """
+        if self._closed:
+            return
+        self.commit()
+        error: JournalFailed | None = None
+        try:
+            if not self._troubles.failed and self.kept < self.appended:
+                kept: asyncio.Future[JournalFailed | None] = self._loop.create_future()
+                self.when_kept(kept.set_result)
+                error = await kept
+            if not (self._troubles.failed or self._troubles.stalled) and self._tail.synced < self._tail.lsn:
+                synced: asyncio.Future[int] = self._loop.create_future()
+                self._begun.append((self._tail.lsn - 1, 0, synced))
+                self._sync()
+                await synced
+        finally:
+            await self._end()
+        if error is not None or self._troubles.failed:
+            raise error or self._error(self._troubles.failed)
+
+    async def _end(self) -> None:
+        """End the thread, and close the files."""
+        self._dropping = self._closed = True
+        self._spares.close()
+        for timer in (self._sync_timer, self._turn):
+            if timer is not None:
+                timer.cancel()
+        if not await self._thread.close():
+            self._folder.keep_locked()
+            raise self._error(f"journal folder {self._folder.path}: the disk has not answered for {STALL_S:g} s")
+        spares = [] if self._tail.spare is None else [self._tail.spare]
+        close_all(self._disk, [*self._tail.abandon(), *spares])
+
+    # -- committing
+
+    def _end_turn(self) -> None:
+        self._turn = None
+        self.commit()
+        if self._waiting_bytes > STALLED_BYTES:
+            self._check_backlog()
+
+    def _close_batch(self) -> None:
+        """Let what gathers be a frame."""
+        batch = self._open
+        if batch.records or batch.begin is not None:
+            batch.last = self.appended
+            self._pending.append(batch)
+            self._open = Batch()
+
+    def _place(self) -> tuple[Batch, PlacedFrame] | None:
+        """Give the next batch its place; None if there is none, or no place yet."""
+        if not self._pending:
+            return None
+        batch = self._pending[0]
+        begin = batch.begin
+        frame = self._tail.place(
+            batch.records, batch.size_bytes, begins=begin is not None, anew=begin is not None and begin.anew
+        )
+        if frame is None:
+            self._spares.look(batch, must_begin=any(each.begin for each in self._pending))
+            return None
+        self._pending.popleft()
+        self._waiting_bytes -= batch.size_bytes
+        if begin is not None:
+            self._begun.append((frame.lsn, frame.segment.number, begin.number))
+        return batch, frame
+
+    def _look_for_spare(self) -> None:
+        """Have the next segment made, unless records wait for it already."""
+        if self._tail.spare is None and not self._pending:
+            self._spares.look()
+
+    def _commit_in_thread(self) -> None:
+        frames = []
+        while (placed := self._place()) is not None:
+            self._committing.append(placed[0])
+            frames.append(placed[1])
+        if frames:
+            retired = self._tail.take_retired()
+            self._thread.submit(
+                partial(commit_frames, self._disk, frames, retired, self._tail.current),
+                partial(self._on_committed, self._failures),
+            )
+
+    def _on_committed(self, failures: int, committed: Committed | None, error: Exception | None) -> None:
+        if failures != self._failures:
+            return
+        if committed is None:
+            self._fail(error)
+            return
+        last = self._committing[-1].last
+        self._committing = []
+        self._on_synced_to(self._tail.lsn, committed)
+        self._keep(last)
+        if self._pending or self._open.records:
+            self.commit()
+        self._look_for_spare()
+
+    def _write(self) -> None:
+        """Write what waits into the page cache."""
+        while (placed := self._place()) is not None:
+            batch, frame = placed
+            data = frame.encode()
+            try:
+                self._disk.write(frame.segment.fd, data, frame.offset)
+            except Exception as error:  # without its frame the log would have a hole
+                self._fail(error)
+                return
+            self.bytes_written_total += len(data)
+            self._keep(batch.last)
+        if self._begun:
+            self._sync()
+        elif self._sync_timer is None and self._tail.synced < self._tail.lsn and not self._syncing:
+            self._sync_timer = self._loop.call_later(self._interval_s or 0, self._sync)
+        self._look_for_spare()
+
+    def _sync(self) -> None:
+        """Let the thread sync all that is written, unless it does so already."""
+        if self._sync_timer is not None:
+            self._sync_timer.cancel()
+            self._sync_timer = None
+        if not self._syncing and self._tail.synced < self._tail.lsn and self._interval_s is not None:
+            self._syncing = True
+            retired = self._tail.take_retired()
+            self._thread.submit(
+                partial(commit_frames, self._disk, (), retired, self._tail.current),
+                partial(self._on_synced, self._failures, self._tail.lsn),
+            )
+
+    def _on_synced(self, failures: int, lsn: int, committed: Committed | None, error: Exception | None) -> None:
+        if failures != self._failures:
+            return
+        self._syncing = False
+        if committed is None:
+            self._fail(error)
+            return
+        self._on_synced_to(lsn, committed)
+        self._write()
+
+    def _on_synced_to(self, lsn: int, committed: Committed) -> None:
+        self.times.add(committed.seconds)
+        self.bytes_written_total += committed.bytes_written
+        self._tail.synced = lsn
+        for begun in [each for each in self._begun if each[0] < lsn]:
+            self._begun.remove(begun)
+            if not begun[2].done():
+                begun[2].set_result(begun[1])
+
+    # -- trouble
+
+    def _fail(self, error: Exception | None) -> None:
+        """Give up the file, and drop all records from now on."""
+        self._errors_total += 1
+        self._failures += 1
+        self._troubles.failed = f"journal folder {self._folder.path}: it can't be written: {_told(error)}"
+        self._end_begins(self._troubles.failed)
+        self._drop()
+        self._begun = []
+        self._committing = []
+        self._syncing = False
+        if self._sync_timer is not None:
+            self._sync_timer.cancel()
+            self._sync_timer = None
+        self._thread.submit(partial(close_all, self._disk, self._tail.abandon()), lambda result, error: None)
+        self._judge()
+
+    def _drop(self) -> None:
+        """Drop what waits, and what comes."""
+        self._dropping = True
+        self._pending.clear()
+        self._open = Batch()
+        self._waiting_bytes = 0
+
+    def _end_begins(self, reason: str) -> None:
+        """End the waits for segments that are to begin."""
+        begins = [batch.begin.number for batch in (*self._committing, *self._pending, self._open) if batch.begin]
+        for number in (*begins, *(each[2] for each in self._begun)):
+            if not number.done():
+                number.set_exception(self._error(reason))
+
+    def _give_up_begins(self) -> None:
+        """If there is no room for a segment that is to begin, its records are logged in the one before."""
+        begins = [batch for batch in self._pending if batch.begin] if self._spares.has_refused else []
+        is_anew = False
+        for batch in begins:
+            begin, batch.begin = batch.begin, None
+            if begin is not None and not begin.number.done():
+                begin.number.set_exception(self._error(self._troubles.full))
+            is_anew = is_anew or (begin is not None and begin.anew)
+        if is_anew:
+            self._drop()
+        elif begins:
+            self.commit()
+
+    def _check_backlog(self) -> None:
+        if self._waiting_bytes > GIVEN_UP_BYTES:
+            self._fail(OSError(0, f"{self._waiting_bytes:,} bytes wait to be written"))
+        elif not self._troubles.stalled:
+            self._troubles.stalled = (
+                f"journal folder {self._folder.path}: {self._waiting_bytes:,} bytes wait to be written"
+            )
+            self._judge()
+
+    def _before_report(self) -> None:
+        """The disk has answered."""
+        if self._waiting_bytes <= STALLED_BYTES:
+            self._troubles.stalled = ""
+
+    def _after_report(self) -> None:
+        if not self._closed:
+            self._judge()
+
+    def _on_stalled(self) -> None:
+        self._troubles.stalled = f"journal folder {self._folder.path}: the disk has not answered for {STALL_S:g} s"
+        self._judge()
+
+    def _hopeless(self) -> str:
+        """Return why what was appended won't be kept soon; empty if it will."""
+        return (
+            self._troubles.failed
+            or self._troubles.stalled
+            or (self._troubles.full if self._pending and not self._committing else "")
+        )
+
+    def _judge(self) -> None:
+        """Tell of a change of the trouble, and end the waits that it makes hopeless."""
+        self._give_up_begins()
+        if hopeless := self._hopeless():
+            waits, self._waits = self._waits, deque()
+            for _, done in waits:
+                self._call(done, self._error(hopeless))
+        if self._troubles.stalled:
+            self._end_begins(self._troubles.stalled)
+        self._troubles.judge()
+
+    def _keep(self, count: int) -> None:
+        self.kept = max(self.kept, count)
+        while self._waits and self._waits[0][0] <= self.kept:
+            self._call(self._waits.popleft()[1], None)
+
+    def _call(self, done: Callable[[JournalFailed | None], None], error: JournalFailed | None) -> None:
+        try:
+            done(error)
+        except Exception as raised:
+            self._loop.call_exception_handler({"message": "a wait for the journal raised", "exception": raised})
+
+    def _error(self, reason: str) -> JournalFailed:
+        return JournalFailed(reason, retry_after_s=RETRY_AFTER_S)
+
+
+def _told(error: Exception | None) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

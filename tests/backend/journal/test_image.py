@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+from msgspec.msgpack import encode
+
+from jobqueue.backend.journal.encoder import RecordEncoder
+from jobqueue.backend.journal.frame import body_of
+from jobqueue.backend.journal.image import Image
+from jobqueue.backend.journal.records import JOB
+from jobqueue.core.events import Submitted
+from jobqueue.core.job import IdempotencyKey, JobSpec, JobState, StopReason, Unique, Uniqueness
+from jobqueue.core.record import changed
+from jobqueue.core.uniqueness import SHARED_MAX
+from tests.backend.journal.differences import of_job
+from tests.backend.journal.world import HANDLERS, OFFSET_S, QUEUES, JournalDriver, spec_of
+
+
+class Recording:
+    """A driver with an encoder, and the bodies of its records, one an operation."""
+
+    def __init__(self) -> None:
+        self.driver = JournalDriver(queues=QUEUES)
+        engine = self.driver.engine
+        self.records: list[bytes] = []
+        self.encoder = RecordEncoder(
+            self.records.append, engine=engine, ids=engine._ids, configured=QUEUES.__getitem__, offset_s=OFFSET_S
+        )
+        self.driver.hear = self.encoder.hear
+        self.encoder.begin(self.driver.now, starts=[])
+
+    def image(self) -> Image:
+        image = Image(spec_of, offset_s=OFFSET_S)
+        image.apply(body_of(self.records))
+        return image
+
+
+def test_an_empty_journal_is_clean_and_has_no_position() -> None:
+    image = Image(spec_of, offset_s=OFFSET_S)
+    assert (image.clean, image.position, image.jobs, image.starts) == (True, "", {}, [])
+
+
+def test_starts_count_until_a_clean_stop() -> None:
+    recording = Recording()
+    recording.encoder.process(1000.0)
+    recording.encoder.begin(1001.0, starts=[OFFSET_S + 1000.0])
+    recording.encoder.process(1002.0)
+    image = recording.image()
+    assert (image.clean, image.starts) == (False, [OFFSET_S + 1000.0, OFFSET_S + 1002.0])
+    recording.encoder.clean(1003.0)
+    image = recording.image()
+    assert (image.clean, image.starts) == (True, [])
+    recording.encoder.begin(1004.0, starts=[])
+    assert not recording.image().clean, "a process that begins a log has not stopped"
+
+
+def test_specs_that_jobs_share_are_written_once_in_each_log() -> None:
+    recording = Recording()
+    engine, now = recording.driver.engine, recording.driver.now
+    for _ in range(3):
+        engine.submit(HANDLERS["plain"], b"{}", None, now=now)
+    recording.driver.note_events()
+    once = len(recording.records)
+    assert once == 1 + 1 + 3
+    recording.encoder.begin(now, starts=[])
+    engine.submit(HANDLERS["plain"], b"{}", None, now=now)
+    recording.driver.note_events()
+    assert len(recording.records) == once + 1 + 2
+    jobs = list(recording.image().jobs.values())
+    assert len(jobs) == 4
+    assert {job.spec for job in jobs} == {HANDLERS["plain"]}
+
+
+def test_equal_specs_of_their_own_become_one_object() -> None:
+    recording = Recording()
+    for _ in range(3):
+        spec = changed(HANDLERS["plain"], priority=4, own=True)
+        recording.driver.engine.submit(spec, b"{}", None, now=recording.driver.now)
+    recording.driver.note_events()
+    first, *others = recording.image().jobs.values()
+    assert first.spec.priority == 4
+    assert all(job.spec is first.spec for job in others)
+
+
+def test_jobs_of_one_caller_share_their_identity() -> None:
+    recording = Recording()
+    for _ in range(2):
+        plain = Uniqueness("ann", plain=True, owner="ann")
+        recording.driver.engine.submit(HANDLERS["plain"], b"{}", None, plain, now=1000.25)
+    recording.driver.note_events()
+    image = recording.image()
+    one, other = image.jobs.values()
+    assert one.uniqueness is other.uniqueness
+    assert one.created_at == other.created_at == one.run_at == 1000.25
+    assert image.has_owners
+
+
+def test_only_the_latest_shared_keys_of_a_job_are_kept() -> None:
+    recording = Recording()
+    engine, now = recording.driver.engine, recording.driver.now
+    spec = HANDLERS["plain"]
+    holder = engine.submit(spec, b"{}", None, Uniqueness("ann", Unique("u")), now=now).job
+    for number in (*range(SHARED_MAX + 1), 0, 1):
+        uniqueness = Uniqueness("ann", Unique("u"), IdempotencyKey(f"k{number}", b"print"))
+        assert engine.submit(spec, b"{}", None, uniqueness, now=now).job is holder
+    recording.driver.note_events()
+    for _ in range(2):
+        image = recording.image()
+        image.apply(body_of(recording.records))
+        names = [(caller, key) for caller, key, _ in engine.uniqueness_index.shared_keys(holder.id)]
+        assert list(image.shared[holder.id]) == names
+        assert names[0] == ("ann", "k3")
+        assert names[-3:] == [("ann", f"k{SHARED_MAX}"), ("ann", "k0"), ("ann", "k1")]
+
+
+def test_a_record_that_has_moved_on_before_its_event_is_written_whole() -> None:
+    recording = Recording()
+    engine, now = recording.driver.engine, recording.driver.now
+    job = engine.submit(HANDLERS["limited"], b"{}", None, now=now).job
+    events = engine.take_events()
+    recording.driver.lease(job)
+    recording.records[1:] = []
+    for event in events:
+        recording.encoder.hear(event)
+    assert Submitted in map(type, events)
+    image = recording.image()
+    assert image.jobs[job.id].state is JobState.RUNNING
+    assert list(of_job(image.jobs[job.id], job, now)) == []
+
+
+def test_records_that_are_older_than_their_job_change_nothing() -> None:
+    recording = Recording()
+    driver, engine = recording.driver, recording.driver.engine
+    job = engine.submit(HANDLERS["plain"], b"{}", None, now=driver.now).job
+    driver.lease(job)
+    driver.nack(job)
+    driver.run_now(job)
+    driver.lease(job)
+    image = recording.image()
+    known = image.jobs[job.id]
+    assert known.version == 4
+    for record in recording.records[2:-1]:
+        before = changed(known)
+        image.apply(body_of([record]))
+        assert image.jobs[job.id] == before
+    image.apply(body_of([encode([JOB, job.id, 3, "failed", 0, b"", 0, 0, 1])]))
+    assert image.jobs[job.id] is known
+
+
+def test_the_newest_instant_is_one_that_has_passed() -> None:
+    recording = Recording()
+    driver, engine = recording.driver, recording.driver.engine
+    engine.submit(changed(HANDLERS["plain"], delay_s=500.0, own=True), b"{}", None, now=driver.now)
+    job = engine.submit(HANDLERS["plain"], b"{}", None, now=driver.now).job
+    driver.now += 3.0
+    driver.lease(job)
+    newest = [recording.image().found().newest_at]
+    driver.now += 4.0
+    driver.ack(job)
+    newest.append(recording.image().found().newest_at)
+    engine.submit(HANDLERS["plain"], b"{}", None, now=driver.now + 5.0)
+    driver.note_events()
+    newest.append(recording.image().found().newest_at)
+    assert newest == [1003.0, 1007.0, 1012.0]
+
+
+def test_an_attempt_that_a_drain_gave_back_is_not_to_be_stopped_any_more() -> None:
+    recording = Recording()
+    driver, engine = recording.driver, recording.driver.engine
+    job = engine.submit(HANDLERS["plain"], b"{}", None, now=driver.now).job
+    driver.lease(job)
+    shut_down = engine.begin_shut_down(keep=True)
+    while shut_down.go_on(driver.now):
+        pass
+    driver.note_events()
+    assert recording.image().jobs[job.id].stopping is StopReason.SHUTDOWN
+    engine.stopped(job.id, attempt=1, now=driver.now)
+    driver.note_events()
+    image = recording.image()
+    assert list(of_job(image.jobs[job.id], job, driver.now)) == []
+    assert (job.state, job.stopping, job.attempts_before) == (JobState.QUEUED, None, 1)
+
+
+def test_a_handler_that_is_gone_leaves_its_jobs_in_the_image() -> None:
+    recording = Recording()
+    recording.driver.engine.submit(HANDLERS["plain"], b"{}", None, now=recording.driver.now)
+    recording.driver.note_events()
+    seen: list[JobSpec] = []
+
+    def unknown(stored: JobSpec) -> JobSpec:
+        seen.append(stored)
+        return stored
+
+    image = Image(unknown, offset_s=OFFSET_S)
+    image.apply(body_of(recording.records))
+    (job,) = image.jobs.values()
+    assert [job.spec] == seen
+    assert (job.spec.type, job.spec.limits) == ("plain", None)
