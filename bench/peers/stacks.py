@@ -1,7 +1,7 @@
 """Job queues of several processes: a web server, a worker and Redis, put together for a bench.
 
-Their packages are installed first (bench/peers/packages.py). Other programs (redis-server, node) must be there; without
-them the stack is skipped with a message.
+Their packages are installed first (bench/peers/packages.py). Other programs (a Redis or Valkey, node) must be there;
+without them the stack is skipped with a message.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from bench.load.driving import ROOT, Process
 from bench.measure.meter import family
 from bench.peers.contenders import Contender, slug
 from bench.peers.packages import Uninstalled, install_node, install_python
+from bench.store import MISSING, executable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,9 +70,8 @@ class Stack(Contender):
 
 def stacks() -> tuple[list[Stack], list[str]]:
     """Install the stacks; return those that can run here, and the reasons for those that can't."""
-    if shutil.which("redis-server") is None:
-        reason = "there is no `redis-server`; install it (Debian: apt-get install redis-server)"
-        return [], [f"FastAPI + arq, aiohttp + SAQ and Fastify + BullMQ: {reason}"]
+    if executable() is None:
+        return [], [f"FastAPI + arq, aiohttp + SAQ and Fastify + BullMQ: {MISSING}"]
     found: list[Stack] = []
     skipped: list[str] = []
     try:
@@ -95,4 +95,6 @@ def stacks() -> tuple[list[Stack], list[str]]:
 
 def _redis(socket: Path) -> list[str | Path]:
     # No TCP and no disk: as cheap as it gets.
-    return ["redis-server", "--port", "0", "--unixsocket", socket, "--save", "", "--appendonly", "no"]
+    program = executable()
+    assert program is not None, "there is one"
+    return [program, "--port", "0", "--unixsocket", socket, "--save", "", "--appendonly", "no"]

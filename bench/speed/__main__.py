@@ -1,7 +1,7 @@
 """All speed benches, one after the other, and their report: bench/RESULTS.md with its plots in bench/results.
 
-    make bench                               # the quick versions, in eight minutes
-    make bench ARGS=--full                   # the whole ones, in half an hour
+    make bench                               # the quick versions, in twelve minutes
+    make bench ARGS=--full                   # the whole ones, in an hour
     make bench ARGS=--render                 # none: the report of the files in tmp/bench
 
 Each bench is a process of its own, and its figures are its JSON file's. One that fails is named in the report, and by
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bench.load.driving import FOLDER, ROOT, end_with_parent
-from bench.speed import core, fleet, http, in_process, life, memory
+from bench.speed import core, fleet, http, in_process, journal, life, memory, valkey
 from bench.speed.bench import Progress
 from bench.speed.targets import Target, target_table
 from jobqueue.cli.parser import Parser, end_with
@@ -39,6 +39,8 @@ BENCHES: dict[ModuleType, str] = {
     in_process: "Cost of a job within one process",
     memory: "Cost of stored records",
     core: "Cost of an operation",
+    journal: "Cost of durability",
+    valkey: "Cost of a shared store",
 }
 """Each has `Results`, which its JSON file holds, and `report` and `targets` of these; and its title."""
 

@@ -17,6 +17,10 @@ NAIVE = "the naive queue has no bounds, timeouts, retries, order or eviction"
 HELD = "the jobs of `POST, held` wait in a paused queue: their runs are in no figure of that row"
 REDIS = "the Redis peers keep what they have accepted when their processes end; this queue loses it"
 ECHO = "an echo never suspends, so its worker goes on without a task for it; a handler that waits pays for one"
+KERNEL = "what the kernel's own threads take to write and sync files is in no CPU figure"
+FORGETS = "the store of both keeps nothing on the disk here"
+SPLIT = "what a life over a store takes of the store is in no row of the server"
+EMPTY = "what a start on an empty journal takes is no part of a start with a million jobs; the tables have both"
 IDLE = "what the server takes while idle is no part of an eviction's CPU; the tables have both"
 
 
@@ -72,6 +76,32 @@ AIMS: Mapping[str, Aim] = {
     "15,000 clients: memory of the server, MiB": _both(250, 250),
     "bytes a stored status": _both(350, 250),
     "longest pause to a million statuses and back, ms": _both(2.6, 1),
+    **{
+        f"life by HEAD, {clients} clients: CPU with the journal, {sync} / without": _both(must, stretch, KERNEL)
+        for clients in (64, 512)
+        for sync, must, stretch in (("interval", 1.1, 1.05), ("always", 1.25, 1.15))
+    },
+    **{
+        f"life by HEAD, {clients} clients: CPU of the server over valkey / in memory": _both(1.6, 1.25, SPLIT)
+        for clients in (64, 256)
+    },
+    **{
+        f"life by HEAD, {clients} clients: jobs a second over valkey, store apart / in memory": _factor(
+            Bounds(0.6, 0.85), Bounds(0.6, 0.85)
+        )
+        for clients in (64, 256)
+    },
+    "CPU of valkey for a life / for one pipelined HSET of 8 fields": _both(12, 7),
+    **{
+        f"life by HEAD over valkey: CPU a job, times less than {peer}": _factor(bounds, bounds, FORGETS)
+        for peer, bounds in (
+            ("aiohttp + SAQ", Bounds(6, 10)),
+            ("FastAPI + arq", Bounds(9, 14)),
+            ("Fastify + BullMQ", Bounds(2, 3)),
+        )
+    },
+    "longest step of a snapshot of a million jobs, ms": _both(2, 1),
+    "CPU of reading a million jobs from the journal at a start, s": _both(6, 4, EMPTY),
     "evicting a status whose TTL is over, server CPU, µs": _both(0.5, 0.2, IDLE),
 }
 """Every target, by the name of its figure. A ratio that is not here is told without a verdict."""

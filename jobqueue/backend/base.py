@@ -12,14 +12,17 @@ import msgspec
 
 from jobqueue.core.job import Job, JobId
 from jobqueue.core.job_view import AnyJob, JobView
+from jobqueue.errors import JobQueueError  # read from the annotations of BulkCount
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from jobqueue.core.caller_holdings import CallerHolding
     from jobqueue.core.counting.counts import Durations, QueueCounts, TypeCounts
     from jobqueue.core.counting.stats import QueueStats, StoreStats
     from jobqueue.core.events import Event
+    from jobqueue.core.failure_groups import Failures
     from jobqueue.core.job import JobSpec, Lease, Uniqueness
     from jobqueue.core.job_filter import JobFilter
     from jobqueue.core.limits.limiter_stats import LimiterStats
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
     from jobqueue.core.scheduling.eta import Estimate
     from jobqueue.core.stored_file import Upload
     from jobqueue.core.submit import SubmitReceipt, SubmitResult
-    from jobqueue.errors import JobGone, JobNotFound, Refused
+    from jobqueue.errors import JobGone, JobNotFound, JournalFailed, Refused
 
 BulkAction = Literal["retry", "cancel", "delete"]
 
@@ -66,13 +69,15 @@ class InvalidCursor(Exception):
 class BulkCount(msgspec.Struct, frozen=True):
     """The result of a bulk action: jobs that it changed, and those that it could not (a full queue).
 
-    `unsearched`: as of a page. `sample`: the first ids of a dry run.
+    `unsearched`: as of a page. `sample`: the first ids of a dry run. `skipped_by`: the skipped ones, by the class
+    of the error that each met.
     """
 
     count: int
     skipped: int
     unsearched: int = 0
     sample: tuple[JobId, ...] = ()
+    skipped_by: dict[type[JobQueueError], int] = msgspec.field(default_factory=dict)
 
 
 class Snapshot(Protocol):
@@ -103,7 +108,11 @@ class Snapshot(Protocol):
         """
 
     def estimate(self, job: AnyJob) -> Estimate:
-        """Estimate when a live job starts and ends, and when to poll again."""
+        """Estimate when a live job starts and ends, and when to poll again.
+
+        Of a record that has changed since it was read little may be known. A store outside this process knows the
+        position of a job that `get` has read a moment ago.
+        """
 
     def stats(self) -> tuple[StoreStats, Sequence[QueueStats]]:
         """Return the counts of the job store, and of each queue by name."""
@@ -120,6 +129,14 @@ class Snapshot(Protocol):
         """Return the types in quarantine."""
         ...
 
+    def holding(self, caller: str | None) -> CallerHolding:
+        """Return what a caller holds of the job store; None: the application itself."""
+        ...
+
+    def holders(self, most: int) -> tuple[list[str | None], bool]:
+        """Return callers that hold records, those with the most among them, and whether these are all."""
+        ...
+
     def limiters(self) -> Sequence[LimiterStats]:
         """Return the counts of each limiter: permits held, jobs waiting."""
 
@@ -132,6 +149,10 @@ class Workers(Protocol):
 
         A hint, which may be missing or wrong: a later `lease` takes the jobs all the same, or waits.
         """
+
+    def free(self) -> int:
+        """Return the number of jobs that could begin at once, those that waiting `lease` calls get included."""
+        ...
 
     def stop(self, job_id: JobId, attempt: int) -> None:
         """Stop an attempt, if it runs here: it then reports `stopped`, or its own outcome."""
@@ -163,10 +184,17 @@ class Backend(Snapshot, Protocol):
     """Keeps the jobs. Every instant it takes or gives is on `now()`'s clock.
 
     Each operation may wait for a store outside this process. What is done at once concerns this process alone: the
-    answers of `Snapshot`, `lease_now`, `pass_on`, `cursor_after`, `set_permits` and `stop_admitting`; `ending` waits by
-    its future. A store outside it may return None from `lease_now` at all times. Records come as views, which don't
-    change any more.
+    answers of `Snapshot`, `lease_now`, `pass_on`, `cursor_after`, `set_permits`, `stop_admitting`, `excuse` and
+    `subscribe`; `ending` waits by its future. A store outside it may return None from `lease_now` at all times. Records
+    come as views, which don't change any more.
+
+    Attributes:
+        keeps: Whether jobs outlive this process.
+        shared: Whether other processes may have the same jobs, and run them, at the same time.
     """
+
+    keeps: bool
+    shared: bool
 
     async def start(self, workers: Workers) -> None:
         """Meet deadlines from now on: of delays, backoffs, timeouts, start-bys and TTLs.
@@ -188,6 +216,7 @@ class Backend(Snapshot, Protocol):
         Raises:
             QueueFull, StatusesFull, RateLimited, Draining: It is rejected, and nothing was kept.
             KeyReused, Duplicate: Its key, or its unique value, is another's.
+            JournalFailed: It can't be kept. Every operation that changes something may raise this.
         """
 
     async def submit_many(self, many: Sequence[Asked]) -> Sequence[SubmitReceipt | Exception]:
@@ -209,11 +238,21 @@ class Backend(Snapshot, Protocol):
             JobGone: It was issued, but its record is no longer held.
         """
 
+    async def get_many(
+        self, job_ids: Sequence[str], owner: str | None = None
+    ) -> Sequence[JobView | JobNotFound | JobGone]:
+        """Return for each id what `get` returns, or raises: a store outside the process is asked once for all."""
+        ...
+
     async def page(self, job_filter: JobFilter, *, limit: int, cursor: str | None, oldest_first: bool = False) -> Page:
         """Return jobs that match, newest first, from `cursor` on: a page's, or `cursor_after`. Raises InvalidCursor."""
 
     async def count(self, job_filter: JobFilter) -> Count:
         """Return how many jobs match, as far as a bounded search tells."""
+        ...
+
+    async def failures(self, job_filter: JobFilter) -> Failures:
+        """Return the failed jobs that match, in groups, as far as a bounded search from the newest on tells."""
         ...
 
     def cursor_after(self, job: JobView, oldest_first: bool = False) -> str:
@@ -301,21 +340,42 @@ class Backend(Snapshot, Protocol):
     def ending(self, job_id: str) -> asyncio.Future[JobView]:
         """Return the future of what `wait` returns: the wait begins with this call, and ends early if it is cancelled.
 
-        For a request with a time of its own: an end that comes just when that is over is not missed. Raises as `get`.
+        For a request with a time of its own: an end that comes just when that is over is not missed. Raises as `get`,
+        now or by the future.
         """
         ...
 
-    async def wait_for_change(self, job_ids: Sequence[JobId]) -> None:
-        """Return once any of these records has changed, or was removed."""
+    async def wait_for_change(self, seen: Mapping[JobId, int]) -> None:
+        """Return once any of these records has another version than it was seen with, or was removed."""
 
     async def change_queue(self, queue: str, policy: QueuePolicy) -> None:
-        """Change a queue's settings while it is in use; no job is lost."""
+        """Change a queue's settings while it is in use; no job is lost. Raises ValueError: It has not this order."""
 
-    async def pause(self, queue: str) -> None:
-        """Start no more jobs of a queue. Submissions are accepted meanwhile."""
+    async def pause(
+        self, queue: str, *, reason: str | None = None, for_s: float | None = None, by: str | None = None
+    ) -> None:
+        """Start no more jobs of a queue. Submissions are accepted meanwhile.
 
-    async def resume(self, queue: str) -> None:
-        """Start a queue's jobs again."""
+        A pause of a paused queue replaces the reason and the end of the present one.
+
+        Args:
+            for_s: Seconds until it resumes by itself; None: it doesn't.
+            by: The caller that pauses it.
+        """
+
+    async def resume(self, queue: str, *, by: str | None = None) -> None:
+        """Start a queue's jobs again. Args: by: The caller that resumes it."""
+
+    async def release(self, job_type: str) -> bool:
+        """End a type's quarantine: its waiting jobs start. Return whether there was one."""
+        ...
+
+    async def refresh(self, callers: Sequence[str | None] | None = None) -> None:
+        """Read what `Snapshot` tells anew: its answers are those of this instant then, as they always are of memory.
+
+        Args:
+            callers: With what these callers hold, and with those that hold the most; None: without.
+        """
 
     async def set_quotas(self, quotas: Quotas) -> None:
         """Change what callers may hold. What they hold beyond it is kept."""
@@ -326,23 +386,52 @@ class Backend(Snapshot, Protocol):
     def stop_admitting(self) -> None:
         """Reject every submission of this process from now on."""
 
-    async def drain(self, deadline_s: float, on_deadline: Callable[[], None]) -> None:
-        """Reject submissions, let the accepted jobs run, end the remaining ones, and return once none is live.
+    async def drain(self, deadline_s: float, on_deadline: Callable[[], None], *, work_off: bool = True) -> int:
+        """Reject submissions, let accepted jobs run, end or keep the remaining ones, and return once none runs.
+
+        Returns the number of attempts that were given back.
 
         Rules:
 
-        1. The jobs that are left after `deadline_s` seconds end as cancelled, with the error `shutdown`.
+        1. A backend that keeps its jobs (`keeps`) gives the attempts that run after `deadline_s` seconds back: their
+           jobs are queued again, at the front, and the attempts don't count. Waiting jobs stay as they are. In any
+           other one the jobs that are left end as cancelled, with the error `shutdown`, and none is live afterwards.
         2. `on_deadline` is called once, before the first of them ends, or when none is left: the live jobs of that
-           instant are lost.
+           instant are lost, or kept.
         3. To cancel this call while they end does not keep them alive.
+        4. A backend that others share (`shared`) starts no job any more from the first moment: the others do, or the
+           next process. It returns in time though its store doesn't answer: then the others give back what it ran.
+
+        Args:
+            work_off: Whether jobs still start within the deadline.
         """
+        ...
+
+    def excuse(self, gap_s: float) -> None:
+        """Extend the deadlines of running attempts by a gap, in seconds, in which this process was suspended."""
+
+    def subscribe(self, listener: Callable[[Any], None], *kinds: type[Event]) -> Callable[[], None]:
+        """Call `listener` with every event of these kinds, of all kinds if none is named, in order, as it happens.
+
+        Where others share the jobs, these are the events of what this process has done: each is told in one process.
+        The record of an event is to be read at once, and never to be changed.
+
+        Returns a function that ends the subscription.
+        """
+        ...
 
 
 class LocalBackend(Backend, Protocol):
     """A backend in this process: the same operations without an await, for the fast path.
 
-    Records are the live ones here, and so are those of events: to be read at once, and never to be changed.
+    Records are the live ones here, and so are those of events.
+
+    Attributes:
+        defers: What was done last is not kept yet, so its answer has to wait (`when_kept`). The operations of `Backend`
+            return once it is. False for ever where nothing outlives the process.
     """
+
+    defers: bool
 
     def find(self, job_id: str) -> Job | None:
         """Return the record with this id, if there is one."""
@@ -367,7 +456,18 @@ class LocalBackend(Backend, Protocol):
     def submit_now(
         self, spec: JobSpec, args: bytes = b"{}", upload: Upload | None = None, uniqueness: Uniqueness | None = None
     ) -> SubmitResult[Job]:
-        """As `submit`, at once."""
+        """As `submit`, at once; if the backend `defers` then, the submission is answered by `when_kept`."""
+
+    def when_kept(self, done: Callable[[JournalFailed | None], None], submitted: JobId | None = None) -> None:
+        """Call `done`, later, once all that was done so far is kept, or with the reason why it can't be.
+
+        Only while the backend `defers`. `done` is called on the loop, once, and must not raise.
+
+        Args:
+            submitted: A job that was just accepted, and is kept whole or not at all: where it can't be kept, it is
+                cancelled, and its record removed, before `done` is called.
+        """
+        ...
 
     def estimate_now(self, job: Job) -> Estimate:
         """As `estimate`, of the live record itself."""
@@ -387,12 +487,3 @@ class LocalBackend(Backend, Protocol):
     def forget_changes(self, job_ids: Sequence[JobId], listener: ChangeListener) -> None:
         """End what `when_changed` began. The listener may be told of an earlier change all the same."""
         ...
-
-    def excuse(self, gap_s: float) -> None:
-        """Extend the deadlines of running attempts by a gap, in seconds, in which this process was suspended."""
-
-    def subscribe(self, listener: Callable[[Any], None], *kinds: type[Event]) -> Callable[[], None]:
-        """Call `listener` with every event of these kinds, of all kinds if none is named, in order, as it happens.
-
-        Returns a function that ends the subscription.
-        """

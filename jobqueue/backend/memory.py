@@ -8,27 +8,30 @@ between, so a caller never sees half an operation.
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, get_args
 
+from jobqueue.backend.drain import Drain
 from jobqueue.backend.searches import Searches
 from jobqueue.backend.timer import Timer
 from jobqueue.backend.waits import Waits
-from jobqueue.core.events import BackedOff, Ended, Event, LeaseLost, Offered, Ready, StopRequested
+from jobqueue.core.caller_holdings import CallerHolding, holders, holding_of
+from jobqueue.core.events import BackedOff, Ended, Event, LeaseLost, Offered, Ready, Resumed, StopRequested
 from jobqueue.core.ids import cursor_at
 from jobqueue.core.job_view import view_of
 from jobqueue.core.scheduling.eta import POLL_AFTER_S_UNKNOWN, Estimate
 from jobqueue.core.submit import SubmitReceipt, SubmitResult
 from jobqueue.core.tuning import TUNING
-from jobqueue.errors import JobQueueError, Refused
+from jobqueue.errors import JobGone, JobNotFound, JobQueueError, JournalFailed, Refused
 
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from jobqueue.backend.base import Asked, BulkAction, BulkCount, Count, Page, Workers
     from jobqueue.core.counting.stats import QueueStats, StoreStats
     from jobqueue.core.engine import Engine
+    from jobqueue.core.failure_groups import Failures
     from jobqueue.core.job import Job, JobId, JobSpec, Lease, Uniqueness
     from jobqueue.core.job_filter import JobFilter
     from jobqueue.core.job_view import AnyJob, JobView
@@ -102,6 +105,7 @@ class MemoryBackend:
     """
 
     def __init__(self, engine: Engine, *, now: Callable[[], float], tuning: Tuning = TUNING) -> None:
+        self.defers = self.keeps = self.shared = False
         self._engine = engine
         self._now = now
         self._tuning = tuning
@@ -123,6 +127,7 @@ class MemoryBackend:
         self.subscribe(self._on_ready, Ready, Offered, LeaseLost)
         self.subscribe(self._on_freed, BackedOff)
         self.subscribe(self._on_ended, Ended)
+        self.subscribe(lambda event: self._wake_all(), Resumed)
 
     async def start(self, workers: Workers) -> None:
         self._call_for_workers = workers.reinforce
@@ -185,6 +190,9 @@ class MemoryBackend:
             if alone:
                 self._publish()
 
+    def when_kept(self, done: Callable[[JournalFailed | None], None], submitted: JobId | None = None) -> None:
+        raise AssertionError("nothing is deferred")
+
     def refuse_unseen(
         self,
         queue: str | None = None,
@@ -202,11 +210,25 @@ class MemoryBackend:
     async def get(self, job_id: str, owner: str | None = None) -> JobView:
         return view_of(self._engine.get(job_id, owner))
 
+    async def get_many(
+        self, job_ids: Sequence[str], owner: str | None = None
+    ) -> Sequence[JobView | JobNotFound | JobGone]:
+        return [self._view_or_error(job_id, owner) for job_id in job_ids]
+
+    def _view_or_error(self, job_id: str, owner: str | None) -> JobView | JobNotFound | JobGone:
+        try:
+            return view_of(self._engine.get(job_id, owner))
+        except (JobNotFound, JobGone) as error:
+            return error.with_traceback(None)  # which holds this frame
+
     async def page(self, job_filter: JobFilter, *, limit: int, cursor: str | None, oldest_first: bool = False) -> Page:
         return await self._searches.page(job_filter, limit, cursor, oldest_first)
 
     async def count(self, job_filter: JobFilter) -> Count:
         return await self._searches.count(job_filter)
+
+    async def failures(self, job_filter: JobFilter) -> Failures:
+        return await self._searches.failures(job_filter)
 
     def cursor_after(self, job: JobView, oldest_first: bool = False) -> str:
         return cursor_at(job.id, oldest_first)
@@ -293,7 +315,9 @@ class MemoryBackend:
         oldest_first: bool = False,
         dry_run: bool = False,
     ) -> BulkCount:
-        act = None if dry_run else {"retry": self.retry, "cancel": self.cancel, "delete": self.delete}[action]
+        # Of this class, since a subclass's own may wait at each job.
+        acts = {"retry": MemoryBackend.retry, "cancel": MemoryBackend.cancel, "delete": MemoryBackend.delete}
+        act = None if dry_run else partial(acts[action], self)
         return await self._searches.bulk(action, act, job_filter, limit=limit, oldest_first=oldest_first)
 
     async def wait(self, job_id: str) -> JobView:
@@ -308,8 +332,12 @@ class MemoryBackend:
         over.set_result(view_of(job))
         return over
 
-    async def wait_for_change(self, job_ids: Sequence[JobId]) -> None:
-        await self._waits.change(job_ids)
+    async def wait_for_change(self, seen: Mapping[JobId, int]) -> None:
+        for job_id, version in seen.items():
+            job = self.find(job_id)
+            if job is None or job.version != version:
+                return
+        await self._waits.change(tuple(seen))
 
     def estimate(self, job: AnyJob) -> Estimate:
         held = self.find(job.id)
@@ -325,13 +353,15 @@ class MemoryBackend:
         self._publish()
         self._wake_all()
 
-    async def pause(self, queue: str) -> None:
-        self._engine.set_paused(queue, True)
+    async def pause(
+        self, queue: str, *, reason: str | None = None, for_s: float | None = None, by: str | None = None
+    ) -> None:
+        self._engine.pauses.begin(queue, reason=reason, for_s=for_s, by=by, now=self._now())
+        self._publish()
 
-    async def resume(self, queue: str) -> None:
-        self._engine.set_paused(queue, False)
-        self._wake_all()
-        self._look()
+    async def resume(self, queue: str, *, by: str | None = None) -> None:
+        self._engine.pauses.end(queue, by=by)
+        self._publish()
 
     def subscribe(self, listener: Callable[[Any], None], *kinds: type[Event]) -> Callable[[], None]:
         heard = kinds or tuple(self._listeners)
@@ -343,6 +373,14 @@ class MemoryBackend:
                 self._listeners[kind] = tuple(each for each in self._listeners[kind] if each is not listener)
 
         return unsubscribe
+
+    async def release(self, job_type: str) -> bool:
+        released = self._engine.release(job_type, now=self._now())
+        self._publish()
+        return released
+
+    async def refresh(self, callers: Sequence[str | None] | None = None) -> None:
+        """Nothing: answers are always those of this instant."""
 
     async def set_quotas(self, quotas: Quotas) -> None:
         self._engine.set_quotas(quotas)
@@ -367,48 +405,17 @@ class MemoryBackend:
     def stop_admitting(self) -> None:
         self._engine.stop_admitting()
 
-    async def idle(self) -> None:
-        ended = asyncio.Event()
-        leave = self.subscribe(lambda event: ended.set(), Ended)
-        try:
-            while self._engine.live():
-                ended.clear()
-                await ended.wait()
-        finally:
-            leave()
-
-    async def drain(self, deadline_s: float, on_deadline: Callable[[], None]) -> None:
-        self.stop_admitting()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(deadline_s):
-                await self.idle()
-        on_deadline()
-        await self._shut_down()
-        # Asked to stop, running attempts end within the lease's grace.
-        await self.idle()
-
-    async def _shut_down(self) -> None:
-        """Start no job any more, and end all live ones, in portions."""
-        self._engine.begin_shut_down()
-        portions = self._shut_down_portions()
-        try:
-            for _ in portions:
-                await asyncio.sleep(0)  # thousands of ends must not hold up the loop
-        except asyncio.CancelledError:
-            # Half of it would leave jobs that neither start nor end.
-            for _ in portions:
-                pass
-            raise
-
-    def _shut_down_portions(self) -> Iterator[None]:
-        more = True
-        while more:
-            more = self._engine.go_on_shutting_down(now=self._now())
-            self._publish()
-            yield
+    async def drain(self, deadline_s: float, on_deadline: Callable[[], None], *, work_off: bool = True) -> int:
+        return await Drain(self, self._engine, self._publish).run(deadline_s, on_deadline, work_off=work_off)
 
     def stats(self) -> tuple[StoreStats, Sequence[QueueStats]]:
         return self._engine.stats(self._now())
+
+    def holding(self, caller: str | None) -> CallerHolding:
+        return holding_of(self._engine.store.holdings, caller)
+
+    def holders(self, most: int) -> tuple[list[str | None], bool]:
+        return holders(self._engine.store.holdings, most)
 
     def limiters(self) -> Sequence[LimiterStats]:
         return self._engine.limiter_stats()

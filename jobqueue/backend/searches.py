@@ -1,4 +1,4 @@
-"""Searches of all records: pages, counts, and the jobs of a bulk action, in slices between which other tasks run.
+"""Searches of records: pages, counts, groups of failures, the jobs of a bulk action, in slices between other tasks.
 
 Rules:
 
@@ -7,7 +7,8 @@ Rules:
 2. A search reads its first, smaller slice at once: a list of which the first records match takes no turn.
 3. The search for a page, and a count, end after `search_max` units or `search_s_max` seconds, with what they have
    found. A page goes on at its cursor. Each search reads one slice at least, so that cursors advance.
-4. Between two slices records come and go; a search goes on by the order of ids. Records that come after its first
+4. Of failures only failed jobs are read, the newest `FAILURES_MAX`; for an owner its own ones.
+5. Between two slices records come and go; a search goes on by the order of ids. Records that come after its first
    slice are not met by one that goes towards the oldest.
 """
 
@@ -15,27 +16,33 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 from jobqueue.api_limits import SAMPLE_MAX
 from jobqueue.backend.base import BulkCount, Count, InvalidCursor, Page
+from jobqueue.core.failure_groups import FailureGroups
 from jobqueue.core.ids import ID_LENGTH, cursor_at, is_cursor
 from jobqueue.core.job import FAILED
 from jobqueue.core.job_filter import JobFilter
 from jobqueue.core.job_view import view_of
-from jobqueue.errors import JobGone, JobNotFound, Refused, WrongState
+from jobqueue.errors import JobGone, JobNotFound, JobQueueError, Refused, WrongState
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from jobqueue.backend.base import BulkAction
     from jobqueue.core.engine import Engine
+    from jobqueue.core.failure_groups import Failures
     from jobqueue.core.job import Job, JobId
     from jobqueue.core.job_view import JobView
     from jobqueue.core.tuning import Tuning
 
 _LAST = "~"
 """Sorts after every character of an id."""
+
+FAILURES_MAX = 50_000
+"""Failed jobs that one search reads: their ids are noted at its begin, in a millisecond."""
 
 
 class Turns:
@@ -170,7 +177,7 @@ class Searches:
         gives_up_at, units = self._now() + self._tuning.search_s_max, self._tuning.search_first
         while True:
             jobs += map(view_of, search.read(units, limit - len(jobs)))
-            if search.over or len(jobs) == limit or self._gives_up(search, gives_up_at):
+            if search.over or len(jobs) == limit or self._gives_up(search.units, gives_up_at):
                 break
             units = await self._next_slice()
         last = search.after
@@ -185,7 +192,7 @@ class Searches:
         gives_up_at, units = self._now() + self._tuning.search_s_max, self._tuning.search_first
         while True:
             count += len(search.read(units, units))
-            if search.over or self._gives_up(search, gives_up_at):
+            if search.over or self._gives_up(search.units, gives_up_at):
                 return Count(count, not search.has_more())
             units = await self._next_slice()
 
@@ -208,6 +215,7 @@ class Searches:
         search = Search(self._engine, job_filter, oldest_first=oldest_first, after=None, last=last)
         count = skipped = 0
         sample: list[JobId] = []
+        skipped_by: dict[type[JobQueueError], int] = {}
         left, units, portion = limit, self._tuning.search_first, self._tuning.bulk_portion
         while True:
             for job in search.read(units, portion if left is None else min(portion, left)):
@@ -220,15 +228,49 @@ class Searches:
                 try:
                     await act(job.id)
                     count += 1
-                except (WrongState, Refused, JobNotFound, JobGone):
+                except (WrongState, Refused, JobNotFound, JobGone) as error:
                     skipped += 1
+                    skipped_by[type(error)] = skipped_by.get(type(error), 0) + 1
             left = None if limit is None else limit - count
             if search.over or left == 0:
-                return BulkCount(count, skipped, search.unsearched, tuple(sample))
+                return BulkCount(count, skipped, search.unsearched, tuple(sample), skipped_by)
             units = await self._next_slice()
 
-    def _gives_up(self, search: Search, at: float) -> bool:
-        return search.units >= self._tuning.search_max or self._now() >= at
+    async def failures(self, job_filter: JobFilter) -> Failures:
+        """Search for groups of failed jobs, as `Backend.failures`."""
+        now, find = self._now(), self._engine.find
+        ids, complete = self._newest_failed(job_filter.owner)
+        oldest = find(ids[-1]) if ids else None
+        since = now if oldest is None or oldest.finished_at is None else oldest.finished_at
+        groups = FailureGroups(now=now, since=max(since, job_filter.created_from or since))
+        gives_up_at, left, units = now + self._tuning.search_s_max, self._tuning.search_first, 0
+        for read, job_id in enumerate(ids, 1):
+            job = find(job_id)
+            if job is None or job.state is not FAILED:  # deleted or retried meanwhile
+                continue
+            cost = job_filter.cost(job)
+            if job_filter.matches(job):
+                cost += groups.cost(job)
+                groups.add(job)
+            units += cost
+            left -= cost
+            if left <= 0 and read < len(ids):
+                if self._gives_up(units, gives_up_at):
+                    return groups.found(False)
+                left = await self._next_slice()
+        return groups.found(complete)
+
+    def _newest_failed(self, owner: str | None) -> tuple[list[JobId], bool]:
+        """Return the ids of the jobs that failed last, newest first, and whether these are all."""
+        store = self._engine.store
+        holding = None if owner is None else store.holdings.by_caller.get(owner)
+        failed: dict[JobId, Any] = store.failed if owner is None else (holding and holding.failed) or {}
+        # As a plain dict, which has the same order here: OrderedDict's own iterator takes a hundred times as long.
+        newest_first: Iterator[JobId] = dict.__reversed__(failed)
+        return list(islice(newest_first, FAILURES_MAX)), len(failed) <= FAILURES_MAX
+
+    def _gives_up(self, units: int, at: float) -> bool:
+        return units >= self._tuning.search_max or self._now() >= at
 
     async def _next_slice(self) -> int:
         """Wait for a turn; return the units of work of a slice."""

@@ -13,7 +13,23 @@ import asyncio
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from jobqueue.core.events import AttemptFailed, Event, Evicted, Expired, Offered, Quarantined, Released
+from jobqueue.core.events import (
+    AttemptFailed,
+    Debounced,
+    Event,
+    Evicted,
+    Expired,
+    KeyShared,
+    Offered,
+    Paused,
+    PolicyChanged,
+    Quarantined,
+    Released,
+    Requeued,
+    Resumed,
+    Retried,
+    RunNow,
+)
 from jobqueue.core.job_view import JobView, view_of
 
 if TYPE_CHECKING:
@@ -26,8 +42,11 @@ if TYPE_CHECKING:
 TOLD_AT_ONCE = 100
 """Waits of one job that are told per loop iteration."""
 
-UNSEEN_EVENTS = (Offered, AttemptFailed, Expired, Quarantined, Released)
-"""Events that change nothing of a job that its clients see."""
+UNSEEN_EVENTS = (
+    *(Offered, AttemptFailed, Expired, Quarantined, Released, Paused, Resumed, PolicyChanged),
+    *(KeyShared, Debounced, RunNow, Retried, Requeued),
+)
+"""Events that change nothing of a job that its clients see, or that come with one that tells of it."""
 
 
 class Waits:

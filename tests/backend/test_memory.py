@@ -12,7 +12,7 @@ import pytest
 from jobqueue.backend.memory import MemoryBackend
 from jobqueue.backend.waits import TOLD_AT_ONCE
 from jobqueue.core.engine import Engine
-from jobqueue.core.events import Ended, Event, Offered, Ready, Started, Submitted
+from jobqueue.core.events import Ended, Event, Offered, PolicyChanged, Ready, Started, Submitted
 from jobqueue.core.ids import RUNS, IdIssuer
 from jobqueue.core.job import JobSpec, JobState, Unique, Uniqueness
 from jobqueue.core.policy import Discipline, Limits, QueuePolicy
@@ -189,7 +189,10 @@ async def test_many_listeners_of_one_job_hear_in_portions_of_the_record_at_its_e
 async def test_a_cancelled_wait_leaves_nothing_behind() -> None:
     backend = memory()
     job = backend.submit_now(DEFAULT).job
-    waits = [asyncio.create_task(backend.wait(job.id)), asyncio.create_task(backend.wait_for_change([job.id]))]
+    waits = [
+        asyncio.create_task(backend.wait(job.id)),
+        asyncio.create_task(backend.wait_for_change({job.id: job.version})),
+    ]
     ending = backend.ending(job.id)
     await settle()
     assert [len(listeners) for listeners in backend._waits.ends.values()] == [2]
@@ -341,8 +344,10 @@ async def test_a_listener_gets_events_of_a_changed_policy_immediately() -> None:
     await backend.ack(first.id, 1, Success(b"1"))
     received: list[Any] = []
     backend.subscribe(received.append)
-    await backend.change_queue("default", QueuePolicy(discipline=Discipline.LIFO))
-    assert [(type(event), event.job.id) for event in received] == [(Offered, third.id)]
+    policy = QueuePolicy(discipline=Discipline.LIFO)
+    await backend.change_queue("default", policy)
+    assert received[0] == PolicyChanged("default", policy)
+    assert [(type(event), event.job.id) for event in received[1:]] == [(Offered, third.id)]
 
 
 @virtual_time

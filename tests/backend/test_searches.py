@@ -12,9 +12,10 @@ from jobqueue.backend.base import InvalidCursor
 from jobqueue.backend.memory import MemoryBackend
 from jobqueue.core.engine import Engine
 from jobqueue.core.ids import RUNS, IdIssuer
-from jobqueue.core.job import JobSpec
+from jobqueue.core.job import JobSpec, Uniqueness
 from jobqueue.core.job_filter import ArgFilter, JobFilter
 from jobqueue.core.policy import QueuePolicy
+from jobqueue.core.report import ErrorCode, Failure
 from jobqueue.core.tuning import TUNING, Tuning
 from jobqueue.testing import virtual_time
 
@@ -24,7 +25,7 @@ SMALL = Tuning(search_slice=10, search_first=5, search_max=100, bulk_portion=4)
 
 def memory(tuning: Tuning = SMALL) -> MemoryBackend:
     engine = Engine(
-        queues={"default": QueuePolicy(capacity=10_000)},
+        queues={"default": QueuePolicy(capacity=10_000, retry_budget=10_000)},
         ids=IdIssuer(secret=b"0123456789abcdef", run=RUNS[1]),
         rng=Random(1),
         tuning=tuning,
@@ -214,3 +215,68 @@ async def test_a_cursor_of_the_other_order_is_rejected() -> None:
         await backend.page(JobFilter(), limit=1, cursor=page.cursor, oldest_first=oldest_first)
         with pytest.raises(InvalidCursor):
             await backend.page(JobFilter(), limit=1, cursor=page.cursor, oldest_first=not oldest_first)
+
+
+async def fail_all(backend: MemoryBackend, messages: list[str], spec: JobSpec = OTHER) -> list[str]:
+    ids = []
+    for message in messages:
+        await backend.submit(spec)
+        lease = await backend.lease()
+        await backend.nack(lease.job_id, lease.attempt, Failure(ErrorCode.HANDLER_ERROR, message))
+        ids.append(lease.job_id)
+    return ids
+
+
+@virtual_time
+async def test_failures_are_read_in_slices() -> None:
+    backend = memory(Tuning(search_slice=10, search_first=4))
+    await fail_all(backend, ["x"] * 60)
+    search = asyncio.create_task(backend.failures(JobFilter()))
+    iterations = 0
+    while not search.done():
+        await asyncio.sleep(0)
+        iterations += 1
+    assert search.result().groups[0].count == 60
+    assert iterations >= 60 * 2 // 10  # of two units a record
+
+
+@virtual_time
+async def test_a_search_for_failures_ends_after_a_bound_of_work_with_the_newest() -> None:
+    backend = memory()
+    ids = await fail_all(backend, ["x"] * SMALL.search_max)
+    found = await backend.failures(JobFilter())
+    assert not found.complete
+    assert SMALL.search_max // 2 <= found.groups[0].count <= SMALL.search_max // 2 + SMALL.search_slice
+    assert found.groups[0].sample == ids[: -len(found.groups[0].sample) - 1 : -1]
+
+
+@virtual_time
+async def test_a_search_for_failures_passes_over_jobs_that_are_retried_or_deleted_meanwhile() -> None:
+    backend = memory()
+    ids = await fail_all(backend, ["x"] * 30)
+    search = asyncio.create_task(backend.failures(JobFilter()))
+    await asyncio.sleep(0)
+    await backend.retry(ids[0])
+    await backend.delete(ids[1])
+    assert (await search).groups[0].count == 28
+
+
+@virtual_time
+async def test_no_more_than_a_number_of_failed_jobs_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobqueue.backend.searches.FAILURES_MAX", 5)
+    backend = memory()
+    await fail_all(backend, ["old", *["new"] * 5])
+    found = await backend.failures(JobFilter())
+    assert ([(group.message, group.count) for group in found.groups], found.complete) == ([("new", 5)], False)
+
+
+@virtual_time
+async def test_the_failures_of_an_owner_are_found_behind_any_number_of_others() -> None:
+    backend = memory()
+    for owner, jobs in (("ann", 2), ("bob", SMALL.search_max)):
+        for _ in range(jobs):
+            await backend.submit(OTHER, uniqueness=Uniqueness(owner, owner=owner))
+            lease = await backend.lease()
+            await backend.nack(lease.job_id, lease.attempt, Failure(ErrorCode.HANDLER_ERROR, "x"))
+    found = await backend.failures(JobFilter(owner="ann"))
+    assert ([group.count for group in found.groups], found.complete) == ([2], True)

@@ -1,0 +1,189 @@
+"""Looks: reads of records from the store, all of a turn of the loop in one call.
+
+Rules:
+
+1. An id that no process of the deployment can have issued is answered without a call (`ids.py`).
+2. A record that has ended may be answered from the cache (`cache.py`). What this process changes is dropped there, and
+   a read that was on its way meanwhile does not bring it back.
+3. An error of the store is told as such. It never means that there is no job.
+4. A record that can't be read is the error of those that asked for it, not of others in the same call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from jobqueue.backend.valkey.batches import Batches
+from jobqueue.backend.valkey.link import fresh
+from jobqueue.backend.valkey.records import position_of
+from jobqueue.core.ids import Origin
+from jobqueue.core.job import Job
+from jobqueue.errors import JobGone, JobNotFound, shown
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from jobqueue.backend.valkey.cache import EndedCache
+    from jobqueue.backend.valkey.ids import FleetIds
+    from jobqueue.backend.valkey.link import Link
+    from jobqueue.backend.valkey.records import Records
+    from jobqueue.core.job import JobId
+    from jobqueue.core.job_view import JobView
+
+_SIZE: Final = 32
+"""Bytes of an id on its way."""
+
+
+class Looks:
+    """Reads records.
+
+    Args:
+        ids: Returns what knows the ids of this deployment.
+        note_position: Is told the position of each ready job that is read.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        records: Records,
+        cache: EndedCache,
+        ids: Callable[[], FleetIds],
+        note_position: Callable[[JobId, int | None], None],
+    ) -> None:
+        self._link = link
+        self._records = records
+        self._cache = cache
+        self._ids = ids
+        self._note_position = note_position
+        self._batches: Batches[tuple[str, _Reader]] = Batches(link.loop, self._send, _fail)
+        # Of the ids whose reads are on their way: how many, and which have been changed since.
+        self._on_way: dict[str, int] = {}
+        self._changed: set[str] = set()
+
+    def look(self, job_id: str, owner: str | None, done: Callable[[JobView | Exception], None]) -> None:
+        """Read a record: `done` is given what `Backend.get` returns or raises, maybe within this call."""
+        kept = self._cache.get(job_id)
+        if kept is not None:
+            done(kept if owner is None or kept.owner == owner else _never(job_id))
+        elif self._ids().may_exist(job_id, owner):
+            self._batches.add("", (job_id, _Looker(done, job_id, owner, self._ids)), _SIZE)
+        else:
+            done(missing(job_id, self._ids().origin(job_id, owner)))
+
+    def read(self, job_id: str, done: Callable[[Job | Exception | None], None]) -> None:
+        """Read a record as it is in the store: `done` is given it, None if there is none, or the error."""
+        self._batches.add("", (job_id, done), _SIZE)
+
+    def dropped(self, job_id: str) -> None:
+        """A record has been changed by this process."""
+        self._cache.drop(job_id)
+        if job_id in self._on_way:
+            self._changed.add(job_id)
+
+    def _send(self, key: object, items: list[tuple[str, _Reader]]) -> asyncio.Future[Any]:
+        waiting: dict[str, list[_Reader]] = {}
+        for job_id, done in items:
+            waiting.setdefault(job_id, []).append(done)
+        return self._ask(list(waiting), waiting)
+
+    def _ask(self, job_ids: list[str], waiting: dict[str, list[_Reader]]) -> asyncio.Future[Any]:
+        on_way = self._on_way
+        for job_id in job_ids:
+            on_way[job_id] = on_way.get(job_id, 0) + 1
+
+        def then(told: list[Any] | None, error: Exception | None) -> None:
+            found = [] if told is None else told[1:]
+            for job_id, fields in zip(job_ids, found, strict=False):
+                self._tell(job_id, fields, waiting[job_id])
+            for job_id in job_ids:
+                self._landed(job_id)
+            rest = job_ids[len(found) :]
+            if found and rest:
+                self._ask(rest, waiting)  # the reply would have been too long
+                return
+            for job_id in rest:
+                for done in waiting[job_id]:
+                    done(fresh(error) if error is not None else RuntimeError("no reply to a look"))
+
+        return self._link.send("look", [1, *job_ids], then)
+
+    def _tell(self, job_id: str, fields: list[Any] | None, waiting: list[_Reader]) -> None:
+        if fields is None:
+            for done in waiting:
+                done(None)
+            return
+        try:
+            view = self._records.view(fields)
+            if view.finished_at is None:
+                self._note_position(view.id, position_of(fields))
+            elif job_id not in self._changed:
+                self._cache.keep(view)
+        except Exception as error:
+            self._link.report(error)
+            for done in waiting:
+                done(fresh(error))
+            return
+        for done in waiting:
+            if type(done) is _Looker:
+                done.see(view)
+            else:
+                done(self._job(fields))
+
+    def _job(self, fields: list[Any]) -> Job | Exception:
+        try:
+            return self._records.job(fields)
+        except Exception as error:
+            self._link.report(error)
+            return error
+
+    def _landed(self, job_id: str) -> None:
+        left = self._on_way.pop(job_id) - 1
+        if left:
+            self._on_way[job_id] = left
+        else:
+            self._changed.discard(job_id)
+
+
+class _Looker:
+    """A look on its way. `done` is given the view, or the error."""
+
+    __slots__ = ("_done", "_ids", "_job_id", "_owner")
+
+    def __init__(
+        self,
+        done: Callable[[JobView | Exception], None],
+        job_id: str,
+        owner: str | None,
+        ids: Callable[[], FleetIds],
+    ) -> None:
+        self._done, self._job_id, self._owner, self._ids = done, job_id, owner, ids
+
+    def see(self, view: JobView) -> None:
+        """Pass on the record, to its owner."""
+        self._done(view if self._owner is None or view.owner == self._owner else _never(self._job_id))
+
+    def __call__(self, other: Job | Exception | None) -> None:
+        """Pass on that there is none, or the error."""
+        if isinstance(other, Exception):
+            self._done(other)
+        else:
+            self._done(missing(self._job_id, self._ids().origin(self._job_id, self._owner)))
+
+
+_Reader = Callable[[Job | Exception | None], None]
+
+
+def _fail(item: tuple[str, _Reader], error: Exception) -> None:
+    item[1](error)
+
+
+def missing(job_id: str, origin: Origin) -> JobNotFound | JobGone:
+    """Return why no record has this id."""
+    if origin is Origin.NEVER:
+        return _never(job_id)
+    return JobGone("evicted" if origin is Origin.THIS_RUN else "earlier-run")
+
+
+def _never(job_id: str) -> JobNotFound:
+    return JobNotFound(f"no job was ever created with the id {shown(job_id)!r}")

@@ -1,0 +1,219 @@
+-- Audit: compares all that the store holds with the invariants. For tests: it reads everything.
+
+local function fault(found, ...)
+  local parts = {}
+  for _, value in ipairs({ ... }) do
+    parts[#parts + 1] = type(value) == 'number' and num(value) or tostring(value)
+  end
+  found[#found + 1] = table.concat(parts, ' ')
+end
+
+local function ids_of(u, pattern)
+  local ids = {}
+  for _, key in ipairs(redis.call('KEYS', string.gsub(u.prefix, '[%*%?%[%]]', '\\%0') .. pattern)) do
+    ids[#ids + 1] = string.sub(key, #u.prefix + 1)
+  end
+  return ids
+end
+
+local function members(u, key)
+  return redis.call('ZRANGE', u.prefix .. key, 0, -1)
+end
+
+-- Where each id is: a list of names of its places.
+local function places(u)
+  local found = {}
+  local function note(id, place)
+    found[id] = found[id] or {}
+    table.insert(found[id], place)
+  end
+  for _, id in ipairs(members(u, 'd')) do note(id, 'd') end
+  for _, id in ipairs(members(u, 'e')) do note(id, 'e') end
+  for _, pattern in ipairs({ 'r:*', 'o:*' }) do
+    for _, key in ipairs(ids_of(u, pattern)) do
+      for _, id in ipairs(members(u, key)) do note(id, 'q ' .. key) end
+    end
+  end
+  for _, key in ipairs(ids_of(u, 'l:*')) do
+    for _, id in ipairs(redis.call('SMEMBERS', u.prefix .. key)) do note(id, 'r ' .. string.sub(key, 3)) end
+  end
+  return found
+end
+
+local function check_place(u, found, job, where)
+  if #where ~= 1 then
+    fault(found, 'I2', job.id, 'in state', job.s, 'is in', #where, 'places:', table.concat(where, ', '))
+    return
+  end
+  local place = where[1]
+  local right = job.s == 'd' and place == 'd' or not records.is_live(job.s) and place == 'e'
+    or job.s == 'r' and place == 'r ' .. (job.w or '')
+    or job.s == 'q' and string.sub(place, 1, 1) == 'q'
+      and string.sub(place, -#job.b - #job.q - 1) == job.q .. ':' .. job.b
+  if not right then
+    fault(found, 'I2', job.id, 'in state', job.s, 'is at', place)
+  end
+end
+
+local function check_lease(u, found, job)
+  local holder = job.w or ''
+  local procs, dying = u.prefix .. 'procs', u.prefix .. 'dying'
+  if not redis.call('ZSCORE', procs, holder) and not redis.call('ZSCORE', dying, holder) then
+    fault(found, 'I3', job.id, 'is run by', holder, 'which is not known')
+  end
+end
+
+local function check_deadlines(u, found, job)
+  local has = redis.call('ZSCORE', u.prefix .. 's', job.id) and true or false
+  local should = job.t ~= nil and job.a == 0 and (job.s == 'd' or job.s == 'q')
+  if has ~= should then
+    fault(found, 'start-by of', job.id, 'in state', job.s, 'is', tostring(has))
+  end
+  local failed = redis.call('ZSCORE', u.prefix .. 'f', job.id) and true or false
+  if failed ~= (job.s == 'f') then
+    fault(found, job.id, 'in state', job.s, 'among the failed ones:', tostring(failed))
+  end
+end
+
+local function count_in(sums, job, claims)
+  local live = records.is_live(job.s)
+  local name = claims.caller or ''
+  local caller = sums.callers[name] or { live = 0, live_bytes = 0, records = 0, bytes = 0 }
+  sums.callers[name] = caller
+  caller.records, caller.bytes = caller.records + 1, caller.bytes + job.z
+  sums.bytes = sums.bytes + job.z
+  if live then
+    caller.live, caller.live_bytes = caller.live + 1, caller.live_bytes + job.z
+    sums.live, sums.live_bytes = sums.live + 1, sums.live_bytes + job.z
+    local queue = sums.queues[job.q] or { d = 0, q = 0, r = 0 }
+    sums.queues[job.q] = queue
+    queue[job.s] = queue[job.s] + 1
+  else
+    sums.terminal = sums.terminal + 1
+  end
+end
+
+local function check_records(u, found, sums)
+  local where = places(u)
+  local seen = 0
+  for _, key in ipairs(ids_of(u, 'j:*')) do
+    local id = string.sub(key, 3)
+    local job = records.get(u, id)
+    seen = seen + 1
+    if not job.z then
+      fault(found, 'record', id, 'is torn')
+    else
+      check_place(u, found, job, where[id] or {})
+      if job.s == 'r' then
+        check_lease(u, found, job)
+      elseif job.st or job.l then
+        fault(found, job.id, 'in state', job.s, 'still has the fields of a running one')
+      end
+      check_deadlines(u, found, job)
+      count_in(sums, job, specs.claims(u, job.C))
+      local spec = specs.spec(u, job.S)
+      if job.l then
+        sums.running[spec.type] = (sums.running[spec.type] or 0) + 1
+      end
+      if tonumber(redis.call('ZSCORE', u.prefix .. 'i', id)) ~= job.i then
+        fault(found, id, 'has another place than its own')
+      end
+    end
+    where[id] = nil
+  end
+  for id, list in pairs(where) do
+    fault(found, 'I2', id, 'has no record, and is in', table.concat(list, ', '))
+  end
+  if redis.call('ZCARD', u.prefix .. 'i') ~= seen then
+    fault(found, 'the index of all has', redis.call('ZCARD', u.prefix .. 'i'), 'of', seen, 'records')
+  end
+end
+
+local function check_counts(u, found, sums)
+  local store = unit.store(u)
+  for _, name in ipairs({ 'live', 'terminal', 'live_bytes', 'bytes' }) do
+    if store[name] ~= sums[name] then
+      fault(found, 'I1', name, 'is', store[name], 'and should be', sums[name])
+    end
+  end
+  if store.accepted ~= store.live + store.terminal + store.evicted then
+    fault(found, 'I5 accepted', store.accepted, 'live', store.live, 'terminal', store.terminal, 'evicted',
+      store.evicted)
+  end
+  for _, name in ipairs(redis.call('SMEMBERS', u.prefix .. 'queues')) do
+    local queue, sum = unit.queue(u, name), sums.queues[name] or { d = 0, q = 0, r = 0 }
+    if queue.delayed ~= sum.d or queue.queued ~= sum.q or queue.running ~= sum.r then
+      fault(found, 'I1 queue', name, 'counts', queue.delayed, queue.queued, queue.running, 'has', sum.d, sum.q, sum.r)
+    end
+  end
+  local callers = redis.call('HKEYS', u.prefix .. 'c')
+  for _, name in ipairs(callers) do
+    local caller, sum = unit.caller(u, name), sums.callers[name] or {}
+    for _, field in ipairs(CALLER_COUNTS) do
+      if caller[field] ~= (sum[field] or 0) then
+        fault(found, 'caller', name, field, 'is', caller[field], 'and should be', sum[field] or 0)
+      end
+    end
+    sums.callers[name] = nil
+  end
+  for name in pairs(sums.callers) do
+    fault(found, 'caller', name, 'holds records and is not counted')
+  end
+end
+
+local function check_claims(u, found)
+  local fields = redis.call('HGETALL', u.prefix .. 'u')
+  for index = 1, #fields, 2 do
+    local job = records.get(u, fields[index + 1])
+    if not job or not records.is_live(job.s) then
+      fault(found, 'I6 a unique value belongs to', fields[index + 1], 'which is not live')
+    end
+  end
+  fields = redis.call('HGETALL', u.prefix .. 'k')
+  for index = 1, #fields, 2 do
+    local id = string.match(fields[index + 1], '^([^%z]+)%z')
+    if redis.call('EXISTS', records.key(u, id)) == 0 then
+      fault(found, 'I6 a key belongs to', id, 'which is not held')
+    end
+  end
+end
+
+local function check_sublists(u, found, sums)
+  for _, name in ipairs(redis.call('SMEMBERS', u.prefix .. 'queues')) do
+    for _, sublist in ipairs(sublists.of(u, name)) do
+      local head = sublists.head(u, name, sublist)
+      local score = tonumber(redis.call('ZSCORE', u.prefix .. 'a:' .. name, sublist) or nil)
+      local open = sublists.is_lane(sublist) or limits.room(u, limits.gate(u, sublist)) > 0
+      local at = not sublists.is_lane(sublist) and tonumber(redis.call('ZSCORE', u.prefix .. 't', sublist) or nil)
+      -- A type that time has just opened stays shut until the next tick, which is due.
+      local waits = at and at <= u.now
+      if head and open and score ~= head and not waits then
+        fault(found, 'I7', name, sublist, 'may start', head, 'and stands at', tostring(score))
+      elseif score and not (head and open) then
+        fault(found, 'I7', name, sublist, 'may start nothing and stands at', score)
+      elseif head and not open and not at and limits.opens_at(u, limits.gate(u, sublist)) then
+        fault(found, 'I7', name, sublist, 'is shut until an instant that no tick knows')
+      end
+    end
+  end
+  for _, name in ipairs(redis.call('SMEMBERS', u.prefix .. 'types')) do
+    local gate = limits.gate(u, name)
+    if gate.running ~= (sums.running[name] or 0) then
+      fault(found, 'type', name, 'counts', gate.running, 'running and has', sums.running[name] or 0)
+    end
+    if gate.concurrency > 0 and gate.running > gate.concurrency then
+      fault(found, 'type', name, 'runs', gate.running, 'of', gate.concurrency)
+    end
+  end
+end
+
+function api.audit(keys, _)
+  local u = unit.begin(keys)
+  local found = { u.now }
+  local sums = { live = 0, terminal = 0, live_bytes = 0, bytes = 0, queues = {}, callers = {}, running = {} }
+  check_records(u, found, sums)
+  check_counts(u, found, sums)
+  check_claims(u, found)
+  check_sublists(u, found, sums)
+  return found
+end

@@ -1,0 +1,226 @@
+-- Lease: the next jobs for a process, by the order of queues, scores and lanes.
+--
+-- Rules:
+--
+-- 1. Only a live process leases: what a dead one took would never come back.
+-- 2. Each start has a place of its lane in the process, a place of its queue, and a permit of its type.
+-- 3. A job that may not start now is put aside where the next lease doesn't meet it; at most `LOOKS_MAX` are met.
+-- 4. A process numbers its leases. The same number again means a reply that was lost: it gets the same jobs again.
+
+local LOOKS_MAX = 128
+local SUBLISTS_MAX = 64
+
+local LEASED_FIELDS = { 's', 'a', 'w', 'S', 'C', 'v', 'x', 'i', 'c', 'd', 'r', 't', 'A' }
+local AFTER_FIELDS = { 'n', 'H', 'rc', 'P' }
+
+-- The record as far as a lease needs it, or nil.
+local function leased_job(u, id)
+  local values = redis.call('HMGET', records.key(u, id), unpack(LEASED_FIELDS))
+  if not values[1] then
+    return nil
+  end
+  local job = {
+    id = id,
+    s = values[1],
+    a = tonumber(values[2]),
+    w = values[3] or '',
+    S = values[4],
+    C = values[5] or '',
+    v = tonumber(values[6]),
+    x = tonumber(values[7]),
+    i = tonumber(values[8]),
+    c = tonumber(values[9]),
+    d = tonumber(values[10]),
+    r = tonumber(values[11]),
+    t = tonumber(values[12]),
+    A = values[13] or '',
+    set = { nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil },
+    set_count = 0,
+    n = 0,
+    H = '',
+    rc = nil, P = nil, q = nil, o = nil,
+  }
+  if job.a > 0 then
+    values = redis.call('HMGET', records.key(u, id), unpack(AFTER_FIELDS))
+    job.n, job.H, job.rc, job.P = tonumber(values[1]) or 0, values[2] or '', tonumber(values[3]), values[4]
+  end
+  return job
+end
+
+local function answer(u, reply, queue_name, job)
+  local at = #reply
+  reply[at + 1], reply[at + 2], reply[at + 3], reply[at + 4] = job.id, job.a, job.v, job.n
+  reply[at + 5], reply[at + 6], reply[at + 7], reply[at + 8] = queue_name, job.i, job.c, job.d
+  reply[at + 9], reply[at + 10], reply[at + 11] = job.r or -1, job.t or -1, job.S
+  reply[at + 12], reply[at + 13] = records.args(u, job.id, job.A, job.x), job.C
+  reply[at + 14], reply[at + 15] = job.H, job.rc == job.a and 1 or 0
+end
+
+local function put_aside(u, queue, job, type_name)
+  local values = redis.call('HMGET', records.key(u, job.id), 'sq', 'r')
+  local priority = specs.spec(u, job.S).priority
+  redis.call('HSET', records.key(u, job.id), 'b', type_name)
+  redis.call('HSETNX', u.prefix .. 'g:' .. type_name, 'lane', specs.spec(u, job.S).lane)
+  sublists.push(u, queue, type_name, job.id, priority, tonumber(values[1]), tonumber(values[2]))
+end
+
+local function knows(u, lease, type_name)
+  local known = lease.known[type_name]
+  if known == nil then
+    -- A process that named no types runs all.
+    known = lease.knows_all or redis.call('SISMEMBER', u.prefix .. 'y:' .. lease.process, type_name) == 1
+    lease.known[type_name] = known
+  end
+  return known
+end
+
+-- Starts a job that was popped, or deals with it otherwise.
+local function start(u, lease, queue, sublist, id)
+  local job = leased_job(u, id)
+  if not job or job.s ~= 'q' then
+    return
+  end
+  local spec = specs.spec(u, job.S)
+  job.q = queue.name
+  if job.t and u.now >= job.t and job.a == 0 then
+    local whole = records.get(u, id)
+    transitions.finish(u, whole, 'x')
+    records.write(u, whole)
+    return
+  end
+  local by_lane = sublists.is_lane(sublist)
+  if by_lane and (limits.quarantined(u)[spec.type] or not knows(u, lease, spec.type)) then
+    put_aside(u, queue, job, spec.type)
+    return
+  elseif (lease.lanes[spec.lane] or 0) <= 0 then
+    -- Only where processes have a type in different lanes: it stays where it is, and this lease has no more of it.
+    lease.known[spec.type] = false
+    put_aside(u, queue, job, spec.type)
+    return
+  end
+  if not by_lane then
+    local gate = limits.gate(u, spec.type)
+    job.a = job.a + 1
+    limits.enter(u, gate, transitions.attempt_name(job))
+    job.a = job.a - 1
+    records.set(job, 'l', '1')
+  end
+  transitions.to_running(u, job, lease.process)
+  records.write(u, job)
+  lease.lanes[spec.lane] = lease.lanes[spec.lane] - 1
+  lease.wanted = lease.wanted - 1
+  lease.taken[#lease.taken + 1] = id .. ' ' .. num(job.a)
+  answer(u, lease.reply, queue.name, job)
+end
+
+-- How many jobs of a sublist may start now in this process, as far as lane and type tell.
+local function room_of(u, lease, sublist)
+  if sublists.is_lane(sublist) then
+    return lease.lanes[string.sub(sublist, 2)] or 0
+  end
+  if not knows(u, lease, sublist) then
+    return 0
+  end
+  local gate = limits.gate(u, sublist)
+  return math.min(lease.lanes[gate.lane or ''] or 0, limits.room(u, gate))
+end
+
+local function candidates(u, lease, queue)
+  local found = {}
+  local active = redis.call('ZRANGE', u.prefix .. 'a:' .. queue.name, 0, SUBLISTS_MAX - 1, 'WITHSCORES')
+  for index = 1, #active, 2 do
+    if room_of(u, lease, active[index]) > 0 then
+      found[#found + 1] = { sublist = active[index], score = tonumber(active[index + 1]) }
+    end
+  end
+  return found
+end
+
+local function first_of(found)
+  local best = 1
+  for index = 2, #found do
+    if found[index].score < found[best].score then
+      best = index
+    end
+  end
+  return best
+end
+
+local function take_from(u, lease, queue)
+  local found = candidates(u, lease, queue)
+  while #found > 0 and lease.wanted > 0 and queue.running < queue.workers and lease.looks < LOOKS_MAX do
+    local best = first_of(found)
+    local sublist = found[best].sublist
+    local key = unit.written(u, sublists.key(u, queue.name, sublist))
+    local room = math.min(room_of(u, lease, sublist), lease.wanted, queue.workers - queue.running)
+    -- Alone it is popped in one go; beside others one by one, since another's first job may be the next.
+    local count = #found == 1 and room or math.min(1, room)
+    local popped = count > 0 and redis.call('ZPOPMIN', key, count) or {}
+    sublists.touch(u, queue.name, sublist)
+    for index = 1, #popped, 2 do
+      lease.looks = lease.looks + 1
+      start(u, lease, queue, sublist, popped[index])
+    end
+    local score = #popped > 0 and sublists.head(u, queue.name, sublist)
+    sublists.note_head(u, queue.name, sublist, score)
+    if score and room_of(u, lease, sublist) > 0 then
+      found[best].score = score
+    else
+      table.remove(found, best)
+    end
+  end
+end
+
+-- The jobs of a lease whose reply was lost, as far as the process still holds them.
+local function again(u, reply, process, text)
+  for id, attempt in string.gmatch(text, '(%S+) (%d+)') do
+    local job = leased_job(u, id)
+    if job and job.s == 'r' and job.w == process and job.a == tonumber(attempt) then
+      answer(u, reply, redis.call('HGET', records.key(u, id), 'q'), job)
+    end
+  end
+end
+
+function api.lease(keys, args)
+  local u = unit.begin(keys)
+  local process, number = args[1], args[2]
+  local wanted = unit.number(args[3], 'the number of jobs', 0, JOBS_MAX)
+  local lanes_count = unit.number(args[4], 'the number of lanes', 0, 16)
+  local record = u.prefix .. 'p:' .. process
+  local known = redis.call('HMGET', record, 'run', 'dead', 'lease', 'leased', 'all', 'idle')
+  if not known[1] or known[2] then
+    return { u.now, 0, 0, -1 }
+  end
+  local reply = { u.now, 1, 0, -1 }
+  if number ~= '0' and known[3] == number then
+    again(u, reply, process, known[4])
+    return reply
+  end
+  local of = { process = process, wanted = wanted, lanes = {}, known = {}, taken = {}, looks = 0, reply = reply }
+  of.knows_all = known[5] == '1'
+  for index = 1, lanes_count do
+    of.lanes[args[3 + 2 * index]] = unit.number(args[4 + 2 * index], 'the places of a lane', 0, 2 ^ 30)
+  end
+  local left = 0
+  for index = 5 + 2 * lanes_count, #args do
+    local queue = unit.queue(u, args[index])
+    if queue.known and queue.paused_at < 0 then
+      if of.wanted > 0 then
+        take_from(u, of, queue)
+      end
+      left = left + math.max(0, math.min(queue.queued, queue.workers - queue.running))
+    end
+  end
+  unit.finish(u)
+  local is_idle = of.wanted > 0
+  redis.call('HSET', record, 'lease', number, 'leased', table.concat(of.taken, ' '), 'idle', is_idle and '1' or '0')
+  if is_idle then
+    redis.call('SADD', u.prefix .. 'idle', process)
+  else
+    reply[3] = left
+    if known[6] == '1' then
+      redis.call('SREM', u.prefix .. 'idle', process) -- else a busy process would be woken in place of an idle one
+    end
+  end
+  return reply
+end

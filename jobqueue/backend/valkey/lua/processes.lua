@@ -1,0 +1,208 @@
+-- Processes: their liveness, which is the lease of all that they run.
+--
+-- Rules:
+--
+-- 1. A process is alive while it is in `procs`. It joins once, under a name that is never used again; a beat prolongs
+--    it and never makes it anew, so one that was given up learns it.
+-- 2. A dead process is first taken out of `procs`, then its jobs go back, a portion a tick (`dying`).
+-- 3. `reconcile` compares what the store says a process runs with what it says itself: the reply of a lease may
+--    be lost.
+-- 4. After a restart of the store nothing is given up for a while: all look dead, since none could beat.
+
+local processes = {}
+
+local FORMAT = 1
+local RUN_MIN, RUN_COUNT = 4096, 262144 - 4096
+local HELD_MAX = 100000 -- as many as a queue may have workers
+local WAKE_MAX = 8
+local GRACE_TTLS = 2
+
+function processes.is_alive(u, process)
+  return redis.call('ZSCORE', u.prefix .. 'procs', process) and true or false
+end
+
+-- Wakes processes that wait for work: a hint, since one that misses it looks by itself after a second.
+function processes.wake(u, jobs)
+  for _, process in ipairs(redis.call('SPOP', u.prefix .. 'idle', math.min(jobs, WAKE_MAX))) do
+    redis.call('PUBLISH', u.prefix .. 'wake:' .. process, 'lease')
+  end
+end
+
+-- Notes which server answers: after a restart the processes get time to be heard.
+local function note_server(u, server, ttl)
+  local store, key = unit.store(u), u.prefix .. 'meta'
+  local before = redis.call('HGET', key, 'server')
+  if before ~= server then
+    redis.call('HSET', key, 'server', server)
+    if before then
+      store.grace_until = u.now + GRACE_TTLS * ttl
+      redis.call('HSET', key, 'grace_until', num(store.grace_until))
+    end
+  end
+end
+
+function api.join(keys, args)
+  local u = unit.begin(keys)
+  local process, ttl = args[1], unit.number(args[2], 'ttl_ms', 1, 2 ^ 40)
+  local count = unit.number(args[6], 'the number of types', 0, 1000)
+  local meta, record = u.prefix .. 'meta', u.prefix .. 'p:' .. process
+  if redis.call('HSETNX', meta, 'secret', args[4]) == 1 then
+    redis.call('HSET', meta, 'format', num(FORMAT), 'born', num(u.now))
+  end
+  note_server(u, args[3], ttl)
+  local run = redis.call('HGET', record, 'run')
+  if not run then
+    run = num(RUN_MIN + redis.call('HINCRBY', meta, 'run', 1) % RUN_COUNT)
+    redis.call('HSET', record, 'run', run, 'info', args[5], 'joined', u.now, 'all', count == 0 and '1' or '0')
+    for index = 1, count do
+      redis.call('SADD', u.prefix .. 'y:' .. process, args[6 + index])
+    end
+    redis.call('ZADD', u.prefix .. 'procs', num(u.now + ttl), process)
+  end
+  local known = redis.call('HMGET', meta, 'secret', 'format', 'born')
+  unit.finish(u)
+  return { u.now, tonumber(run), known[1], tonumber(known[2]), tonumber(known[3]), unit.store(u).grace_until }
+end
+
+local function forget(u, process)
+  redis.call('ZREM', u.prefix .. 'procs', process)
+  redis.call('ZREM', u.prefix .. 'dying', process)
+  redis.call('SREM', u.prefix .. 'idle', process)
+  redis.call('DEL', u.prefix .. 'p:' .. process, u.prefix .. 'y:' .. process, u.prefix .. 'stop:' .. process)
+end
+
+function api.beat(keys, args)
+  local u = unit.begin(keys)
+  local process, ttl = args[1], unit.number(args[2], 'ttl_ms', 1, 2 ^ 40)
+  if not processes.is_alive(u, process) then
+    return { u.now, 0, -1, 0 }
+  end
+  redis.call('ZADD', u.prefix .. 'procs', num(u.now + ttl), process)
+  local stops = redis.call('HGETALL', u.prefix .. 'stop:' .. process)
+  local reply = { u.now, 1, ticks.next_at(u), math.min(JOBS_MAX, #stops / 2) }
+  for index = 1, math.min(2 * JOBS_MAX, #stops), 2 do
+    local attempt, reason = string.match(stops[index + 1], '^(%d+) (.*)$')
+    reply[#reply + 1], reply[#reply + 2], reply[#reply + 3] = stops[index], tonumber(attempt), reason
+  end
+  return reply
+end
+
+function api.reconcile(keys, args)
+  local u = unit.begin(keys)
+  local process, ttl = args[1], unit.number(args[2], 'ttl_ms', 1, 2 ^ 40)
+  local count = unit.items(args, 4, 2, HELD_MAX)
+  if not processes.is_alive(u, process) then
+    return { u.now, 0, 0, 0, 0 }
+  end
+  redis.call('ZADD', u.prefix .. 'procs', num(u.now + ttl), process)
+  note_server(u, args[3], ttl)
+  local held, lost = {}, {}
+  for index = 1, count do
+    local id, attempt = args[3 + 2 * index], tonumber(args[4 + 2 * index])
+    local values = redis.call('HMGET', records.key(u, id), 's', 'a', 'w')
+    if values[1] ~= 'r' or tonumber(values[2]) ~= attempt or values[3] ~= process then
+      lost[#lost + 1], lost[#lost + 2] = id, attempt
+    else
+      held[id] = true
+    end
+  end
+  local returned, left = {}, 0
+  -- At most as many as it may hold, and the portion beyond: a process runs some thousand at a time.
+  for _, id in ipairs(redis.call('SRANDMEMBER', u.prefix .. 'l:' .. process, count + STEPS_MAX)) do
+    local job = not held[id] and records.get_run_by(u, process, id)
+    if job and #returned < JOBS_MAX then
+      transitions.give_back(u, job)
+      records.write(u, job)
+      returned[#returned + 1] = id
+    elseif job then
+      left = left + 1
+    end
+  end
+  unit.finish(u)
+  local reply = { u.now, 1, left, #returned }
+  for _, id in ipairs(returned) do reply[#reply + 1] = id end
+  reply[#reply + 1] = #lost / 2
+  for _, value in ipairs(lost) do reply[#reply + 1] = value end
+  return reply
+end
+
+function api.leave(keys, args)
+  local u = unit.begin(keys)
+  local process = args[1]
+  local running = u.prefix .. 'l:' .. process
+  local returned = {}
+  for _, id in ipairs(redis.call('SRANDMEMBER', running, STEPS_MAX)) do
+    local job = records.get_run_by(u, process, id)
+    if job then
+      transitions.give_back(u, job)
+      records.write(u, job)
+      returned[#returned + 1], returned[#returned + 2] = id, job.a
+    end
+  end
+  local left = redis.call('SCARD', unit.settled(u, running))
+  if left == 0 then
+    forget(u, process)
+  end
+  unit.finish(u)
+  local reply = { u.now, left, #returned / 2 }
+  for _, value in ipairs(returned) do reply[#reply + 1] = value end
+  return reply
+end
+
+-- Ends an attempt that was lost with its process. Returns its new state.
+local function reap(u, job)
+  if job.st == 'cancelled' then
+    transitions.finish(u, job, 'c')
+  elseif job.st == 'shutdown' then
+    transitions.give_back(u, job)
+  else
+    local message = 'the process that ran it was lost'
+    records.remember(u, job, 'worker_crashed', message, '')
+    if job.a - job.n >= specs.spec(u, job.S).attempts_max then
+      transitions.finish(u, job, 'f', { code = 'worker_crashed', message = message })
+    else
+      transitions.to_queued(u, job, true)
+      records.set(job, 'rc', job.a + 1)
+      events.of_job(u, 'queued', job)
+    end
+  end
+  return job.s
+end
+
+-- What a process said of itself when it joined.
+local function info_of(u, process)
+  return redis.call('HGET', u.prefix .. 'p:' .. process, 'info') or ''
+end
+
+-- Takes the jobs of dead processes away, at most this many. Returns the number, and fills the lists: id, attempt and
+-- the info of its process; name and info of a process.
+function processes.reap(u, most, requeued, failed, dead)
+  local prefix, count = u.prefix, 0
+  if unit.store(u).grace_until <= u.now then
+    for _, process in ipairs(redis.call('ZRANGEBYSCORE', prefix .. 'procs', '-inf', num(u.now), 'LIMIT', 0, most)) do
+      redis.call('ZREM', prefix .. 'procs', process)
+      redis.call('ZADD', prefix .. 'dying', u.now, process)
+      redis.call('HSET', prefix .. 'p:' .. process, 'dead', '1')
+      dead[#dead + 1], dead[#dead + 2] = process, info_of(u, process)
+    end
+  end
+  for _, process in ipairs(redis.call('ZRANGE', prefix .. 'dying', 0, most - 1)) do
+    local running, info = prefix .. 'l:' .. process, info_of(u, process)
+    for _, id in ipairs(count < most and redis.call('SRANDMEMBER', running, most - count) or {}) do
+      local job = records.get_run_by(u, process, id)
+      if job then
+        local list = reap(u, job) == 'f' and failed or requeued
+        list[#list + 1], list[#list + 2], list[#list + 3] = id, job.a, info
+        records.write(u, job)
+      end
+      count = count + 1
+    end
+    if redis.call('SCARD', unit.settled(u, running)) == 0 then
+      forget(u, process)
+    end
+  end
+  if u.any_failed then
+    records.bound_failed(u)
+  end
+  return count
+end

@@ -1,0 +1,76 @@
+-- Specs and claims: the parts of a job that are packed, as far as the store has to read them.
+--
+-- Both are MessagePack arrays that clients make, and may be longer than what is read here. Jobs of the same options
+-- share the bytes, so each distinct text is unpacked once in a call.
+
+local specs = {}
+local NO_CLAIMS = {}
+
+function specs.spec(u, packed)
+  local spec = u.specs[packed]
+  if not spec then
+    local values = cmsgpack.unpack(packed)
+    spec = {
+      type = values[1],
+      lane = values[2],
+      priority = values[4],
+      delay_ms = values[5],
+      run_at = values[6],
+      start_by_ms = values[7],
+      ttl_ms = values[8],
+      attempts_max = values[9],
+      group = values[10],
+      -- Jobs of types without limits wait together, by lane; a type with limits waits by itself. No type has a ~ in
+      -- its name.
+      sublist = values[3] == 1 and values[1] or '~' .. (values[2] or ''),
+    }
+    u.specs[packed] = spec
+  end
+  return spec
+end
+
+function specs.claims(u, packed)
+  if packed == '' or not packed then
+    return NO_CLAIMS
+  end
+  local claims = u.claims[packed]
+  if not claims then
+    local values = cmsgpack.unpack(packed)
+    claims = {
+      caller = values[1],
+      owner = values[2],
+      key = values[3],
+      fingerprint = values[4],
+      value = values[5],
+      mode = values[6],
+      jobs_max = values[7],
+      records_max = values[8],
+      bytes_max = values[9],
+    }
+    u.claims[packed] = claims
+  end
+  return claims
+end
+
+-- The field of a unique value: it belongs to an owner and a type.
+function specs.value_name(spec, claims)
+  return (claims.owner and '=' .. claims.owner or '') .. '\0' .. spec.type .. '\0' .. claims.value
+end
+
+function specs.key_name(claims)
+  return (claims.caller and '=' .. claims.caller or '') .. '\0' .. claims.key
+end
+
+-- Raises an error unless both can be read, and have what is needed.
+function specs.check(u, packed_spec, packed_claims)
+  if u.specs[packed_spec] and (packed_claims == '' or u.claims[packed_claims]) then
+    return -- they were checked
+  end
+  local read, spec = pcall(specs.spec, u, packed_spec)
+  local good = read and type(spec.type) == 'string' and type(spec.lane) == 'string' and type(spec.priority) == 'number'
+    and type(spec.delay_ms) == 'number' and type(spec.attempts_max) == 'number'
+    and pcall(specs.claims, u, packed_claims)
+  if not good then
+    error({ err = 'ERR jobqueue: a spec or claims are not the MessagePack arrays that this version reads' })
+  end
+end

@@ -1,0 +1,209 @@
+-- Sublists: the ready jobs of a queue, in several sorted sets, so that none is looked at which may not start.
+--
+-- Rules:
+--
+-- 1. A ready job is in one sublist: that of its lane (`~`, `~thread`, `~process`) if its type has no limits, else that
+--    of its type. A job of a type in quarantine, or without a handler in the process that met it, is put aside into
+--    that of its type.
+-- 2. `a:<queue>` has the sublists of which a job may start now, by the score of their first one. It is brought up to
+--    date once at the end of a call, for those that the call has touched (`settle`).
+-- 3. A score depends on the discipline, the job's priority, when it became ready, and its number; the number stays
+--    with a job that is given back, and so does its place.
+-- 4. After a change of discipline the sublists are put by (`o:…`), and ticks sort them in again, a portion at a time.
+
+local sublists = {}
+
+local LANES = { '~', '~thread', '~process' }
+local LEVEL = 2 ^ 44
+
+function sublists.is_lane(sublist)
+  return string.sub(sublist, 1, 1) == '~'
+end
+
+function sublists.key(u, queue_name, sublist)
+  return u.prefix .. 'r:' .. queue_name .. ':' .. sublist
+end
+
+function sublists.score(queue, priority, number, since)
+  local discipline = queue.discipline
+  if discipline == 'lifo' then
+    return -number
+  elseif discipline == 'priority' then
+    if queue.aging_ms >= 0 then
+      -- At equal instants the higher priority is first, then the lower number, as far as a double has digits for it.
+      return ((since - priority * queue.aging_ms) * 16 + 9 - priority) * 128 + number % 128
+    end
+    return (9 - priority) * LEVEL + number
+  end
+  return number
+end
+
+-- Notes that a sublist has changed; returns the note. `head` is the score of its first job, false if it is empty, or
+-- nil: to be read.
+function sublists.touch(u, queue_name, sublist)
+  local name = queue_name .. ':' .. sublist
+  local note = u.sublists[name]
+  if not note then
+    note = { queue_name = queue_name, sublist = sublist, head = nil, least = nil, only_pushed = true }
+    u.sublists[name] = note
+  end
+  return note
+end
+
+local function touch_wholly(u, queue_name, sublist)
+  local note = sublists.touch(u, queue_name, sublist)
+  note.only_pushed, note.head = false, nil
+end
+
+function sublists.note_head(u, queue_name, sublist, head)
+  local note = sublists.touch(u, queue_name, sublist)
+  note.only_pushed, note.head = false, head or false
+end
+
+-- Puts a job at its place among the ready ones.
+function sublists.push(u, queue, sublist, id, priority, number, since)
+  local score = sublists.score(queue, priority, number, since)
+  local note = sublists.touch(u, queue.name, sublist)
+  unit.add(u, sublists.key(u, queue.name, sublist), score, id)
+  note.head = nil
+  if not note.least or score < note.least then
+    note.least = score
+  end
+  u.readied = u.readied + 1
+end
+
+-- The keys of what was put by of a sublist, by a change of discipline, and is not sorted in yet.
+local function put_by(u, queue_name, sublist)
+  local keys = {}
+  for _, name in ipairs(redis.call('LRANGE', u.prefix .. 'resort', 0, STEPS_MAX - 1)) do
+    local generation, of_queue, of_sublist = string.match(name, '^(%d+):([^:]+):(.+)$')
+    if of_queue == queue_name and of_sublist == sublist then
+      keys[#keys + 1] = u.prefix .. 'o:' .. generation .. ':' .. of_queue .. ':' .. of_sublist
+    end
+  end
+  return keys
+end
+
+function sublists.remove(u, queue_name, sublist, id)
+  if unit.remove(u, sublists.key(u, queue_name, sublist), id) == 0 then
+    for _, key in ipairs(put_by(u, queue_name, sublist)) do
+      redis.call('ZREM', key, id)
+    end
+  end
+  touch_wholly(u, queue_name, sublist)
+end
+
+-- The score of the first job, or nil.
+function sublists.head(u, queue_name, sublist)
+  local first = redis.call('ZRANGE', unit.written(u, sublists.key(u, queue_name, sublist)), 0, 0, 'WITHSCORES')
+  return tonumber(first[2])
+end
+
+local function settle_one(u, note)
+  local queue_name, sublist = note.queue_name, note.sublist
+  local active = u.prefix .. 'a:' .. queue_name
+  if note.only_pushed and note.least and sublists.is_lane(sublist) then
+    -- Its first job is the one of before, or one of these.
+    redis.call('ZADD', active, 'LT', note.least, sublist)
+    return
+  end
+  local head = note.head
+  if head == nil then
+    head = sublists.head(u, queue_name, sublist)
+  end
+  if sublists.is_lane(sublist) then
+    if head then
+      redis.call('ZADD', active, head, sublist)
+    else
+      redis.call('ZREM', active, sublist)
+    end
+    return
+  end
+  local queues_of_type, types_of_queue = u.prefix .. 'tq:' .. sublist, u.prefix .. 'qt:' .. queue_name
+  if head then
+    redis.call('SADD', queues_of_type, queue_name)
+    redis.call('SADD', types_of_queue, sublist)
+    u.gates[sublist] = true
+  else
+    redis.call('SREM', queues_of_type, queue_name)
+    redis.call('SREM', types_of_queue, sublist)
+  end
+  if head and limits.room(u, limits.gate(u, sublist)) > 0 then
+    redis.call('ZADD', active, head, sublist)
+  else
+    redis.call('ZREM', active, sublist)
+  end
+end
+
+-- Makes `a:` true again for all that the call has touched, and `t` for the types that time alone lets start.
+function sublists.settle(u)
+  for type_name in pairs(u.gates) do
+    for _, queue_name in ipairs(redis.call('SMEMBERS', u.prefix .. 'tq:' .. type_name)) do
+      touch_wholly(u, queue_name, type_name)
+    end
+  end
+  for _, note in pairs(u.sublists) do
+    settle_one(u, note)
+  end
+  for type_name in pairs(u.gates) do
+    local at = limits.opens_at(u, limits.gate(u, type_name))
+    if at and redis.call('EXISTS', u.prefix .. 'tq:' .. type_name) == 1 then
+      redis.call('ZADD', u.prefix .. 't', num(at), type_name)
+    else
+      redis.call('ZREM', u.prefix .. 't', type_name)
+    end
+  end
+  u.sublists, u.gates = {}, {}
+end
+
+-- The sublist of a job that becomes ready: a type in quarantine has its own.
+function sublists.of_spec(u, spec)
+  return limits.quarantined(u)[spec.type] and spec.type or spec.sublist
+end
+
+-- All sublists of a queue that have a job.
+function sublists.of(u, queue_name)
+  local found = redis.call('SMEMBERS', u.prefix .. 'qt:' .. queue_name)
+  for _, lane in ipairs(LANES) do
+    found[#found + 1] = lane
+  end
+  return found
+end
+
+-- After a change of discipline: puts all ready jobs of a queue by, to be sorted in by ticks.
+function sublists.put_by(u, queue)
+  local generation = num(redis.call('HINCRBY', u.prefix .. 'meta', 'resorts', 1))
+  for _, sublist in ipairs(sublists.of(u, queue.name)) do
+    local key = unit.written(u, sublists.key(u, queue.name, sublist))
+    if redis.call('EXISTS', key) == 1 then
+      local name = generation .. ':' .. queue.name .. ':' .. sublist
+      redis.call('RENAME', key, u.prefix .. 'o:' .. name)
+      redis.call('RPUSH', u.prefix .. 'resort', name)
+      touch_wholly(u, queue.name, sublist)
+    end
+  end
+end
+
+-- Sorts a portion in again; returns how many.
+function sublists.sort_in(u, most)
+  local name = redis.call('LINDEX', u.prefix .. 'resort', 0)
+  if not name then
+    return 0
+  end
+  local _, queue_name, sublist = string.match(name, '^(%d+):([^:]+):(.+)$')
+  local key = u.prefix .. 'o:' .. name
+  local popped = redis.call('ZPOPMIN', key, most)
+  local queue = unit.queue(u, queue_name)
+  for index = 1, #popped, 2 do
+    local id = popped[index]
+    local values = redis.call('HMGET', u.prefix .. 'j:' .. id, 'S', 'sq', 'r', 's')
+    if values[4] == 'q' then -- a record that is gone, by a hand that is not ours, is forgotten
+      local priority = specs.spec(u, values[1]).priority
+      sublists.push(u, queue, sublist, id, priority, tonumber(values[2]), tonumber(values[3]))
+    end
+  end
+  if redis.call('EXISTS', key) == 0 then
+    redis.call('LPOP', u.prefix .. 'resort')
+  end
+  return #popped / 2
+end

@@ -1,0 +1,258 @@
+-- Submit: new jobs of one queue, each on its own: accepted, an existing one, or rejected. Every check of a job comes
+-- before its first change.
+
+local NEW, THERE, DUPLICATE, DEBOUNCED = 1, 2, 3, 4
+local QUEUE_FULL, STORE_FULL, QUARANTINED, KEY_REUSED = -1, -2, -3, -4
+local JOBS_FULL, RECORDS_FULL, BYTES_FULL, NOT_UNIQUE, UNKNOWN_QUEUE = -5, -6, -7, -8, -9
+local WRONG_STATE, VALUE_TAKEN = -10, -11
+
+-- One in so many slots of a queue may be held by jobs of a type in quarantine.
+local QUARANTINED_PART = 10
+-- Beside the key: what it takes in the indexes.
+local KEY_BYTES = 300
+
+local admission = {}
+
+-- Jobs that wait for a type, in all queues; those of this call are in no index yet, but for their sublist.
+local function waiting_of(u, type_name, queue)
+  local waiting = redis.call('ZCARD', unit.written(u, sublists.key(u, queue.name, type_name)))
+  for _, queue_name in ipairs(redis.call('SMEMBERS', u.prefix .. 'tq:' .. type_name)) do
+    if queue_name ~= queue.name then
+      waiting = waiting + redis.call('ZCARD', sublists.key(u, queue_name, type_name))
+    end
+  end
+  return waiting
+end
+
+-- Returns nil, or the code of a rejection with a number and a text. `replaced` would be terminal by then.
+function admission.check(u, queue, spec, size, claims, replaced)
+  local store = unit.store(u)
+  local gone = replaced and 1 or 0
+  local gone_bytes = replaced and replaced.z or 0
+  if unit.live(queue) - (replaced and replaced.q == queue.name and 1 or 0) >= queue.capacity then
+    return QUEUE_FULL, 0, ''
+  end
+  if store.live - gone >= store.jobs_max or store.live_bytes - gone_bytes + size > store.bytes_max then
+    return STORE_FULL, 0, ''
+  end
+  if limits.quarantined(u)[spec.type] then
+    local gate = limits.gate(u, spec.type)
+    if waiting_of(u, spec.type, queue) >= math.max(1, math.floor(queue.capacity / QUARANTINED_PART)) then
+      return QUARANTINED, gate['until'], gate.reason
+    end
+  end
+  if claims.jobs_max or claims.records_max or claims.bytes_max then
+    local caller = unit.caller(u, claims.caller or '')
+    local own = replaced and specs.claims(u, replaced.C).caller == claims.caller
+    local live = caller.live - (own and 1 or 0)
+    local live_bytes = caller.live_bytes + size - (own and replaced.z or 0)
+    if claims.jobs_max and live >= claims.jobs_max then
+      return JOBS_FULL, caller.live, ''
+    elseif claims.records_max and live >= claims.records_max then
+      return RECORDS_FULL, caller.live, ''
+    elseif claims.bytes_max and live_bytes > claims.bytes_max then
+      return BYTES_FULL, caller.live_bytes, ''
+    end
+  end
+  return nil
+end
+
+-- As `check`, for a live record that grows.
+local function check_growth(u, more, claims)
+  local store = unit.store(u)
+  if store.live_bytes + more > store.bytes_max then
+    return STORE_FULL
+  end
+  if claims.bytes_max then
+    local caller = unit.caller(u, claims.caller or '')
+    if caller.live_bytes + more > claims.bytes_max then
+      return BYTES_FULL, caller.live_bytes
+    end
+  end
+  return nil
+end
+
+local function next_place(u)
+  local store = unit.store(u)
+  -- Of a size that a double holds until the year 2109: distinct, in order, and near the instant of the submission.
+  store.place = math.max(store.place + 1, u.now * 2048)
+  return store.place
+end
+
+local function accept(u, queue, item, spec, claims)
+  local id, delay = item.id, spec.delay_ms
+  local size = #item.args + item.held
+  local evicted = records.make_room(u, claims, claims.caller or '', 1, size)
+  local run_at = delay > 0 and (spec.run_at or u.now + delay) or u.now
+  local start_by = spec.start_by_ms and u.now + spec.start_by_ms or nil
+  local job = { id = id, a = 0, v = 0, q = queue.name, S = item.spec, C = item.claims, s = delay > 0 and 'd' or 'q' }
+  local place, inline = next_place(u), #item.args <= INLINE_BYTES
+  local sublist, number, since = '', '', ''
+  if delay > 0 then
+    queue.delayed = queue.delayed + 1
+    unit.add(u, u.prefix .. 'd', run_at, id)
+  else
+    sublist = sublists.of_spec(u, spec)
+    queue.seq, queue.queued = queue.seq + 1, queue.queued + 1
+    number, since = queue.seq, u.now
+    sublists.push(u, queue, sublist, id, spec.priority, number, since)
+  end
+  if not inline then
+    redis.call('SET', u.prefix .. 'arg:' .. id, item.args)
+  end
+  redis.call('HSET', records.key(u, id), 's', job.s, 'a', 0, 'q', queue.name, 'S', item.spec, 'C', item.claims,
+    'v', 0, 'x', #item.args, 'z', size, 'i', place, 'c', u.now, 'd', run_at, 'r', since,
+    'A', inline and item.args or '', 'b', sublist, 'sq', number)
+  if start_by then
+    redis.call('HSET', records.key(u, id), 't', start_by)
+    unit.add(u, u.prefix .. 's', start_by, id)
+  end
+  unit.add(u, u.prefix .. 'i', place, id)
+  uniqueness.stake(u, id, spec, claims)
+  records.count_new(u, claims, size)
+  events.of_job(u, 'submitted', job)
+  return job, place, evicted
+end
+
+local function share(u, job, claims)
+  if claims.key then
+    local dropped = uniqueness.share(u, job, claims)
+    local more = KEY_BYTES + #claims.key - (dropped and KEY_BYTES + dropped or 0)
+    records.make_room(u, claims, specs.claims(u, job.C).caller or '', 0, more)
+    records.grow(u, job, more)
+  end
+end
+
+-- Debounce: gives a waiting job the newest arguments and, unless it is due already, a new delay.
+local function put_off(u, job, item, spec, claims)
+  local waits = job.s == 'd' and job.a == 0
+  local more = #item.args - job.x
+  local code, at = check_growth(u, more + (claims.key and KEY_BYTES + #claims.key or 0), claims)
+  if code then
+    return code, at
+  end
+  records.make_room(u, claims, claims.caller or '', 0, more)
+  records.grow(u, job, more)
+  if job.x > INLINE_BYTES then
+    redis.call('DEL', u.prefix .. 'arg:' .. job.id)
+  end
+  records.keep(u, job, 'A', 'arg:', item.args)
+  records.set(job, 'x', #item.args)
+  records.set(job, 'v', job.v + 1)
+  if waits then
+    unit.remove(u, u.prefix .. 'd', job.id)
+    unit.remove(u, u.prefix .. 's', job.id)
+    records.set(job, 'S', item.spec)
+    records.set(job, 'd', spec.delay_ms > 0 and (spec.run_at or u.now + spec.delay_ms) or u.now)
+    records.unset(job, 't')
+    if spec.start_by_ms then
+      records.set(job, 't', u.now + spec.start_by_ms)
+    end
+    unit.add(u, u.prefix .. 'd', job.d, job.id)
+    transitions.watch_start_by(u, job)
+  end
+  share(u, job, claims)
+  records.write(u, job)
+  events.of_job(u, 'changed', job)
+  return DEBOUNCED
+end
+
+-- A submission with the unique value of a live job. Returns a code, and what else the reply has.
+local function beside(u, queue, item, spec, claims, holder)
+  local waits = holder.s ~= 'r'
+  if claims.mode == 'return' then
+    local code, at = nil, 0
+    if claims.key then
+      code, at = check_growth(u, KEY_BYTES + #claims.key, claims)
+    end
+    if not code then
+      share(u, holder, claims)
+      records.write(u, holder)
+    end
+    return code or DUPLICATE, holder, at or 0
+  elseif claims.mode == 'reject' then
+    return NOT_UNIQUE, holder, 0
+  elseif claims.mode == 'debounce' and waits and holder.q == queue.name then
+    local code, at = put_off(u, holder, item, spec, claims)
+    return code, holder, at or 0
+  end
+  local code, at, text =
+    admission.check(u, queue, spec, #item.args + item.held, claims, waits and holder or nil)
+  if code then
+    return code, nil, at, text
+  end
+  local replaced = ''
+  if claims.mode == 'replace' or waits then
+    transitions.cancel(u, holder)
+    records.write(u, holder)
+    replaced = holder.id
+  end
+  local job, place, evicted = accept(u, queue, item, spec, claims)
+  return NEW, job, place, replaced, evicted
+end
+
+local function submit_one(u, queue, item)
+  if redis.call('EXISTS', records.key(u, item.id)) == 1 then
+    local there = redis.call('HMGET', records.key(u, item.id), 's', 'v', 'i')
+    return THERE, { id = item.id, s = there[1], v = tonumber(there[2]) }, tonumber(there[3])
+  end
+  local spec, claims = specs.spec(u, item.spec), specs.claims(u, item.claims)
+  if claims.key then
+    local id, fingerprint = uniqueness.under_key(u, specs.key_name(claims))
+    if id then
+      if fingerprint ~= (claims.fingerprint or '') then
+        return KEY_REUSED, nil, 0, id
+      end
+      return DUPLICATE, records.get(u, id), 0
+    end
+  end
+  local holder = claims.value and uniqueness.holder(u, spec, claims)
+  if holder then
+    return beside(u, queue, item, spec, claims, holder)
+  end
+  local code, at, text = admission.check(u, queue, spec, #item.args + item.held, claims)
+  if code then
+    return code, nil, at, text
+  end
+  local job, place, evicted = accept(u, queue, item, spec, claims)
+  return NEW, job, place, '', evicted
+end
+
+-- Reads the arguments of all jobs before anything is changed: one that can't be read rejects the call as a whole.
+local function items_of(u, args)
+  local items = {}
+  for index = 1, unit.items(args, 3, 5, JOBS_MAX) do
+    local at = 3 + 5 * (index - 1)
+    items[index] = {
+      id = args[at + 1],
+      held = unit.number(args[at + 2], 'held_bytes', 0, 2 ^ 40),
+      spec = args[at + 3],
+      args = args[at + 4],
+      claims = args[at + 5],
+    }
+    specs.check(u, items[index].spec, items[index].claims)
+  end
+  return items
+end
+
+function api.submit(keys, args)
+  local u = unit.begin(keys)
+  local items, queue = items_of(u, args), unit.queue(u, args[1])
+  local reply, early = { u.now, 0, 0, 0 }, 0
+  for _, item in ipairs(items) do
+    local code, job, number, text, evicted = UNKNOWN_QUEUE, nil, 0, '', 0
+    if queue.known then
+      code, job, number, text, evicted = submit_one(u, queue, item)
+    end
+    early = early + (evicted or 0)
+    local base = #reply
+    reply[base + 1], reply[base + 2], reply[base + 3] = code, job and job.id or '', job and job.s or ''
+    reply[base + 4], reply[base + 5], reply[base + 6] = job and job.v or 0, number or 0, text or ''
+  end
+  if args[2] ~= '1' then
+    u.readied = 0
+  end
+  unit.finish(u)
+  reply[2], reply[3], reply[4] = unit.live(queue), queue.capacity, early
+  return reply
+end

@@ -1,0 +1,329 @@
+-- The unit of work of one call: what it has read, and what is to be written at its end.
+--
+-- Rules:
+--
+-- 1. A count that many jobs of a call change is read once and written once: what costs is each `redis.call`. The counts
+--    of the store, and those of a queue, are packed into one field, `n`: to read and write
+--    ten fields took longer than the rest of a call.
+-- 2. Nothing is undone when a call fails midway, so arguments are checked before the first change.
+-- 3. `redis.call` and `math` don't exist while the library is loaded: they are looked up within the bodies.
+-- 4. Lua joins numbers with 14 digits: those that may have more go through `num`. As an argument of `redis.call` a
+--    number keeps 17, and needs no text before.
+-- 5. A table is made with all its fields at once: one that grows is allocated again at each power of two, which takes
+--    longer than all else here. So fields are read by their position in the lists of names.
+-- 6. What a call adds to sorted sets, or to and from sets, is gathered by key: one command with many members costs a
+--    fifth less each.
+
+-- The keys, all behind the prefix `{<namespace>}:`, so that they are in one slot of a cluster:
+--
+--   meta                    secret, format, run, born, server; bounds of the store; `n`: its counts
+--   queues, q:<queue>       names; policy, pause, `n`: counts
+--   a:<queue>               sublists of which a job may start now, by their first job's score
+--   r:<queue>:<sublist>     ready jobs by score
+--   o:<number>:…, resort    sublists that are to be sorted in again, and their names
+--   types, g:<type>         names; limits, permits held, quarantine
+--   tq:<type>, qt:<queue>   queues with a sublist of the type, and types with one of the queue
+--   t, shut, failing        types by the instant that opens them; those in quarantine; those that failed last
+--   d, s, e, pz             delayed jobs, start-bys, terminal records, pauses by the instant that is due
+--   i, f                    all records, and failed ones, by place
+--   j:, arg:, res:, ks:<id> the record; long arguments; a long result; further keys
+--   k, u                    idempotency keys, unique values
+--   c, cr, ce:<caller>      what callers hold; by number of records; a caller's terminal records by their end
+--   procs, dying, idle      processes by the instant until which they are alive; those to be reaped; those without work
+--   p:, y:, l:, stop:<proc> the process; types it has handlers for; jobs it runs; stops to be delivered
+--   op:<token>              the reply of an operator's call, for a minute
+--   ev, ev:on               events; whether a server reads them
+
+local JOBS_MAX = 64
+local STEPS_MAX = 100
+
+local unit = {}
+
+-- An integer as text, with all its digits.
+local function num(value)
+  return string.format('%.0f', value)
+end
+
+local BOUNDS = {
+  'jobs_max', 'failed_max', 'bytes_max', 'ttl_ms', 'failed_ttl_ms', 'ev_until', 'ev_maxlen', 'grace_until',
+}
+local QUEUE_POLICY = { 'capacity', 'workers', 'aging_ms', 'retry_budget', 'paused_at', 'pause_until', 'discipline' }
+
+local CALLER_COUNTS = { 'live', 'live_bytes', 'records', 'bytes' }
+
+-- Several lists as one. Called while the library is loaded, when no function of Lua's own exists.
+local function joined(...)
+  local lists, all = { ... }, {}
+  for list = 1, #lists do
+    for index = 1, #lists[list] do
+      all[#all + 1] = lists[list][index]
+    end
+  end
+  return all
+end
+
+local STORE_FIELDS = joined({ 'n' }, BOUNDS)
+local STORE_COUNTS = '<dddddddddd'
+local QUEUE_FIELDS = joined({ 'n' }, QUEUE_POLICY)
+local QUEUE_COUNTS = '<dddddddd'
+
+function unit.begin(keys)
+  local us = clock.us(keys[1])
+  return {
+    prefix = keys[1],
+    us = us,
+    now = math.floor(us / 1000),
+    queues = {},
+    callers = {},
+    types = {},
+    unfailing = {},
+    specs = {},
+    claims = {},
+    adds = {},
+    joins = {},
+    leaves = {},
+    sublists = {},
+    gates = {},
+    readied = 0,
+  }
+end
+
+-- The counts and bounds of the whole store; until `set_bounds` says otherwise, the defaults of the settings.
+function unit.store(u)
+  if not u.store then
+    local values = redis.call('HMGET', u.prefix .. 'meta', unpack(STORE_FIELDS))
+    local accepted, evicted, evicted_early, deleted, live, terminal, live_bytes, bytes, place, cfg
+    if values[1] then
+      accepted, evicted, evicted_early, deleted, live, terminal, live_bytes, bytes, place, cfg =
+        struct.unpack(STORE_COUNTS, values[1])
+    end
+    u.store = {
+      packed = values[1],
+      accepted = accepted or 0,
+      evicted = evicted or 0,
+      evicted_early = evicted_early or 0,
+      deleted = deleted or 0,
+      live = live or 0,
+      terminal = terminal or 0,
+      live_bytes = live_bytes or 0,
+      bytes = bytes or 0,
+      place = place or 0,
+      cfg = cfg or 0,
+      jobs_max = tonumber(values[2]) or 1000000,
+      failed_max = tonumber(values[3]) or 10000,
+      bytes_max = tonumber(values[4]) or 268435456,
+      ttl_ms = tonumber(values[5]) or 600000,
+      failed_ttl_ms = tonumber(values[6]) or 3600000,
+      ev_until = tonumber(values[7]) or 0,
+      ev_maxlen = tonumber(values[8]) or 10000,
+      grace_until = tonumber(values[9]) or 0,
+    }
+  end
+  return u.store
+end
+
+local function write_store(u, store)
+  local packed = struct.pack(STORE_COUNTS, store.accepted, store.evicted, store.evicted_early, store.deleted,
+    store.live, store.terminal, store.live_bytes, store.bytes, store.place, store.cfg)
+  if packed ~= store.packed then
+    redis.call('HSET', u.prefix .. 'meta', 'n', packed)
+    store.packed = packed
+  end
+end
+
+-- A queue with its counts and its policy; `known` is false for one that was never set.
+function unit.queue(u, name)
+  local queue = u.queues[name]
+  if not queue then
+    local values = redis.call('HMGET', u.prefix .. 'q:' .. name, unpack(QUEUE_FIELDS))
+    local delayed, queued, running, seq, ended, started, run_ms, runs
+    if values[1] then
+      delayed, queued, running, seq, ended, started, run_ms, runs = struct.unpack(QUEUE_COUNTS, values[1])
+    end
+    queue = {
+      name = name,
+      packed = values[1],
+      delayed = delayed or 0,
+      queued = queued or 0,
+      running = running or 0,
+      seq = seq or 0,
+      ended = ended or 0,
+      started = started or 0,
+      run_ms = run_ms or 0,
+      runs = runs or 0,
+      capacity = tonumber(values[2]) or 0,
+      workers = tonumber(values[3]) or 0,
+      aging_ms = tonumber(values[4]) or -1,
+      retry_budget = tonumber(values[5]) or 0,
+      paused_at = tonumber(values[6]) or -1,
+      pause_until = tonumber(values[7]) or -1,
+      discipline = values[8] or 'fifo',
+      known = values[8] and true or false,
+    }
+    u.queues[name] = queue
+  end
+  return queue
+end
+
+local function write_queue(u, queue)
+  local packed = struct.pack(QUEUE_COUNTS, queue.delayed, queue.queued, queue.running, queue.seq, queue.ended,
+    queue.started, queue.run_ms, queue.runs)
+  if packed ~= queue.packed then
+    redis.call('HSET', u.prefix .. 'q:' .. queue.name, 'n', packed)
+    queue.packed = packed
+  end
+end
+
+function unit.live(queue)
+  return queue.delayed + queue.queued + queue.running
+end
+
+-- What a caller holds; '' is the application itself.
+function unit.caller(u, name)
+  local caller = u.callers[name]
+  if not caller then
+    local text = redis.call('HGET', u.prefix .. 'c', name) or ''
+    local live, live_bytes, records_held, bytes = string.match(text, '^(%S+) (%S+) (%S+) (%S+)$')
+    caller = {
+      name = name,
+      live = tonumber(live or 0),
+      live_bytes = tonumber(live_bytes or 0),
+      records = tonumber(records_held or 0),
+      bytes = tonumber(bytes or 0),
+      changed = false,
+      records_were = tonumber(records_held or 0),
+    }
+    u.callers[name] = caller
+  end
+  return caller
+end
+
+function unit.add(u, key, score, member)
+  local pending = u.adds[key]
+  if not pending then
+    pending = {}
+    u.adds[key] = pending
+  end
+  local count = #pending
+  pending[count + 1], pending[count + 2] = score, member
+end
+
+local function write_adds(u, key)
+  local pending = u.adds[key]
+  if pending then
+    u.adds[key] = nil
+    -- Lua's stack has room for some 8,000 values.
+    for first = 1, #pending, 1000 do
+      redis.call('ZADD', key, unpack(pending, first, math.min(#pending, first + 999)))
+    end
+  end
+end
+
+-- The key of a sorted set, with all that was added to it: to be read, or removed from.
+function unit.written(u, key)
+  write_adds(u, key)
+  return key
+end
+
+function unit.remove(u, key, member)
+  return redis.call('ZREM', unit.written(u, key), member)
+end
+
+local function gather(lists, key, member)
+  local list = lists[key]
+  if not list then
+    list = {}
+    lists[key] = list
+  end
+  list[#list + 1] = member
+end
+
+local function write_members(lists, command, key)
+  local list = lists[key]
+  if list then
+    lists[key] = nil
+    redis.call(command, key, unpack(list))
+  end
+end
+
+-- Adds to, and removes from, the set of what a process runs. A call moves some hundred jobs at most.
+function unit.join(u, key, member)
+  write_members(u.leaves, 'SREM', key)
+  gather(u.joins, key, member)
+end
+
+function unit.leave(u, key, member)
+  write_members(u.joins, 'SADD', key)
+  gather(u.leaves, key, member)
+end
+
+-- The key of a set, with all that was added and removed.
+function unit.settled(u, key)
+  write_members(u.leaves, 'SREM', key)
+  write_members(u.joins, 'SADD', key)
+  return key
+end
+
+local function write_caller(u, caller)
+  if caller.records <= 0 then
+    redis.call('HDEL', u.prefix .. 'c', caller.name)
+    redis.call('ZREM', u.prefix .. 'cr', caller.name)
+    return
+  end
+  local text = string.format('%.0f %.0f %.0f %.0f', caller.live, caller.live_bytes, caller.records, caller.bytes)
+  redis.call('HSET', u.prefix .. 'c', caller.name, text)
+  if caller.records ~= caller.records_were then
+    redis.call('ZADD', u.prefix .. 'cr', caller.records, caller.name)
+  end
+end
+
+-- Ends a call: writes what was gathered.
+function unit.finish(u)
+  for key in pairs(u.adds) do
+    write_adds(u, key)
+  end
+  for key in pairs(u.joins) do
+    write_members(u.joins, 'SADD', key)
+  end
+  for key in pairs(u.leaves) do
+    write_members(u.leaves, 'SREM', key)
+  end
+  sublists.settle(u)
+  for _, gate in pairs(u.types) do
+    limits.write(u, gate)
+  end
+  for _, queue in pairs(u.queues) do
+    write_queue(u, queue)
+  end
+  for _, caller in pairs(u.callers) do
+    if caller.changed then
+      write_caller(u, caller)
+    end
+  end
+  if u.store then
+    write_store(u, u.store)
+  end
+  if u.readied > 0 then
+    processes.wake(u, u.readied)
+  end
+end
+
+-- The number in an argument; `least` and `most` bound it. Arguments are checked before the first change.
+function unit.number(text, name, least, most)
+  local value = tonumber(text)
+  if not value or value < least or value > most or value ~= math.floor(value) then
+    error({ err = 'ERR jobqueue: ' .. name .. ' must be an integer from ' .. num(least) .. ' to ' .. num(most)
+      .. ', got ' .. tostring(text) })
+  end
+  return value
+end
+
+-- The number of items in a call, whose arguments, `width` for each, begin at `first`.
+function unit.items(args, at, width, most)
+  local count = unit.number(args[at], 'the number of items', 0, most)
+  if #args ~= at + count * width then
+    error({ err = 'ERR jobqueue: ' .. num(count) .. ' items have ' .. num(count * width) .. ' arguments, got '
+      .. num(#args - at) })
+  end
+  return count
+end

@@ -1,0 +1,291 @@
+"""Records between this process and the store: specs, claims and progress as bytes; whole jobs as flat lists of fields.
+
+Rules:
+
+1. A spec and the claims of a submission are msgpack arrays. The functions of the store read their first elements
+   (`SPEC_READ`, `CLAIMS_READ`); those behind are this module's own, and come back as they went.
+2. What a handler has by its registration (limits, backoff, pool) is not stored: `spec_of` gives it to a spec that
+   comes back, as to one of a journal.
+3. Instants are the store's milliseconds there, and the loop's seconds here (`clock`); durations are milliseconds there.
+4. Specs and claims that many jobs share are made, and read, once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import msgspec
+
+from jobqueue.core.job import (
+    CANCELLED,
+    DELAYED,
+    EXPIRED,
+    FAILED,
+    QUEUED,
+    RUNNING,
+    SUCCEEDED,
+    Extras,
+    IdempotencyKey,
+    Job,
+    JobId,
+    JobSpec,
+    JobState,
+    StopReason,
+    Unique,
+    Uniqueness,
+)
+from jobqueue.core.job_view import JobView
+from jobqueue.core.report import ErrorCode, FailedAttempt, JobError, Progress
+from jobqueue.core.stored_file import StoredFile, Upload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from jobqueue.backend.valkey.clock import StoreClock
+    from jobqueue.core.quotas import Quotas
+
+J = TypeVar("J", Job, JobView)
+
+SPEC_READ: Final = 10
+CLAIMS_READ: Final = 9
+BRIEF: Final = 18
+"""Fields of a record without its arguments, result and history."""
+
+SHARED_MAX: Final = 4096
+"""Specs, or claims, that are kept at hand."""
+
+STATES: Final[dict[bytes, JobState]] = {
+    b"d": DELAYED,
+    b"q": QUEUED,
+    b"r": RUNNING,
+    b"s": SUCCEEDED,
+    b"f": FAILED,
+    b"c": CANCELLED,
+    b"x": EXPIRED,
+}
+LETTERS: Final = {state: letter for letter, state in STATES.items()}
+
+_encode: Final[Callable[[object], bytes]] = msgspec.msgpack.Encoder().encode
+_decode: Final[Callable[[bytes], Any]] = msgspec.msgpack.Decoder().decode
+
+
+class Records:
+    """Turns jobs into what the store holds, and back.
+
+    Args:
+        spec_of: Returns the spec that a stored one has in this process.
+    """
+
+    def __init__(self, clock: StoreClock, spec_of: Callable[[JobSpec], JobSpec]) -> None:
+        self._clock = clock
+        self._spec_of = spec_of
+        self._specs: dict[bytes, JobSpec] = {}
+        # By its address: hashing a spec would take longer than all else. The spec beside it keeps it there.
+        self._spec_blobs: dict[int, tuple[JobSpec, bytes]] = {}
+        self._claims: dict[bytes, Uniqueness] = {}
+
+    # -- what goes out
+
+    def spec_blob(self, spec: JobSpec) -> bytes:
+        """Return a spec as the store keeps it."""
+        known = self._spec_blobs.get(id(spec))
+        if known is not None:
+            return known[1]
+        run_at = None if spec.run_at is None else self._clock.ms(spec.run_at)
+        limits = spec.limits
+        limited = limits is not None and (limits.concurrency is not None or limits.rate is not None)
+        blob = _encode(
+            [
+                *(spec.type, spec.pool or "", int(limited), spec.priority, _ms(spec.delay_s) or 0, run_at),
+                *(_ms(spec.start_by_s), _ms(spec.ttl_s), spec.attempts_max, spec.group),
+                *(spec.queue, spec.timeout_s, spec.own_timeout, spec.own, spec.traceparent),
+            ]
+        )
+        if run_at is None:
+            _keep(self._specs, blob, spec)
+            if not spec.own:
+                if len(self._spec_blobs) >= SHARED_MAX:
+                    self._spec_blobs.clear()
+                self._spec_blobs[id(spec)] = (spec, blob)
+        return blob
+
+    def claims_blob(self, uniqueness: Uniqueness | None, upload: Upload | None, quotas: Quotas) -> bytes:
+        """Return what a submission claims, and for which caller, as the store keeps it; b"": nothing."""
+        if uniqueness is None and upload is None:
+            return b""
+        claims: list[object] = [None] * CLAIMS_READ
+        if uniqueness is not None:
+            claims[0], claims[1] = uniqueness.caller, uniqueness.owner
+            if uniqueness.key is not None:
+                # As text: Lua's msgpack has no bytes.
+                claims[2], claims[3] = uniqueness.key.key, uniqueness.key.fingerprint.hex()
+            if uniqueness.unique is not None:
+                claims[4], claims[5] = uniqueness.unique.value, uniqueness.unique.mode
+            quota = quotas.of(uniqueness.caller)
+            claims[6], claims[7], claims[8] = quota.jobs_max, quota.records_max, quota.bytes_max
+        if upload is not None:
+            files = {name: [_file(file) for file in files] for name, files in upload.files.items()}
+            claims.append([upload.folder, files])
+        return _encode(claims)
+
+    def progress_blob(self, progress: Progress) -> bytes:
+        """Return the progress of an attempt as the store keeps it."""
+        return _encode([progress.fraction, progress.note])
+
+    # -- what comes back
+
+    def spec(self, blob: bytes) -> JobSpec:
+        """Return the spec that a stored one has in this process."""
+        known = self._specs.get(blob)
+        if known is not None:
+            return known
+        type_, lane, _, priority, delay_ms, run_at, start_by_ms, ttl_ms, attempts_max, group, *own = _decode(blob)
+        queue, timeout_s, own_timeout, is_own, traceparent = own
+        spec = self._spec_of(
+            JobSpec(
+                type=type_,
+                queue=queue,
+                priority=priority,
+                group=group,
+                delay_s=delay_ms / 1000.0,
+                run_at=None if run_at is None else self._clock.at(run_at),
+                start_by_s=_seconds(start_by_ms),
+                timeout_s=timeout_s,
+                own_timeout=own_timeout,
+                own=is_own,
+                attempts_max=attempts_max,
+                ttl_s=_seconds(ttl_ms),
+                pool=lane or None,
+                traceparent=traceparent,
+            )
+        )
+        if run_at is None:
+            _keep(self._specs, blob, spec)
+        return spec
+
+    def claims(self, blob: bytes) -> tuple[Uniqueness | None, Upload | None]:
+        """Return the identity of a submission, and its files."""
+        if not blob:
+            return None, None
+        known = self._claims.get(blob)
+        if known is not None:
+            return known, None
+        claims = _decode(blob)
+        caller, owner, key, fingerprint, value, mode = claims[:6]
+        upload = None
+        if len(claims) > CLAIMS_READ and claims[CLAIMS_READ] is not None:
+            folder, files = claims[CLAIMS_READ]
+            upload = Upload(folder, {name: tuple(StoredFile(*file) for file in of) for name, of in files.items()})
+        if caller is owner is key is value is None and upload is not None:
+            return None, upload
+        uniqueness = Uniqueness(
+            caller,
+            None if value is None else Unique(value, mode),
+            None if key is None else IdempotencyKey(key, bytes.fromhex(fingerprint)),
+            plain=key is None and value is None,
+            owner=owner,
+        )
+        if uniqueness.plain and upload is None:
+            _keep(self._claims, blob, uniqueness)
+        return uniqueness, upload
+
+    def progress(self, blob: bytes) -> Progress | None:
+        """Return the progress of an attempt, if it has reported any."""
+        if not blob:
+            return None
+        fraction, note = _decode(blob)
+        return Progress(fraction, note)
+
+    def job(self, fields: Sequence[Any]) -> Job:
+        """Return a record that the store has told: whole, or without arguments, result and history."""
+        return self._read(fields, Job)
+
+    def view(self, fields: Sequence[Any]) -> JobView:
+        """Return the same as a view."""
+        return self._read(fields, JobView)
+
+    def _read(self, fields: Sequence[Any], make: type[J]) -> J:
+        job_id, state, version, attempt, before, _, _, created, run_at, start_by, _, started, finished = fields[:13]
+        stopping, spec, claims, progress, error = fields[13:BRIEF]
+        offset_ms = self._clock.offset_ms
+        uniqueness, upload = self.claims(claims) if claims else (None, None)
+        args, result, history = b"", None, None
+        if len(fields) > BRIEF:
+            args, has_result, result, frames = fields[BRIEF : BRIEF + 4]
+            if not has_result:
+                result = None
+            if frames:
+                history = self.history(frames)
+        extras = None
+        if before or stopping or progress or error or history:
+            extras = Extras(
+                attempts_before=before,
+                progress=self.progress(progress),
+                stopping=StopReason(stopping.decode()) if stopping else None,
+                error=error_of(error),
+                history=history,
+            )
+        known = self._specs.get(spec)
+        return make(
+            id=JobId(job_id.decode()),
+            spec=known or self.spec(spec),
+            args=args,
+            upload=upload,
+            state=STATES[state],
+            created_at=(created - offset_ms) / 1000.0,
+            run_at=(run_at - offset_ms) / 1000.0,
+            attempt=attempt,
+            version=version,
+            start_by_at=None if start_by < 0 else (start_by - offset_ms) / 1000.0,
+            started_at=None if started < 0 else (started - offset_ms) / 1000.0,
+            finished_at=None if finished < 0 else (finished - offset_ms) / 1000.0,
+            result=result,
+            file=None,
+            uniqueness=uniqueness,
+            extras=extras,
+        )
+
+    def history(self, frames: bytes) -> tuple[FailedAttempt, ...]:
+        """Return the failed attempts of a job: each is a length of four bytes, and a msgpack array."""
+        history, start, at = [], 0, self._clock.at
+        while start < len(frames):
+            end = start + 4 + int.from_bytes(frames[start : start + 4], "big")
+            attempt, started, ended, code, message, *traceback = _decode(frames[start + 4 : end])
+            shown = traceback[0] if traceback and traceback[0] else None
+            history.append(FailedAttempt(attempt, at(started), at(ended), ErrorCode(code), message, shown))
+            start = end
+        return tuple(history)
+
+
+def position_of(fields: Sequence[Any]) -> int | None:
+    """Return the position of a ready job, which a whole record tells."""
+    position: int = fields[BRIEF + 4]
+    return None if position < 1 else position
+
+
+def _keep(kept: dict[bytes, Any], blob: bytes, value: object) -> None:
+    if len(kept) >= SHARED_MAX:
+        kept.clear()
+    kept[blob] = value
+
+
+def error_of(blob: bytes) -> JobError | None:
+    """Return the error of a job, if it has one."""
+    """Return the error of a job, if it has one."""
+    if not blob:
+        return None
+    code, message = _decode(blob)
+    return JobError(ErrorCode(code), message)
+
+
+def _file(file: StoredFile) -> list[object]:
+    return [file.path, file.media_type, file.size_bytes, file.filename]
+
+
+def _ms(seconds: float | None) -> int | None:
+    """Return a duration in milliseconds; one above zero stays above zero."""
+    return None if seconds is None else round(seconds * 1000.0) or int(seconds > 0)
+
+
+def _seconds(ms: int | None) -> float | None:
+    return None if ms is None else ms / 1000.0

@@ -1,0 +1,185 @@
+"""The model test: the store's functions against the engine, by random operations, with the audit after each.
+
+The short form is in `make test`; `make test-valkey` runs the long one, and the mutants: each breaks one check of the
+library, and the model test must notice.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jobqueue.backend.valkey import library
+from jobqueue.build import build
+from tests.backend.valkey.twin import Mismatch, Twin
+from tests.backend.valkey.twin_configs import CONFIGS
+from tests.backend.valkey.twin_operations import Operations
+from tests.stores import FunctionError, Functions
+
+if TYPE_CHECKING:
+    import redis
+
+OPERATIONS = 300
+SEEDS_OF_MUTANT = 20
+
+pytestmark = pytest.mark.skipif(
+    build() == "compiled", reason="the twin replaces methods of the engine, which compiled classes forbid"
+)
+
+
+def run(client: redis.Redis, config: str, seed: int, operations: int, text: str | None = None) -> Twin:
+    client.flushall()
+    client.function_flush()
+    twin = Operations(Functions(client, text=text), CONFIGS[config](), seed)
+    twin.run(operations)
+    return twin
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_the_functions_do_as_the_engine(client: redis.Redis, config: str) -> None:
+    twin = run(client, config, 1, OPERATIONS)
+    assert twin.operations == OPERATIONS
+    assert twin.engine.totals().accepted > 30
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", CONFIGS)
+def test_the_functions_do_as_the_engine_for_long(
+    client: redis.Redis, config: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    operations = calls = accepted = 0
+    for seed in range(100, 125):
+        twin = run(client, config, seed, 2 * OPERATIONS)
+        operations += twin.operations
+        calls += twin.store.calls
+        accepted += twin.engine.totals().accepted
+    with capsys.disabled():
+        print(f"\nmodel {config}: {operations} operations, {accepted} jobs, {calls} calls, no difference")
+
+
+MUTANTS = {
+    "a verdict of another attempt counts": (
+        "plain",
+        "job.s == 'r' and job.a == attempt and job.w",
+        "job.s == 'r' and job.w",
+    ),
+    "a verdict of another process counts": (
+        "plain",
+        "job.a == attempt and job.w == process then",
+        "job.a == attempt then",
+    ),
+    "a verdict leaves no mark": ("plain", "records.set(job, 'k', tonumber(args[at + 2]))", ""),
+    "a lost lease is not answered again": ("plain", "if number ~= '0' and known[3] == number then", "if false then"),
+    "a call of an operator is not remembered": (
+        "plain",
+        "if token ~= '' then\n    redis.call('SET'",
+        "if false then\n redis.call('SET'",
+    ),
+    "a resent submission is a new one": (
+        "plain",
+        "if redis.call('EXISTS', records.key(u, item.id)) == 1 then",
+        "if false then",
+    ),
+    "one job over the capacity": ("plain", "and 1 or 0) >= queue.capacity", "and 1 or 0) > queue.capacity"),
+    "one attempt over the workers": (
+        "plain",
+        "workers = tonumber(values[3]) or 0,",
+        "workers = (tonumber(values[3]) or 0) + 1,",
+    ),
+    "a unique value stays after the end": (
+        "plain",
+        "== job.id then\n      redis.call('HDEL', u.prefix .. 'u', name)",
+        "== job.id then\n",
+    ),
+    "a key stays after its record": ("plain", "uniqueness.forget(u, job, claims)\n  unit.remove", "unit.remove"),
+    "a key of another submission is taken for the same": (
+        "plain",
+        "fingerprint ~= (claims.fingerprint or '')",
+        "false",
+    ),
+    "an attempt given back is charged": ("plain", "records.set(job, 'n', job.n + 1)", ""),
+    "a job starts after its start-by": ("plain", "job.t and u.now >= job.t and job.a == 0", "false"),
+    "a retry is still among the failed ones": (
+        "plain",
+        "unit.remove(u, u.prefix .. 'f', job.id)\n  unit.remove(u, u.prefix .. 'ce:'",
+        "unit.remove(u, u.prefix .. 'ce:'",
+    ),
+    "a paused queue is leased": ("plain", "queue.known and queue.paused_at < 0", "queue.known"),
+    "lifo is fifo": ("plain", "return -number", "return number"),
+    "a lost attempt is not charged": (
+        "plain",
+        "transitions.to_queued(u, job, true)\n      records.set(job, 'rc'",
+        "transitions.give_back(u, job)\n      records.set(job, 'rc'",
+    ),
+    "a beat revives a lost process": (
+        "plain",
+        "function processes.is_alive(u, process)\n",
+        "function processes.is_alive(u, process)\n  if true then return true end\n",
+    ),
+    "a cancelled attempt may fail": (
+        "plain",
+        "    if job.st == 'cancelled' then\n      transitions.finish(u, job, 'c')\n      return DONE\n    elseif",
+        "    if",
+    ),
+    "a sublist is not brought up to date": (
+        "plain",
+        "redis.call('ZREM', active, sublist)\n    end\n    return",
+        "end\n    return",
+    ),
+    "no bound of concurrency": ("limited", "room = gate.concurrency - gate.running", "room = 1"),
+    "a token is never taken": ("limited", "gate.tat = math.max(gate.tat, u.us) + token_us(gate)", ""),
+    "a permit is never given back": ("limited", "gate.running = math.max(0, gate.running - 1)", ""),
+    "a type that time opens stays shut": (
+        "limited",
+        "for _, type_name in ipairs(names) do\n    u.gates[type_name] = true",
+        "for _, type_name in ipairs(names) do",
+    ),
+    "a type in quarantine starts": (
+        "quarantined",
+        "if gate.probe ~= '' or u.now < gate['until'] then\n      return 0",
+        "if false then\n      return 0",
+    ),
+    "two probes at once": ("quarantined", "gate.probe = attempt", ""),
+    "a success does not end the row of failures": (
+        "quarantined",
+        "gate.fails > 0 and started >= gate.counts_from",
+        "false",
+    ),
+    "the wait of a probe never grows": ("quarantined", "math.min(PROBE_MS_MAX, 2 * gate.wait)", "gate.wait"),
+    "an outcome of before a release counts": ("quarantined", "elseif started >= gate.counts_from then", "else"),
+    "live bytes only grow": (
+        "bounded",
+        "caller.live_bytes, caller.changed = caller.live - 1, caller.live_bytes - job.z, true",
+        "caller.live_bytes, caller.changed = caller.live - 1, caller.live_bytes, true",
+    ),
+    "no bound of a caller's bytes": (
+        "bounded",
+        "elseif claims.bytes_max and live_bytes > claims.bytes_max then",
+        "elseif false then",
+    ),
+    "no room is made": ("bounded", "while count < EVICTIONS_MAX do", "while false do"),
+    "one failed record too many": ("crowded", "- store.failed_max", "- store.failed_max - 1"),
+    "a result over the bound is kept": (
+        "crowded",
+        "local fits = store.live_bytes + more <= store.bytes_max\n  if fits",
+        "local fits = true\n  if fits",
+    ),
+}
+"""What each mutant breaks: the config that notices it, the check in the library, and what stands in its place."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MUTANTS)
+def test_the_model_notices_a_broken_check(client: redis.Redis, name: str) -> None:
+    config, check, broken = MUTANTS[name]
+    text = library.text(test=True)
+    assert text.count(check) == 1
+    noticed = False
+    for seed in range(SEEDS_OF_MUTANT):
+        try:
+            run(client, config, seed, OPERATIONS, text.replace(check, broken))
+        except (Mismatch, FunctionError):
+            noticed = True
+            break
+    assert noticed

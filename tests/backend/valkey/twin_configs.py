@@ -1,0 +1,100 @@
+"""The settings of twins: which operations are drawn, and what is bounded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from jobqueue.core.policy import Discipline, Limits, QueuePolicy
+from jobqueue.core.quotas import Quota
+from jobqueue.core.rate import Rate
+from jobqueue.core.store_bounds import StoreBounds
+
+
+@dataclass
+class Config:
+    """The settings of a twin: `operations` by name with their weights."""
+
+    operations: dict[str, int]
+    queues: dict[str, QueuePolicy]
+    limits: dict[str, Limits | None]
+    bounds: StoreBounds = field(default_factory=lambda: StoreBounds(ttl_s=8, failed_ttl_s=8))
+    quota: Quota = field(default_factory=Quota)
+    callers: tuple[str | None, ...] = (None,)
+    max_args: int = 200
+    start_by: bool = True
+    moving: bool = False
+    """Time passes before every operation."""
+
+
+WORK: Final = {
+    "submit": 30,
+    "resend": 2,
+    "lease": 30,
+    "ack": 12,
+    "nack": 10,
+    "report": 2,
+    "cancel": 3,
+    "time_out": 2,
+    "delete": 2,
+    "retry": 3,
+    "run_now": 2,
+    "time": 12,
+    "pause": 1,
+    "resume": 2,
+}
+
+
+def policy(discipline: Discipline = Discipline.FIFO, *, budget: int = 0, capacity: int = 20) -> QueuePolicy:
+    return QueuePolicy(capacity=capacity, workers=4, discipline=discipline, retry_budget=budget)
+
+
+def plain() -> Config:
+    """Three disciplines, whose order is compared; policies change, processes die, leases are lost."""
+    operations = {**WORK, "policy": 1, "die": 1, "reconcile": 2, "late_lease": 8}
+    queues = {"a": policy(), "b": policy(Discipline.PRIORITY), "c": policy(Discipline.LIFO)}
+    return Config(operations, queues, {"echo": None, "other": None}, callers=(None, "u", "v"))
+
+
+def limited() -> Config:
+    """Types with concurrency and rates, beside plain ones."""
+    limits = {
+        "echo": None,
+        "two": Limits(concurrency=2),
+        "rated": Limits(rate=Rate(4, 1.0, 2)),
+        "both": Limits(concurrency=1, rate=Rate(1, 1.0)),
+    }
+    return Config({**WORK, "die": 1, "reconcile": 2}, {"a": policy(capacity=60), "b": policy(capacity=60)}, limits)
+
+
+def quarantined() -> Config:
+    """Types that fail often, with and without limits, and one caller."""
+    operations = {**WORK, "nack": 25, "ack": 6, "release": 3, "reconcile": 1}
+    queues = {"a": policy(budget=3, capacity=400)}
+    return Config(operations, queues, {"echo": None, "two": Limits(concurrency=2)})
+
+
+def bounded() -> Config:
+    """A small store, and callers with quotas."""
+    bounds = StoreBounds(jobs_max=12, failed_max=3, bytes_max=9000, ttl_s=8, failed_ttl_s=8)
+    quota = Quota(jobs_max=5, records_max=8, bytes_max=2500)
+    queues = {"a": policy(capacity=30)}
+    return Config(
+        WORK, queues, {"echo": None}, bounds, quota, callers=("u",), max_args=800, start_by=False, moving=True
+    )
+
+
+def crowded() -> Config:
+    """A store that is full of live jobs, or of failed ones."""
+    bounds = StoreBounds(jobs_max=10, failed_max=2, bytes_max=3000, ttl_s=8, failed_ttl_s=8)
+    work = {**WORK, "nack": 20, "lease": 40, "ack": 20}
+    return Config(work, {"a": policy(capacity=30)}, {"echo": None}, bounds, max_args=500, start_by=False, moving=True)
+
+
+CONFIGS: Final = {
+    "plain": plain,
+    "limited": limited,
+    "quarantined": quarantined,
+    "bounded": bounded,
+    "crowded": crowded,
+}
