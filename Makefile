@@ -11,13 +11,17 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --no-deps --require-hashes
 LOCK := uv pip compile -p 3.11 --universal --generate-hashes --no-header --no-annotate --no-strip-extras
-# Test files run three at once, since many of them wait for other processes; with ARGS one after the other, so that -s and -x work.
-AT_ONCE := -n 3 --dist loadfile
-SOURCES := $(shell find jobqueue -name '*.py')
+# Test files run four at once, since many of them wait for other processes, the longest first (tests/file_order.py); with ARGS one after the other, so that -s and -x work.
+AT_ONCE := -n 4 --dist loadfile --no-loadscope-reorder
+# What make check leaves to make test: tests that open sockets, and those that start servers, stores, benches and examples.
+SLOWER_TESTS := tests/http tests/client tests/clients tests/e2e tests/bench tests/chaos tests/faults tests/examples tests/backend/valkey tests/docs/test_pages.py
+SOURCES := $(shell find jobqueue -name '*.py' -o -path '*/http/console/*' -type f)
 FLEET_SOURCES := $(SOURCES) $(shell find clients -name "*.py")
 FREEZE := $(PY) -m PyInstaller --onefile --noconfirm --log-level WARN --distpath $(CURDIR)/tmp --workpath $(CURDIR)/tmp/build \
 	--specpath $(CURDIR)/tmp/build --paths . --runtime-hook $(CURDIR)/packaging/pyinstaller_hook.py \
 	$(addprefix --exclude-module ,numpy PIL setuptools brotli unittest pydoc)
+# Tests start hundreds of Python processes: without bytecode on the disk, each would compile the project again, for a third of a second.
+check test test-%: export PYTHONDONTWRITEBYTECODE =
 # The compiled form is a copy of the checkout. Children inherit the variables, so no folder that they start in hides it.
 COMPILED := tmp/compiled
 FROM_COMPILED := PYTHONPATH=$(CURDIR)/$(COMPILED) PYTHONSAFEPATH=1
@@ -26,6 +30,7 @@ COMPILE := $(PY) packaging/compiled.py $(COMPILED) >/dev/null
 
 # What may be given on the command line: a misspelt variable (CLIENT=50) would be passed over, and the default be used.
 TAKES_run-server := ARGS BUILD
+TAKES_run-cluster := PORTS STORE TARGET ARGS
 TAKES_run-clients := CLIENTS DURATION VIA URL REPORT HTML REQUIRE ARGS
 TAKES_locust := RAMP USERS SECONDS HOLD URL PROCESSES VIA WEB
 TAKES_overload := RATE RUN WORKERS PATIENCE POLICY SEED OUT ALL
@@ -33,12 +38,15 @@ TAKES_overload-live := ARGS
 TAKES_sim := SEED SEEDS START
 TAKES_test := ARGS
 TAKES_test-wheels := PYTHONS
+TAKES_vendor := ARGS
 TAKES_test-memory := ATTACK
+TAKES_test-console := PAGE PICTURES HOURS
 TAKES_test-api := SECONDS SEED
 TAKES_fuzz := SECONDS TARGET
 TAKES_destroy := ONLY HOURS
 TAKES_mutants := ARGS
-$(foreach bench,bench $(addprefix bench-,http life in-process guard fleet core memory),$(eval TAKES_$(bench) := ARGS))
+TAKES_scaling := ARGS
+$(foreach bench,bench $(addprefix bench-,http life in-process guard fleet core memory journal deploys valkey),$(eval TAKES_$(bench) := ARGS))
 GIVEN := $(strip $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name))))
 TAKEN := $(sort $(foreach goal,$(or $(MAKECMDGOALS),help),$(TAKES_$(goal))))
 UNKNOWN := $(filter-out $(TAKEN) PYTHON VENV MAKEFLAGS MAKEOVERRIDES SHELL,$(GIVEN))
@@ -57,6 +65,10 @@ help: ## list the targets
 .PHONY: run-server
 run-server: $(VENV)/.runtime $(if $(filter compiled,$(BUILD)),compiled) ## serve on http://127.0.0.1:8080, with config.yaml and the demo handlers; ARGS="tasks.py --port 9000" BUILD=compiled
 	@$(if $(filter compiled,$(BUILD)),$(FROM_COMPILED)) exec $(PY) -m jobqueue serve $(ARGS)
+
+.PHONY: run-cluster
+run-cluster: $(VENV)/.dev ## a Valkey and two servers over it, on ports 8080 and 8081, until Ctrl-C; PORTS=9000,9001,9002 STORE=redis://127.0.0.1:6379/5 TARGET=tasks.py ARGS="--set log.level=debug"
+	@exec $(PY) -m bench.cluster $(TARGET) $(if $(PORTS),--ports $(PORTS)) $(if $(STORE),--store '$(STORE)') $(ARGS)
 
 .PHONY: run-clients
 run-clients: $(VENV)/.runtime ## simulated clients against it, with the key of JOBQUEUE_KEY; CLIENTS=500 DURATION=60 VIA=head|get|wait|events|batch URL= REPORT=file.json HTML=file.html REQUIRE='p95<50ms'
@@ -121,6 +133,23 @@ bench-memory: $(VENV)/.dev ## bytes of a status, pauses of the loop, memory of a
 	-@$(COMPILE)
 	@exec $(PY) -m bench.speed.memory $(ARGS)
 
+.PHONY: bench-deploys
+bench-deploys: $(VENV)/.dev ## restarts of a server with a journal under load, behind an inherited socket, behind Caddy (if it is there), and under the fleet: submissions lost, refused, the longest gap; ARGS="--only caddy --restarts 3 --crash"
+	@exec $(PY) -m bench.deploys $(ARGS)
+
+.PHONY: bench-journal
+bench-journal: $(VENV)/.dev ## a job's life with the journal off, `interval` and `always`, beside SQLite and Redis (if `redis-server` is there), and starts with a million jobs in it; ARGS=--quick
+	-@$(COMPILE)
+	@exec $(PY) -m bench.speed.journal $(ARGS)
+
+.PHONY: bench-valkey
+bench-valkey: $(VENV)/.dev ## a job's life over Valkey with one to three servers, beside memory, arq, SAQ and BullMQ on the same store; ARGS=--quick
+	@exec $(PY) -m bench.speed.valkey $(ARGS)
+
+.PHONY: scaling
+scaling: $(VENV)/.dev ## the model from one server to many stores: tables, and plots in docs/images/scaling; ARGS="--measured tmp/bench/valkey.json"
+	@exec $(PY) -m bench.scaling $(ARGS)
+
 .PHONY: check
 check: $(VENV)/.dev ## format, lint, types, laws, known vulnerabilities, fast tests
 	$(PY) -m ruff format --check .
@@ -128,7 +157,7 @@ check: $(VENV)/.dev ## format, lint, types, laws, known vulnerabilities, fast te
 	$(PY) -m mypy
 	$(PY) -m mypy packaging/*.py packaging/hooks/*.py
 	$(PY) packaging/audit.py --daily
-	$(PY) -m pytest -q -m 'not slow' $(AT_ONCE) --ignore tests/http --ignore tests/client --ignore tests/e2e --ignore tests/clients
+	$(PY) -m pytest -q -m 'not slow' $(AT_ONCE) $(addprefix --ignore ,$(SLOWER_TESTS))
 
 .PHONY: audit
 audit: $(VENV)/.dev ## known vulnerabilities of the locked packages, by pip-audit, where the advisories can be reached; `make check` asks once a day
@@ -139,12 +168,32 @@ test: $(VENV)/.dev ## every test but the slow ones; ARGS="tests/core -x"
 	$(PY) -m pytest -q -m 'not slow' $(if $(ARGS),$(ARGS),$(AT_ONCE))
 
 .PHONY: test-fast-path
-test-fast-path: $(VENV)/.dev ## generated streams and scripts through the fast path and the stock path: the same bytes, the same state
-	$(PY) -m pytest -q -m slow tests/http/transport/test_fast_path.py tests/http/transport/test_deferred.py
+test-fast-path: $(VENV)/.dev ## generated streams and scripts through the fast path and the stock path: the same bytes, the same state; the table of bad input in every way
+	$(PY) -m pytest -q -m slow tests/http/transport/test_fast_path.py tests/http/transport/test_deferred.py tests/http/bad_input
+
+.PHONY: test-journal
+test-journal: $(VENV)/.dev ## kill 200 servers with a journal under load, cut the power 1,000 times, start with a million jobs: nothing acknowledged is lost
+	$(PY) -m pytest -q -s -m slow tests/chaos --ignore tests/chaos/test_store.py --ignore tests/chaos/test_failover.py
+
+.PHONY: test-valkey
+test-valkey: $(VENV)/.dev ## three servers over one store, all of them killed and frozen under load, and a late replica promoted: nothing acknowledged is lost; and long runs of the store's functions beside the engine
+	$(PY) -m pytest -q -s -m slow tests/chaos/test_store.py tests/chaos/test_failover.py tests/backend/valkey
 
 .PHONY: test-browser
 test-browser: $(VENV)/.dev ## web pages in a real browser: those of other origins, the JavaScript client, the example of a page; needs /usr/bin/chromium
 	$(PY) -m pytest -q -s -m slow tests/browser
+
+.PHONY: vendor
+vendor: $(VENV)/.dev ## fetch the libraries of the console (htm with Preact, uPlot) and of its tests (axe-core) anew, by the digests of their manifests; ARGS=--check compares what is there; needs npm
+	@exec $(PY) packaging/vendor.py $(ARGS)
+
+.PHONY: test-console
+test-console: $(VENV)/.dev ## the web console in a real browser: each page and action, and axe-core on each; PAGE=jobs PICTURES=tmp/pictures, PAGE=day HOURS=8 for a day; needs /usr/bin/chromium
+	$(if $(PICTURES),mkdir -p $(PICTURES) && PICTURES=$(abspath $(PICTURES))) $(if $(HOURS),HOURS=$(HOURS)) $(PY) -m pytest -q -rs -m slow tests/console/$(if $(PAGE),test_$(PAGE).py)
+
+.PHONY: screenshots
+screenshots: $(VENV)/.dev ## the pages of the console on a staged server, in both widths and schemes, into tmp/screenshots; those that the documents show into docs/images/console
+	@exec $(PY) -m tests.console.screenshots
 
 .PHONY: js-types
 js-types: $(VENV)/.dev ## types of the JavaScript client, from the API description and its JSDoc; needs node and npm
@@ -168,8 +217,8 @@ test-prometheus: $(VENV)/.dev ## a real Prometheus scrapes a real server in a st
 	$(PY) -m pytest -q -s -m slow tests/prometheus
 
 .PHONY: test-memory
-test-memory: $(VENV)/.dev ## hostile clients against a server with 256 MB, a row for each attack; ATTACK="uploads_stalled many_faults"
-	@ATTACK="$(ATTACK)" $(PY) -m pytest -q -s -m slow tests/memory
+test-memory: $(VENV)/.dev ## hostile clients against a server with 256 MB, a row for each attack, and a million jobs through the engine; ATTACK="uploads_stalled many_faults"
+	@ATTACK="$(ATTACK)" $(PY) -m pytest -q -s -m slow tests/memory tests/simulation/test_status_memory.py
 
 .PHONY: test-api
 test-api: $(VENV)/.dev ## schemathesis against a running server, with all checks; SECONDS=600 SEED=1
@@ -236,8 +285,9 @@ binutils:
 lock: ## rewrite the lock files from pyproject.toml; needs uv
 	@command -v uv >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv/" >&2; exit 1; }
 	$(LOCK) --extra server --extra cli --extra fleet --extra reload pyproject.toml -o requirements.lock
+	$(LOCK) --extra valkey -c requirements.lock pyproject.toml -o requirements-valkey.lock
 	$(LOCK) --group audit -o requirements-audit.lock
-	$(LOCK) --all-extras --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+	$(LOCK) --all-extras --group dev -c requirements.lock -c requirements-valkey.lock pyproject.toml -o requirements-dev.lock
 
 .PHONY: clean
 clean: ## remove all that these targets made, the virtual environment included

@@ -8,6 +8,7 @@ import msgspec
 
 from jobqueue.config import Settings
 from jobqueue.core.job import JobId
+from jobqueue.core.pause import REASON_LENGTH_MAX
 from jobqueue.duration import as_seconds, seconds
 from jobqueue.encoder import encode
 from jobqueue.errors import InvalidField, InvalidSubmission
@@ -77,7 +78,10 @@ class JobQueue(Registration):
         await self.service.start()
 
     async def stop(self) -> None:
-        """Stop at once: live jobs are lost, and their count is logged. Does nothing if it doesn't run."""
+        """Stop at once: live jobs are lost, or kept by a journal, and their count is logged.
+
+        Does nothing if it doesn't run.
+        """
         await self.service.stop()
 
     async def __aenter__(self) -> JobQueue:
@@ -98,6 +102,9 @@ class JobQueue(Registration):
 
         Statuses stay readable throughout. Jobs that are live at the deadline end as cancelled with
         the error `shutdown`; their count by state is returned, and logged as `drain.lost` if there are any.
+
+        With a journal they are kept for the next start, and logged as `drain.kept`; with `server.drain_mode: keep` none
+        of them starts any more.
         """
         return await self.service.drain(deadline_s)
 
@@ -173,12 +180,16 @@ class JobQueue(Registration):
             InvalidSubmission: A field or an argument is not as it must be; `errors` names each.
             UnknownType: No handler has that type.
             Duplicate: A live job has the unique value, and the mode is `reject`.
-            QueueFull: The queue holds `capacity` live jobs. This and the following four are `Refused`: nothing was
+            QueueFull: The queue holds `capacity` live jobs. This and the following eight are `Refused`: nothing was
                 kept, and `retry_after_s` tells when to try again.
             TypeQuarantined: The type is in quarantine, and enough of its jobs wait.
             StatusesFull: The records of live jobs fill the job store.
             SpoolFull: There is no room for the files.
             Draining: The queue is about to stop.
+            JournalFailed: The journal can't be written, so the job would not survive a crash.
+            JournalFull: The journal's folder has reached `journal.bytes_max`, or its disk is full.
+            StoreUnavailable: The store doesn't answer; unlike with the others, the job may have been kept.
+            Overloaded: Too many calls are on the way to the store.
             TypeError: There is no such option; or one of `files` is no file.
             ValueError: One of `files` can't be used: closed, not readable twice, a wrong name or media type.
             OSError: One of `files` can't be read.
@@ -233,7 +244,9 @@ class JobQueue(Registration):
         discipline: Discipline | None = None,
         weight: int | None = None,
     ) -> None:
-        """Change a queue's settings while it is in use, until the next reload or restart; no job is lost.
+        """Change a queue's settings while it is in use; no job is lost.
+
+        It holds until the queue's configured settings change or, without a journal, the queue stops.
 
         Raises:
             KeyError: There is no such queue.
@@ -243,15 +256,35 @@ class JobQueue(Registration):
         given = {"workers": workers, "capacity": capacity, "discipline": discipline, "weight": weight}
         await self.service.change(queue, {name: value for name, value in given.items() if value is not None})
 
-    async def pause(self, queue: str) -> None:
-        """Start no more jobs of a queue; submissions are accepted meanwhile. Raises KeyError."""
+    async def pause(self, queue: str, *, reason: str | None = None, for_s: Duration | None = None) -> None:
+        """Start no more jobs of a queue; submissions are accepted meanwhile.
+
+        Args:
+            reason: Why, for the queue's document, events and the log.
+            for_s: Seconds after which it resumes by itself; None: it doesn't.
+
+        Raises:
+            KeyError: There is no such queue.
+            ValueError: `for_s` is not over 0, or the reason has more than 200 characters.
+        """
         self._check_queue(queue)
-        await self.service.backend.pause(queue)
+        until_s = None if for_s is None else seconds(for_s)
+        if until_s is not None and until_s <= 0:
+            raise ValueError(f"for_s is over 0, not {until_s:g}")
+        if reason is not None and len(reason) > REASON_LENGTH_MAX:
+            raise ValueError(f"a reason has at most {REASON_LENGTH_MAX} characters, not {len(reason)}")
+        await self.service.backend.pause(queue, reason=reason, for_s=until_s)
 
     async def resume(self, queue: str) -> None:
         """Start a paused queue's jobs again. Raises KeyError."""
         self._check_queue(queue)
         await self.service.backend.resume(queue)
+
+    async def release(self, job_type: str) -> bool:
+        """End the quarantine of a type; return whether it was in one. Raises KeyError if no handler has the type."""
+        if self.service.registry.find(job_type) is None:
+            raise KeyError(f"no handler has the type {job_type!r}")
+        return await self.service.backend.release(job_type)
 
     def _check_queue(self, queue: str) -> None:
         if queue not in self.settings.queues:

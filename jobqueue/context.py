@@ -39,6 +39,8 @@ class JobContext:
         job_id: The job's id, as its client knows it.
         type: The type under which its handler is registered.
         attempt: The number of this run, counted from 1.
+        recovered: Whether this may be a second run of work that is done: an earlier server process crashed while it had
+            the job, maybe within an attempt whose end nothing tells. Only with a journal; False without one.
         group: The group that the client chose, if any.
         files: The uploaded files: part name to a path that may be read until the job ends, with `filename`,
             `media_type` and `size_bytes`; a list of them where a part name came several times (`files.getall(name)`
@@ -58,6 +60,7 @@ class JobContext:
         "files",
         "group",
         "job_id",
+        "recovered",
         "state",
         "traceparent",
         "type",
@@ -75,10 +78,12 @@ class JobContext:
         on_progress: ProgressSink,
         state: Any = None,
         traceparent: str | None = None,
+        recovered: bool = False,
     ) -> None:
         self.job_id = job_id
         self.type = type
         self.attempt = attempt
+        self.recovered = recovered
         self.group = group
         self.files = UploadedFiles(files)
         self._folder = folder
@@ -121,6 +126,7 @@ class JobContext:
 
         Raises:
             TypeError: The media type is no text.
+            RuntimeError: Jobs have no files, since several servers share them (`backend: valkey`).
         """
         if not isinstance(media_type, str):
             raise TypeError(f"result_file takes a string as its media type, got {media_type!r}")

@@ -1,4 +1,4 @@
-"""Durations in the Python API: a number of seconds, or a timedelta.
+"""Durations: in the Python API a number of seconds, or a timedelta; in sentences some words.
 
 A leaf, so that the core, the in-process API and the client read them alike.
 """
@@ -31,3 +31,24 @@ def seconds(duration: object) -> float:
 def as_seconds(duration: object) -> object:
     """Return a timedelta in seconds, and any other value unchanged, for a later check."""
     return duration.total_seconds() if isinstance(duration, timedelta) else duration
+
+
+def spell(seconds: float | None) -> str:
+    """Return a duration in one or two units: `0.35 s`, `12 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`; None: empty."""
+    if seconds is None or not math.isfinite(seconds):
+        return ""
+    seconds = max(0.0, seconds)
+    if seconds < 0.0995:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    for size, unit, small, smaller in ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if whole >= size:
+            rest = whole % size // small
+            return (
+                f"{whole // size:,} {unit} {rest} {smaller}"
+                if rest and whole < 100 * size
+                else f"{whole // size:,} {unit}"
+            )
+    return f"{whole} s"

@@ -38,6 +38,29 @@ class ConfigError(JobQueueError):
         self.faults = faults
 
 
+class JournalError(ConfigError):
+    """The folder of the journal can't be used, and nothing in it was changed. The message has its path."""
+
+
+class JournalDamaged(JournalError):
+    """The journal holds what it has lost: bytes that were on disk once can't be read any more.
+
+    Args:
+        file: The path of the damaged file.
+        offset: Where in it the damage begins, in bytes.
+        reason: What is wrong there.
+    """
+
+    def __init__(self, file: str, offset: int, reason: str) -> None:
+        super().__init__(
+            f"{file}: damaged at byte {offset}: {reason}; "
+            "restore the folder from a backup, or cut the log there with `jobqueue journal repair`"
+        )
+        self.file = file
+        self.offset = offset
+        self.reason = reason
+
+
 class LifespanFailed(JobQueueError):
     """A queue's lifespan raised an exception at the start; it is the cause."""
 
@@ -111,6 +134,25 @@ class SpoolFull(Refused):
     """The spool directory holds as many bytes of files as `spool.bytes_max` allows."""
 
 
+class JournalFailed(Refused):
+    """What was asked for can't be kept now: the journal could not be written.
+
+    A submission was not accepted. Any other change may be in effect, and lost at a restart.
+    """
+
+
+class JournalFull(Refused):
+    """The journal's folder holds as many bytes as `journal.bytes_max` allows."""
+
+
+class StoreUnavailable(Refused):
+    """The store that keeps the jobs doesn't answer. A change may have been made all the same."""
+
+
+class Overloaded(Refused):
+    """The load exceeds the memory budget, the event loop is late, or too much is on the way to the store."""
+
+
 class TypeQuarantined(Refused):
     """The type is in quarantine after consecutive failures, and enough of its jobs wait already."""
 
@@ -124,6 +166,15 @@ class Draining(Refused):
 
     def __init__(
         self, detail: str = "the server is shutting down and accepts no more jobs", *, retry_after_s: float = 5.0
+    ) -> None:
+        super().__init__(detail, retry_after_s=retry_after_s)
+
+
+class Recovering(Refused):
+    """The server reads its jobs from the journal, and knows none until it has them all."""
+
+    def __init__(
+        self, detail: str = "the server recovers its jobs from the journal", *, retry_after_s: float = 1.0
     ) -> None:
         super().__init__(detail, retry_after_s=retry_after_s)
 

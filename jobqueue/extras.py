@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Extra = Literal["async", "cli", "prometheus", "reload", "server"]
+Extra = Literal["async", "cli", "prometheus", "reload", "server", "valkey"]
 
 DISTRIBUTION = "ephemeral-jobqueue"
 _MODULES: dict[Extra, frozenset[str]] = {
@@ -20,6 +20,7 @@ _MODULES: dict[Extra, frozenset[str]] = {
     "prometheus": frozenset({"prometheus_client"}),
     "reload": frozenset({"watchfiles"}),
     "server": frozenset({"aiohttp", "orjson", "psutil", "yaml"}),
+    "valkey": frozenset({"redis", "hiredis"}),
 }
 """The modules of each extra, by their import names. Not uvloop: the server does without it."""
 

@@ -13,6 +13,7 @@ from jobqueue.http.transport.tls import TlsServer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from jobqueue.activation import Activation
     from jobqueue.config import ServerSettings, Settings
     from jobqueue.http.transport.job_server import JobServer
 
@@ -30,11 +31,13 @@ class Listening:
 
     Args:
         server: Makes the connections.
+        activation: Sockets that the process was started with; if there are any, it opens none itself.
     """
 
-    def __init__(self, server: JobServer, settings: ServerSettings) -> None:
+    def __init__(self, server: JobServer, settings: ServerSettings, activation: Activation) -> None:
         self._server = server
         self._settings = settings
+        self._activation = activation
         self._acceptors: list[Acceptor] = []
         self._tls: TlsServer | None = None
 
@@ -45,15 +48,26 @@ class Listening:
         if context is not None:
             self._tls = TlsServer(server, server, context)
         try:
+            if self._activation:
+                await self._adopt(self._activation)
+                return
             if settings.port is not None:
-                tcp = Acceptor(self._tls or server, server.prepare)
-                self._acceptors.append(await tcp.listen(settings.host, settings.port))
+                self._acceptors.append(await self._tcp().listen(settings.host, settings.port))
             if settings.socket is not None:  # uvloop doesn't suspend here
                 unix = Acceptor(server.on_unix)
                 self._acceptors.append(await unix.listen_at(settings.socket, int(settings.socket_mode, 8)))
         except BaseException:
             self.close()
             raise
+
+    async def _adopt(self, activation: Activation) -> None:
+        for wire in activation.tcp:
+            self._acceptors.append(await self._tcp().adopt(wire))
+        if activation.unix is not None:
+            self._acceptors.append(await Acceptor(self._server.on_unix).adopt(activation.unix))
+
+    def _tcp(self) -> Acceptor:
+        return Acceptor(self._tls or self._server, self._server.prepare)
 
     @property
     def addresses(self) -> list[tuple[str, int]]:

@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import orjson
 
+from jobqueue.log_ring import LINE_BYTES_MAX, NAME_CHARACTERS, LogRing, shortened
 from jobqueue.sampling import Sample, Samples
 
 if TYPE_CHECKING:
@@ -215,12 +216,19 @@ def _form(asked: str, fd: int) -> Form:
 
 
 class LogWriter(logging.Handler):
-    """The buffer, and the thread that empties it into a file descriptor."""
+    """The buffer, and the thread that empties it into a file descriptor.
+
+    Attributes:
+        on_terminal: Whether the lines are for a terminal.
+        ring: The latest lines.
+    """
 
     def __init__(self, fd: int, *, form: Form) -> None:
         super().__init__()
         self._fd = fd
         self._render = _RENDERS[form]
+        self._is_json = form == "json"
+        self.ring = LogRing()
         self.on_terminal = form in ("terminal", "colour")
         # A SimpleQueue, because its put may be interrupted by a put of the same thread (a finalizer that logs).
         self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
@@ -294,9 +302,20 @@ class LogWriter(logging.Handler):
             line = self._render(record)
         except (Exception, SystemExit) as failure:
             # A field's repr raised, or an exception's attribute. `handleError` would write to the stuck pipe.
-            line = self._render(_unloggable(record, failure))
+            record = _unloggable(record, failure)
+            line = self._render(record)
         self._put_bytes += len(line)
         self._lines.put(line)
+        self._keep(record, line)
+
+    def _keep(self, record: logging.LogRecord, line: bytes) -> None:
+        """Add a line to the ring."""
+        event = record.msg.event if isinstance(record.msg, EventMessage) else "log"
+        try:
+            line = line if self._is_json else _json_line(record)
+            self.ring.add(record.levelno, event, line if len(line) <= LINE_BYTES_MAX else _cut_line(record))
+        except (Exception, SystemExit):  # the line is in the log, whatever a field does when it is asked again
+            return
 
     def say(self, text: str) -> None:
         """Write lines unchanged at any level: for a terminal."""
@@ -406,6 +425,19 @@ def _json_line(record: logging.LogRecord) -> bytes:
     except TypeError:  # an integer over 64 bits, a lone surrogate, a key that is no string: rare, and still a line
         line["time"] = at.isoformat()
         return json.dumps(line, default=str, skipkeys=True).encode() + b"\n"
+
+
+def _cut_line(record: logging.LogRecord) -> bytes:
+    """Return a line of JSON without what makes it long."""
+    _, event, fields = _parts(record)
+    short = logging.makeLogRecord({**record.__dict__, "exc_info": None, "exc_text": None})
+    short.name = record.name[:NAME_CHARACTERS]
+
+    def line(fields: Mapping[str, object]) -> bytes:
+        short.msg = EventMessage(event, fields)
+        return _json_line(short)
+
+    return shortened(fields, line)
 
 
 def _text_line(record: logging.LogRecord) -> bytes:

@@ -6,15 +6,18 @@ the parts start and stop.
 The stop (aiohttp's own cleanup closes the listener first, so that no client can read a
 status, and may spend its timeout twice):
 
-1. SIGTERM or SIGINT: `/readyz` and POST answer 503 from now on; accepted jobs still run.
-2. After `drain_s` the live jobs are ended, and counted in the event `drain.lost`, if there are any.
-3. For `linger_s` more, statuses are still readable, over new connections too.
+1. SIGTERM or SIGINT: `/readyz` and POST answer 503 from now on; accepted jobs still run (`drain_mode: keep`: those that
+   run already).
+2. After `drain_s` the live jobs are ended, and counted in the event `drain.lost`, if there are any. With a journal they
+   are kept for the next process, and counted in `drain.kept`.
+3. For `linger_s` more, statuses are still readable, over new connections too; with a journal this is left out.
 4. The listener closes, responses under way are sent, the queue stops: exit 0.
 
 Without live jobs at the signal and without connections there is no linger.
 
 A second signal, a second or more after the first (`signals.py`), ends the process at once, even while a handler blocks
-the loop: exit 1, and `drain.lost` counts the jobs that were live.
+the loop: exit 1, and `drain.lost` counts the jobs that were live. For a journal this is a crash: what was answered is
+kept, and running attempts count.
 
 SIGHUP makes it read its settings again (`reload.py`), unless it stops already. From a closed
 terminal it is a stop: otherwise the server would run on in the background, and keep its port.
@@ -25,22 +28,22 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import threading
 from contextlib import suppress
-from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import msgspec
-import psutil
 from aiohttp import web
 
 from jobqueue import terminal
+from jobqueue.activation import Activation
+from jobqueue.backend.store import figures_of
 from jobqueue.build import build, interpreter
 from jobqueue.config.auth import EXPOSED, is_exposed
 from jobqueue.config.metrics import NEEDS_ACCESS
 from jobqueue.config.reload import Reload
 from jobqueue.errors import ConfigError, LifespanFailed
 from jobqueue.event_loop import loop_factory
+from jobqueue.findings.sight import ProcessCounts
 from jobqueue.http.assembly import FAST_PATH, Api
 from jobqueue.http.resources.server import Figures
 from jobqueue.http.response.descriptors import DESCRIPTORS
@@ -49,19 +52,24 @@ from jobqueue.http.transport.job_server import JobServer
 from jobqueue.listening import Listening, why_not
 from jobqueue.log import configure, event_logger
 from jobqueue.metrics_port import CONNECTIONS_MAX, MetricsPort
+from jobqueue.process.guard import Guard, kill_children
+from jobqueue.process.inherited_sockets import inherited_sockets
 from jobqueue.process.signals import signals
 from jobqueue.resources import fit_files, memory_bytes, return_freed_memory, warn_of_memory
+from jobqueue.runtime.cgroup import memory_limit
 from jobqueue.runtime.exits import run_to_end
 from jobqueue.runtime.freed_memory import FreedMemory, heap_trim
 from jobqueue.runtime.loop_monitor import LoopMonitor
 from jobqueue.server_metrics import ServerMetrics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine, Sequence
 
     from jobqueue.config import Settings
+    from jobqueue.config.load import Loaded
     from jobqueue.config.reload import Reloaded
     from jobqueue.log import LogWriter
+    from jobqueue.log_ring import Line
     from jobqueue.service import Service
 
 COLLECTIONS = (5_000, 1, 50)
@@ -79,8 +87,10 @@ OPEN = (
     "have a firewall decide which machines may, or set server.host to 127.0.0.1"
 )
 
+NO_CONSOLE = "other machines can reach this address, and there are no keys: configure keys (auth.keys), if it is wanted"
+
 UNBOUNDED = (
-    "one caller can use up a queue's capacity: set limits.caller_jobs_max or limits.caller_rate; "
+    "one caller can use up a queue's capacity: set limits.caller_jobs_max or limits.caller_rate, or those of each key; "
     "behind a proxy they bound all clients together, unless server.proxies lists it"
 )
 
@@ -88,22 +98,25 @@ CLOSE_S = 0.5
 STOP_S = 2.0
 """Time of the exit beside `drain_s` and `linger_s`, in seconds."""
 
-FORCE_S = 0.2
-"""How long the loop may take to end the process, before a thread does it, in seconds."""
+SNAPSHOT_S = 30.0
+"""Further time of an exit with a journal, which writes all jobs to disk first."""
+
+GIVE_BACK_S = 10.0
+"""Further time of an exit with a store, which may be slow to take back what runs."""
 
 log = event_logger(__name__)
 
 
-def serve(service: Service, settings: Settings, *, load: Callable[[], Settings], sources: str = "") -> int:
+def serve(service: Service, loaded: Loaded, *, load: Callable[[], Loaded]) -> int:
     """Serve a queue over HTTP until a signal ends it; return the exit code.
 
     Args:
-        load: Reads the settings again, at SIGHUP; called in a thread. May raise ConfigError.
-        sources: The sources of the settings, to be shown on a terminal.
+        loaded: The settings, with their sources.
+        load: Reads them again, at SIGHUP; called in a thread. May raise ConfigError.
     """
     signals.install()
-    service.configure(settings)
-    writer = configure(settings.log)
+    service.configure(loaded.settings)
+    writer = configure(loaded.settings.log)
     factory = loop_factory()
     if factory is None:
         log.info("server.uvloop_missing", reason="requests take more CPU on asyncio's own event loop")
@@ -111,7 +124,7 @@ def serve(service: Service, settings: Settings, *, load: Callable[[], Settings],
     try:
         if signals.stopped:  # during an import that swallowed it
             return 0
-        code = run_to_end(runner.get_loop(), _run(service, writer, load, sources))
+        code = run_to_end(runner.get_loop(), _run(service, writer, loaded, load))
         left = len(asyncio.all_tasks(runner.get_loop()))
         if left:
             # Handlers that swallow their cancellation: closing the loop would wait for them for ever.
@@ -124,26 +137,32 @@ def serve(service: Service, settings: Settings, *, load: Callable[[], Settings],
         writer.close()
 
 
-async def _run(service: Service, writer: LogWriter, load: Callable[[], Settings], sources: str) -> int:
-    return await _Process(service, writer, load, sources).run()
+async def _run(service: Service, writer: LogWriter, loaded: Loaded, load: Callable[[], Loaded]) -> int:
+    return await _Process(service, writer, loaded, load).run()
 
 
 class _Process:
-    def __init__(self, service: Service, writer: LogWriter, load: Callable[[], Settings], sources: str) -> None:
+    def __init__(self, service: Service, writer: LogWriter, loaded: Loaded, load: Callable[[], Loaded]) -> None:
         self._service = service
-        self._sources = sources
+        self._sources = loaded.sources
         self._settings = service.settings.server
         self._writer = writer
         # Looked up late: the backend is made when the queue starts.
-        self._loop_monitor = LoopMonitor(on_suspended=lambda gap_s: service.local.excuse(gap_s))
+        self._loop_monitor = LoopMonitor(on_suspended=lambda gap_s: service.backend.excuse(gap_s))
+        self._memory_bytes_max = memory_limit()
         self._freed_memory = FreedMemory(memory_bytes(), trim=heap_trim())
-        self._reload = Reload(service, load, set_level=writer.set_level)
+        self._reload = Reload(service, loaded, load, set_level=writer.set_level)
         self._metrics_port: MetricsPort | None = None
         self._server: JobServer | None = None
         self._has_terminal = os.isatty(0)
         self._loop = asyncio.get_running_loop()
         self._told_to_stop = asyncio.Event()
-        self._guard = _Guard(self._settings.drain_s + self._settings.linger_s + STOP_S, self._end_by_force)
+        stop_s = self._settings.drain_s + self._settings.linger_s + STOP_S
+        if service.settings.journal.dir is not None:
+            stop_s += SNAPSHOT_S
+        if service.settings.backend == "valkey":
+            stop_s += GIVE_BACK_S
+        self._guard = Guard(stop_s, self._end_by_force)
 
     async def run(self) -> int:
         self._guard.start()
@@ -155,24 +174,37 @@ class _Process:
             self._guard.tell("over")
 
     async def _serve(self) -> int:
+        if inherited_sockets.ignored is not None:
+            log.warning("server.sockets_ignored", reason=inherited_sockets.ignored)
         try:
+            activation = Activation(inherited_sockets, self._service.settings)
             app, api = web.Application(), Api(self._service, self._loop_monitor.lag)
             api.add_to(app)
             self._server = server = self._make_server(app, api)
-            if not await self._start_queue():
+            if not await self._until_stopped(self._open_queue()):
                 return 0
-            listening = await self._listen(server, api)
+            fast_path = server.fast_path
+            if self._service.why_not_ready is not None:
+                server.fast_path = None  # it takes the jobs that there are for all
+            listening = await self._listen(server, api, activation)
             self._reload.prepare, api.process = listening.renew, self
-            await self._listen_for_metrics(api, server)
+            await self._listen_for_metrics(api, server, activation)
         except (ConfigError, LifespanFailed, ValueError, OSError) as error:
-            cause = error.__cause__ if isinstance(error, LifespanFailed) else None
-            log.error("server.failed", reason=why_not(error, self._settings), exc=cause)
+            self._tell_failure(error)
             await self._service.stop()
             return 1
         reloading = asyncio.create_task(self._reload.run())
         try:
+            if self._service.why_not_ready is not None and not await self._until_stopped(self._service.recover()):
+                await self._close(server, listening)
+                return 0
+            server.fast_path = fast_path
             await self._told_to_stop.wait()
             await self._drain(server, listening)
+        except ConfigError as error:  # of the recovery: the files can't be read
+            self._tell_failure(error)
+            await self._close(server, listening)
+            return 1
         finally:
             self._freed_memory.stop()
             self._loop_monitor.stop()
@@ -181,9 +213,19 @@ class _Process:
                 await reloading
         return 0
 
-    async def _start_queue(self) -> bool:
-        """Start the queue, which may take as long as its lifespan does; False if a stop came meanwhile."""
-        starting = asyncio.ensure_future(self._service.start())
+    async def _open_queue(self) -> None:
+        """Start the queue, as far as it starts before the server listens: whole, unless it has jobs to recover."""
+        await self._service.open()
+        if self._service.why_not_ready is None:
+            await self._service.recover()
+
+    def _tell_failure(self, error: Exception) -> None:
+        cause = error.__cause__ if isinstance(error, LifespanFailed) else None
+        log.error("server.failed", reason=why_not(error, self._settings), exc=cause)
+
+    async def _until_stopped(self, start: Coroutine[None, None, None]) -> bool:
+        """Start something, which may take as long as its lifespan does; False if a stop came meanwhile."""
+        starting = asyncio.ensure_future(start)
         told = asyncio.ensure_future(self._told_to_stop.wait())
         await asyncio.wait([starting, told], return_when=asyncio.FIRST_COMPLETED)
         told.cancel()
@@ -211,12 +253,13 @@ class _Process:
             access_log=access_log_of(self._service.settings.log, api.access),
         )
 
-    async def _listen(self, server: JobServer, api: Api) -> Listening:
-        listening = Listening(server, self._settings)
+    async def _listen(self, server: JobServer, api: Api, activation: Activation) -> Listening:
+        listening = Listening(server, self._settings, activation)
         await listening.open()
         self._refuse_exposed(listening)
         # Nothing was awaited since the first socket listens, so no request was answered before this.
-        self._tell_of_start(listening, is_open=api.listens_on(listening.addresses))
+        is_open = api.listens_on(listening.addresses)
+        self._tell_of_start(listening, api, is_open=is_open, inherited=bool(activation))
         self._loop_monitor.start()
         self._freed_memory.start()
         api.recorder.start()
@@ -226,7 +269,7 @@ class _Process:
         gc.set_threshold(*COLLECTIONS)
         return listening
 
-    async def _listen_for_metrics(self, api: Api, server: JobServer) -> None:
+    async def _listen_for_metrics(self, api: Api, server: JobServer, activation: Activation) -> None:
         """Have the metrics tell what this process counts; open their own port, if they have one. Raises ConfigError."""
         api.answered.fast = lambda: server.fast_answers
         parts = ServerMetrics(server=server, loop_monitor=self._loop_monitor, writer=self._writer, reload=self._reload)
@@ -237,7 +280,7 @@ class _Process:
             app = web.Application()
             policy = api.add_metrics_to(app)
             self._metrics_port = MetricsPort(JobServer(app, settings.limits, connections_max=CONNECTIONS_MAX))
-            addresses = await self._metrics_port.open(*address)
+            addresses = await self._metrics_port.open(*address, activation.metrics)
             policy.listens_on(addresses)
             for host, _ in addresses:  # a name may be that of any address
                 if settings.metrics.access != "open" and is_exposed(host, settings.auth):
@@ -261,20 +304,30 @@ class _Process:
             raise
         self._service.checks.append(check)
 
-    def _tell_of_start(self, listening: Listening, *, is_open: bool) -> None:
-        """Log the addresses, and then warnings."""
+    def _tell_of_start(self, listening: Listening, api: Api, *, is_open: bool, inherited: bool) -> None:
+        """Log the addresses, and then warnings. Args: inherited: The process was started with its sockets."""
         if self._writer.on_terminal:
             self._writer.say(
                 terminal.banner(
                     [place.url for place in listening.places],
                     [each.name for each in self._service.registry],
                     self._sources,
+                    api.console_at(listening.places[0].url),
+                    figures_of(self._service.backend) if self._service.running else None,
                 )
             )
         else:
             for url, host, port in listening.places:
-                where = {"host": host, "port": port, "url": url}
-                log.info("server.listening", **where, pid=os.getpid(), build=build(), python=interpreter())
+                where = {"host": host, "port": port, "url": url, "inherited": inherited}
+                backend = self._service.settings.backend
+                log.info(
+                    "server.listening",
+                    **where,
+                    backend=backend,
+                    pid=os.getpid(),
+                    build=build(),
+                    python=interpreter(),
+                )
         warn_of_memory(self._service.settings)
         return_freed_memory()
         if not any(self._service.registry):
@@ -283,10 +336,10 @@ class _Process:
             )
         if is_open and not self._service.settings.auth.required:
             log.warning("server.exposed", host=self._settings.host, reason=OPEN)
-        if is_open:
-            limits = self._service.settings.limits
-            if limits.caller_jobs_max is None and limits.caller_rate is None:
-                log.warning("server.callers_unbounded", hint=UNBOUNDED)
+            if self._service.settings.console.enabled:
+                log.warning("console.off", reason=NO_CONSOLE)
+        if is_open and self._service.callers.unbounded:
+            log.warning("server.callers_unbounded", hint=UNBOUNDED)
 
     # -- by request (`http/resources/server.py`)
 
@@ -299,12 +352,43 @@ class _Process:
             lag_s_max=health.lag_s_max,
             rss_bytes=health.rss_bytes,
             open_files=health.open_files,
-            log_level=self._writer.level_name,
+            log_level=self.log_level,
             log_dropped=self._writer.dropped,
             config=self._sources,
             config_at=reload.succeeded_at,
             config_ok=reload.succeeded,
         )
+
+    def counts(self) -> ProcessCounts:
+        monitor, reload, server = self._loop_monitor, self._reload, self._server
+        return ProcessCounts(
+            connections=0 if server is None else server.open,
+            connections_max=0 if server is None else server.connections_max,
+            late_counts=tuple(monitor.late_counts),
+            blocked_total=monitor.blocked_total,
+            block=monitor.last_block,
+            log_dropped=self._writer.dropped,
+            config_faults=reload.faults,
+            restart_required=tuple(reload.restart_required),
+            memory_bytes=monitor.rss_bytes(),
+            memory_bytes_max=self._memory_bytes_max,
+            metrics_listens=self._metrics_port is not None and self._metrics_port.is_open,
+        )
+
+    @property
+    def log_level(self) -> str:
+        return self._writer.level_name
+
+    def latest_lines(self) -> tuple[list[Line], int]:
+        return self._writer.ring.lines(), self._writer.dropped
+
+    @property
+    def readings(self) -> Sequence[Loaded]:
+        return self._reload.readings
+
+    @property
+    def restart_required(self) -> dict[str, str]:
+        return self._reload.restart_required
 
     async def reload(self) -> Reloaded:
         return await self._reload.now()
@@ -340,10 +424,14 @@ class _Process:
         live, drain_s = sum(self._service.live_counts().values()), self._settings.drain_s
         self._tell("server.draining", terminal.draining(live, drain_s), live=live, drain_s=drain_s)
         lost = await self._service.drain(drain_s)
-        # Without live jobs and connections there is no client that could read a status.
-        linger_s = self._settings.linger_s if live or server.open else 0.0
+        # Without live jobs and connections there is no client that could read a status. Kept ones are read in the next
+        # process, and the sooner it begins, the better.
+        linger_s = self._settings.linger_s if (live or server.open) and not self._service.keeps else 0.0
         self._tell("server.drained", terminal.lingering(linger_s), lost=sum(lost.values()), linger_s=linger_s)
         await asyncio.sleep(linger_s)
+        await self._close(server, listening)
+
+    async def _close(self, server: JobServer, listening: Listening) -> None:
         listening.close()
         await server.close(CLOSE_S)
         if self._metrics_port is not None:
@@ -366,55 +454,6 @@ class _Process:
             log.error("server.stuck", reason="the server could not stop in time, so it is ended by force")
         with suppress(Exception):  # no error may keep the process from ending
             self._service.tell_lost()
-        _kill_children()
+        kill_children()
         self._writer.close(0.2)
         os._exit(1)
-
-
-class _Guard:
-    """A thread that ends the process by force if the loop can't; it waits for orders from the start.
-
-    Args:
-        stop_s: How long an orderly stop may take, in seconds.
-        end: Ends the process; its argument: an orderly stop took too long.
-    """
-
-    def __init__(self, stop_s: float, end: Callable[[bool], None]) -> None:
-        self._stop_s = stop_s
-        self._end = end
-        # A SimpleQueue, because its put may interrupt a put of the same thread: signals' handlers give orders.
-        self._orders: SimpleQueue[Literal["stop", "force", "over"]] = SimpleQueue()
-        self._claimed = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name="jobqueue-exit", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def tell(self, order: Literal["stop", "force", "over"]) -> None:
-        """Give an order; safe in a signal's handler."""
-        self._orders.put(order)
-
-    def claim(self) -> bool:
-        """Return True once, for the one that may end the process."""
-        return self._claimed.acquire(blocking=False)
-
-    def _run(self) -> None:
-        order = self._orders.get()
-        stuck = False
-        if order == "stop":
-            try:
-                order = self._orders.get(timeout=self._stop_s)
-            except Empty:
-                stuck = True
-        if order == "force":
-            with suppress(Empty):  # the loop ends it, unless it is blocked
-                order = self._orders.get(timeout=FORCE_S)
-        if order != "over":
-            self._end(stuck)
-
-
-def _kill_children() -> None:
-    """Kill every process that this one, or one of them, has started."""
-    for child in psutil.Process().children(recursive=True):
-        with suppress(psutil.Error):
-            child.kill()

@@ -8,40 +8,55 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from jobqueue.backend.store import figures_of
 from jobqueue.config import LIMITS_FIXED
+from jobqueue.config.backend import faults_of_keeping
 from jobqueue.config.callers import LimitsOfCallers
 from jobqueue.config.load import differences
 from jobqueue.core.job import Uniqueness
 from jobqueue.core.record import changed
 from jobqueue.core.stored_file import Upload
-from jobqueue.errors import InvalidField, InvalidSubmission, raise_if_any
+from jobqueue.errors import (
+    ConfigError,
+    Draining,
+    InvalidField,
+    InvalidSubmission,
+    JournalFailed,
+    Recovering,
+    StoreUnavailable,
+    raise_if_any,
+)
 from jobqueue.handlers import PlainSubmission, Submission, uniqueness_of
 from jobqueue.handlers.submission import Bounds
+from jobqueue.handlers.unshared import faults_of_handlers
+from jobqueue.not_running import NO_STORE, NOT_LOCAL, NOT_RUNNING, not_running
+from jobqueue.runtime.spool import Share
 from jobqueue.snapshot import RegisteredType, ServiceSnapshot, SpoolCounts
 from jobqueue.wiring import Wiring, system
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from jobqueue.backend.base import Asked, Backend, LocalBackend
+    from jobqueue.backend.journal.figures import JournalFigures
+    from jobqueue.backend.store import StoreBackend
     from jobqueue.config import Settings
     from jobqueue.core.counting.counts import QueueCounts
+    from jobqueue.core.counting.stats import QueueStats, StoreStats
     from jobqueue.core.job import IdempotencyKey, Job, JobSpec
     from jobqueue.core.job_view import JobView
+    from jobqueue.core.policy import QueuePolicy
     from jobqueue.core.stored_file import StoredFile
     from jobqueue.core.submit import SubmitResult
+    from jobqueue.errors import Refused
     from jobqueue.registration import Registered
-    from jobqueue.runtime.spool import Spool
-    from jobqueue.wiring import Surroundings
-
-
-def not_running() -> RuntimeError:
-    """Return what is raised where a running queue is needed."""
-    return RuntimeError("the queue is not running: use `async with queue:` or await queue.start()")
+    from jobqueue.runtime.spool import PendingUpload, Spool
+    from jobqueue.surroundings import Surroundings
 
 
 class Service:
@@ -55,9 +70,11 @@ class Service:
         registry: The handlers, by type.
         settings: Those in effect.
         draining: Whether submissions are rejected, from the start of a drain until the next start.
-        local: The backend's calls without an await, for the fast path; each raises RuntimeError while the queue doesn't
-            run. An attribute, as is the next one: most requests read it.
+        local: The backend in this process, whose calls need no await, for the fast path; each raises RuntimeError while
+            the queue doesn't run, or its jobs are elsewhere. An attribute, as are the next two: most requests read it.
+        store: The backend in a store outside this process; likewise.
         wall_offset_s: Returns the Unix seconds at zero of the engine's clock. Raises likewise.
+        why_not_ready: Returns why requests for jobs are rejected, while kept ones are brought back; None: they are not.
         tells_tracebacks: Whether documents have the tracebacks of failed attempts. Where `server.tracebacks` is null,
             a server decides when it knows its addresses.
         checks: Called with the settings of a reload, before anything is applied; each may raise ConfigError.
@@ -77,9 +94,11 @@ class Service:
         self.listeners: list[Callable[[Settings], None]] = []
         self._wiring: Wiring | None = None
         self.local: LocalBackend = NOT_RUNNING
+        self.store: StoreBackend = NOT_RUNNING
         self.wall_offset_s: Callable[[], float] = NOT_RUNNING
         self._starting = False
         self._stopping: asyncio.Future[None] | None = None
+        self.why_not_ready: Callable[[], Refused] | None = None
 
     # -- life
 
@@ -93,6 +112,11 @@ class Service:
 
     async def start(self) -> None:
         """Enter the lifespan, open the spool and start timer and workers. Raises as `JobQueue.start`."""
+        await self.open()
+        await self.recover()
+
+    async def open(self) -> None:
+        """Do the first part of `start`: after it a server may listen, and answer that it recovers its jobs."""
         if self._wiring is not None or self._starting:
             raise RuntimeError("the queue is already running")
         if self._stopping is not None:
@@ -104,24 +128,51 @@ class Service:
                     f"handler {handler.name!r} uses queue {handler.queue!r}; configured: {known}; "
                     f"add queues.{handler.queue} to the settings, if only as `{handler.queue}: {{}}`"
                 )
+        if faults := (*faults_of_keeping(self.settings, {}), *faults_of_handlers(self.registry, self.settings.backend)):
+            raise ConfigError(*faults)
         registered, given = self._registered, self.surroundings(self.settings)
-        wiring = Wiring(
-            self.settings,
-            self.registry,
-            given,
-            lifespan=registered.lifespan,
-            process_init=registered.process_init,
-        )
+        try:
+            wiring = Wiring(
+                self.settings,
+                self.registry,
+                given,
+                lifespan=registered.lifespan,
+                process_init=registered.process_init,
+            )
+        except BaseException:
+            if given.journal is not None:
+                await given.journal.close()
+                given.journal.unlock()
+            raise
         self._starting = True
         try:
-            await wiring.start()
+            await wiring.open()
         except BaseException:
             await wiring.stop()
             raise
         finally:
             self._starting = False
-        self._wiring, self.draining = wiring, False
-        self.local, self.wall_offset_s = wiring.backend, wiring.wall_clock.offset_s
+        self._wiring, self.draining, self.why_not_ready = wiring, False, None
+        self.local, self.store = wiring.local or NOT_LOCAL, wiring.store or NO_STORE
+        self.wall_offset_s = wiring.offset_s
+        if wiring.journal is not None:
+            self.why_not_ready = self._recovering
+
+    async def recover(self) -> None:
+        """Do the rest of `start`: bring kept jobs back, and start timer and workers. Raises ConfigError."""
+        try:
+            await self._running.start()
+        except BaseException:
+            # A server may listen for some moments more.
+            self.draining, self.why_not_ready = True, Draining
+            await self.stop()
+            raise
+        self.why_not_ready = None
+
+    def _recovering(self) -> Recovering:
+        journal = self._running.journal
+        assert journal is not None, "nothing is recovered without one"
+        return Recovering(f"the server recovers its jobs from the journal; {journal.progress:.0%} is done")
 
     async def stop(self) -> None:
         """Stop at once, as `JobQueue.stop`."""
@@ -139,11 +190,11 @@ class Service:
 
     async def _end(self, wiring: Wiring) -> None:
         try:
-            if wiring.backend.stats()[0].live:
+            if any(wiring.live_counts().values()) and self.why_not_ready is None:
                 await self.drain(0.0)
         finally:
             self._wiring = None
-            self.local = self.wall_offset_s = NOT_RUNNING
+            self.local = self.store = self.wall_offset_s = NOT_RUNNING
             try:
                 await wiring.stop()
             finally:
@@ -155,21 +206,25 @@ class Service:
         self.draining = True
 
     async def drain(self, deadline_s: float) -> dict[str, int]:
-        """Reject submissions, run what is accepted, and after `deadline_s` seconds end the remaining jobs.
+        """Reject submissions, run what is accepted, and after `deadline_s` seconds end, or keep, the remaining jobs.
 
-        Returns the count of those by state, as `JobQueue.drain`.
+        Returns the count of those that are lost by state, as `JobQueue.drain`.
         """
-        wiring, lost = self._running, dict[str, int]()
+        wiring = self._running
         self.draining = True
-        await wiring.backend.drain(deadline_s, lambda: lost.update(wiring.tell_lost()))
-        return lost
+        return await wiring.drain(deadline_s, work_off=self.settings.server.drain_mode == "work_off")
+
+    @property
+    def keeps(self) -> bool:
+        """Whether jobs outlive the process: what a stop leaves, the next run goes on with."""
+        return self._wiring is not None and self._wiring.backend.keeps
 
     def live_counts(self) -> dict[str, int]:
-        """Return the number of jobs in each live state; empty if the queue doesn't run."""
+        """Return the number of jobs in each live state, as `Wiring.live_counts`; empty if the queue doesn't run."""
         return self._wiring.live_counts() if self._wiring is not None else {}
 
     def tell_lost(self) -> dict[str, int]:
-        """Log the live jobs as lost, once (`drain.lost`); return their count by state. For a forced end."""
+        """Log the live jobs as lost (`drain.lost`) or kept, once; return the count of lost ones. For a forced end."""
         return self._wiring.tell_lost() if self._wiring is not None else {}
 
     def pid_of(self, job_id: str, run_in: str) -> int | None:
@@ -183,9 +238,31 @@ class Service:
         return self._wiring is not None
 
     @property
+    def policies(self) -> Mapping[str, QueuePolicy]:
+        """The settings of each queue in effect, with what requests have changed; none if the queue doesn't run."""
+        return {} if self._wiring is None else self._wiring.policies
+
+    @property
     def degraded(self) -> list[str]:
         """Parts that are unavailable although the queue runs, with the reason; empty if none is."""
         return [] if self._wiring is None else self._wiring.degraded
+
+    @property
+    def unavailable(self) -> Refused | None:
+        """Why nothing can be asked of the store now; None: it can, or there is none."""
+        store = None if self._wiring is None else self._wiring.store
+        return None if store is None else store.unavailable()
+
+    @property
+    def takes_files(self) -> bool:
+        """Whether jobs may have files: not where servers on other machines run them, too."""
+        return self._wiring is None or self._wiring.store is None
+
+    @property
+    def journal(self) -> JournalFigures | None:
+        """The figures of the journal; None: there is none, or the queue doesn't run."""
+        figures = None if self._wiring is None else self._wiring.journal_figures
+        return None if figures is None else figures()
 
     @property
     def backend(self) -> Backend:
@@ -197,10 +274,28 @@ class Service:
         """The spool. Raises RuntimeError if the queue doesn't run."""
         return self._running.spool
 
-    def snapshot(self) -> ServiceSnapshot:
-        """Return the counts of this instant. Raises RuntimeError if the queue doesn't run."""
+    def check_files_fit(self, caller: str | None, size_bytes: int) -> None:
+        """Raise RateLimited or SpoolFull if a caller's files of this size have no room in the spool."""
+        share = self._share_of(caller)
+        if share is not None:
+            self.spool.check_share(share, size_bytes)
+        self.spool.check_room(size_bytes)
+
+    def new_upload(self, caller: str | None) -> PendingUpload:
+        """Begin to receive a caller's files, as `Spool.new_upload`."""
+        return self.spool.new_upload(self._share_of(caller))
+
+    def _share_of(self, caller: str | None) -> Share | None:
+        return None if caller is None else Share(caller, self.callers.of(caller).spool_bytes_max)
+
+    def snapshot(self, stats: tuple[StoreStats, Sequence[QueueStats]] | None = None) -> ServiceSnapshot:
+        """Return the counts of this instant. Raises RuntimeError if the queue doesn't run.
+
+        Args:
+            stats: Those of the backend, where they were read a moment ago: it adds up all types of all queues.
+        """
         wiring = self._running
-        store, queues = wiring.backend.stats()
+        store, queues = wiring.backend.stats() if stats is None else stats
         threads, processes = wiring.pools()
         return ServiceSnapshot(
             at=wiring.backend.now(),
@@ -217,7 +312,13 @@ class Service:
             threads=threads,
             processes=processes,
             spool=SpoolCounts(bytes_used=wiring.spool.bytes_used, errors_total=wiring.spool.errors_total),
+            journal=self.journal,
+            shared_store=figures_of(wiring.backend),
         )
+
+    def policy(self, queue: str) -> QueuePolicy:
+        """Return the settings of a queue that are in effect. Raises RuntimeError if it doesn't run."""
+        return self._running.policies[queue]
 
     def counts(self, queue: str) -> QueueCounts:
         """Return what a queue has counted by type, as `Snapshot.counts`. Raises RuntimeError if it doesn't run."""
@@ -247,7 +348,11 @@ class Service:
             InvalidSubmission, UnknownType, Duplicate, Refused: As `JobQueue.submit`.
             KeyReused: The caller submitted something else under this key.
         """
+        if self.why_not_ready is not None:
+            raise self.why_not_ready()
         asked = self._asked(submission, folder, files, caller, owner, key)
+        if folder is not None:
+            await self.spool.settle(folder)
         return await self.backend.submit(*(asked if traceparent is None else traced(asked, traceparent)))
 
     def accept_now(
@@ -333,7 +438,7 @@ class Service:
     # -- steering
 
     async def change(self, queue: str, changes: Mapping[str, Any]) -> None:
-        """Change settings of a queue, by name, until its next reload. Raises ValueError, as `JobQueue.change`."""
+        """Change settings of a queue, by name. Raises ValueError, as `JobQueue.change`."""
         await self._running.change(queue, msgspec.structs.replace(self._running.policies[queue], **changes))
 
     async def reload(self, settings: Settings) -> list[str]:
@@ -343,9 +448,11 @@ class Service:
         before, after = self.settings, settings
         for name in [name for name in before.queues if name in after.queues]:
             if after.queues[name] != before.queues[name]:
-                await self._running.change(name, after.queues[name].policy)
+                with suppress(JournalFailed, StoreUnavailable):  # the next start reads them again
+                    await self._running.change(name, after.queues[name].policy, configured=True)
         queues = {name: after.queues.get(name, queue) for name, queue in before.queues.items()}
         log_settings = msgspec.structs.replace(before.log, level=after.log.level)
+        console = msgspec.structs.replace(after.console, path=before.console.path)
         # Settings of existing connections and workers stay, so that all have the same.
         fixed = {name: getattr(before.limits, name) for name in LIMITS_FIXED}
         limits = msgspec.structs.replace(after.limits, **fixed)
@@ -354,7 +461,13 @@ class Service:
         tls = has if (has.cert is None) == (had.cert is None) else had
         server = msgspec.structs.replace(before.server, tls=tls)
         live = msgspec.structs.replace(
-            before, server=server, queues=queues, limits=limits, log=log_settings, auth=after.auth
+            before,
+            server=server,
+            queues=queues,
+            limits=limits,
+            log=log_settings,
+            auth=after.auth,
+            console=console,
         )
         self.settings, self.callers = live, LimitsOfCallers(live)
         await self._running.backend.set_quotas(self.callers.quotas)
@@ -383,15 +496,3 @@ def traced(asked: Asked, traceparent: str) -> Asked:
     """Return the arguments of `Backend.submit` with the span within which the job is submitted."""
     spec, args, upload, uniqueness = asked
     return changed(spec, own=True, traceparent=traceparent), args, upload, uniqueness
-
-
-class _NotRunning:
-    def __getattr__(self, name: str) -> Any:
-        raise not_running()
-
-    def __call__(self) -> Any:
-        raise not_running()
-
-
-NOT_RUNNING: Any = _NotRunning()
-"""Stands for what a service has only while its queue runs."""

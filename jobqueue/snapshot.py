@@ -12,6 +12,8 @@ from collections.abc import Sequence  # msgspec reads it from the annotations
 
 import msgspec
 
+from jobqueue.backend.journal.figures import JournalFigures
+from jobqueue.backend.store import StoreFigures
 from jobqueue.config import Settings
 from jobqueue.core.counting.stats import QueueStats, StoreStats
 from jobqueue.core.limits.limiter_stats import LimiterStats
@@ -44,6 +46,8 @@ class ServiceSnapshot(msgspec.Struct, frozen=True, kw_only=True):
         degraded: Parts that are unavailable although the queue runs, with the reason.
         types: All registered types.
         threads, processes: The pools; `processes.size` is 0 while no handler runs in a process.
+        journal: None: there is none.
+        shared_store: The store that holds the jobs, of this server and others; None: they are in this process.
     """
 
     at: float
@@ -60,3 +64,10 @@ class ServiceSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     threads: PoolCounts
     processes: PoolCounts
     spool: SpoolCounts
+    journal: JournalFigures | None = None
+    shared_store: StoreFigures | None = None
+
+    @property
+    def keeps(self) -> bool:
+        """Whether jobs outlive the process."""
+        return self.journal is not None or self.shared_store is not None

@@ -12,18 +12,30 @@ from jobqueue.build import build, interpreter
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from jobqueue.backend.store import StoreFigures
+
 LABEL_COLUMNS = 12
 
 
-def banner(urls: Sequence[str], handlers: Sequence[str], sources: str) -> str:
-    """Return the banner: addresses, handlers, sources of the settings (if known), build, and how to stop."""
+def banner(
+    urls: Sequence[str], handlers: Sequence[str], sources: str, console: str = "", store: StoreFigures | None = None
+) -> str:
+    """Return the banner: addresses, console, store (if there), handlers, sources of the settings, build, stop."""
     rows = {
+        "console": console,
+        "store": "" if store is None else _store(store),
         "handlers": ", ".join(handlers) or "none yet",
         "settings": sources,
         "build": f"{build()}, {interpreter()}",
         "stop": "Ctrl-C",
     }
     return "\n".join([f"jobqueue {__version__} on {', '.join(urls)}", *(_row(*row) for row in rows.items() if row[1])])
+
+
+def _store(store: StoreFigures) -> str:
+    """Return where the jobs are, and how many servers share them."""
+    servers = "this server alone" if store.servers <= 1 else f"{store.servers} servers"
+    return f"{store.product} at {store.address}, namespace {store.namespace}; {servers}"
 
 
 def draining(live: int, drain_s: float) -> str:

@@ -21,15 +21,23 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 from jobqueue.core.events import (
     AttemptFailed,
     BackedOff,
+    Debounced,
     Ended,
     Evicted,
     Expired,
+    KeyShared,
     LeaseLost,
     Offered,
+    Paused,
+    PolicyChanged,
     Progressed,
     Quarantined,
     Ready,
     Released,
+    Requeued,
+    Resumed,
+    Retried,
+    RunNow,
     Started,
     StopRequested,
     Submitted,
@@ -48,17 +56,25 @@ if TYPE_CHECKING:
 __all__ = [
     "AttemptFailed",
     "BackedOff",
+    "Debounced",
     "Ended",
     "EventRecorder",
     "Evicted",
     "Expired",
+    "KeyShared",
     "LeaseLost",
     "ManualClock",
     "Offered",
+    "Paused",
+    "PolicyChanged",
     "Progressed",
     "Quarantined",
     "Ready",
     "Released",
+    "Requeued",
+    "Resumed",
+    "Retried",
+    "RunNow",
     "Started",
     "StopRequested",
     "Submitted",
@@ -157,7 +173,7 @@ class EventRecorder:
     def __init__(self, queue: JobQueue) -> None:
         self.events: list[Event] = []
         self._changed = asyncio.Event()
-        self._stop = queue.service.local.subscribe(self._on_event)
+        self._stop = queue.service.backend.subscribe(self._on_event)
 
     def of(self, kind: type[E]) -> list[E]:
         """Return the events of one kind, in order."""

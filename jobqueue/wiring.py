@@ -9,44 +9,65 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+import socket
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
+from jobqueue.backend.journal import journal_log, room
+from jobqueue.backend.journal.folder import JournalFolder
+from jobqueue.backend.journal.journal import UNCLEAN_WITHIN_S, Journal
+from jobqueue.backend.journaled import JournaledBackend
 from jobqueue.backend.memory import MemoryBackend
+from jobqueue.backend.valkey.opening import store_calls
 from jobqueue.config.callers import LimitsOfCallers
+from jobqueue.config.journal import faults_of_journal
 from jobqueue.core.engine import Engine
-from jobqueue.core.events import Ended, Evicted
+from jobqueue.core.events import PolicyChanged
 from jobqueue.core.ids import RUNS, IdIssuer
 from jobqueue.core.store_bounds import StoreBounds
-from jobqueue.core.tuning import TUNING, Tuning
 from jobqueue.errors import ConfigError
-from jobqueue.handlers.result import trace_of
+from jobqueue.handlers.restored_spec import restored_spec
 from jobqueue.log import event_logger
+from jobqueue.paths import written_path
 from jobqueue.runtime import cgroup
-from jobqueue.runtime.executor import Executor, Offload
+from jobqueue.runtime.executor import Executor
 from jobqueue.runtime.job_log import JobLog
+from jobqueue.runtime.kept_spool import KeptSpool
 from jobqueue.runtime.lifespan import Lifespan
+from jobqueue.runtime.no_files import NoFiles
 from jobqueue.runtime.pools.pool_counts import PoolCounts
 from jobqueue.runtime.pools.processes import ProcessPool
 from jobqueue.runtime.pools.threads import ThreadPool
 from jobqueue.runtime.spool import Spool
 from jobqueue.runtime.wall_clock import WallClock
 from jobqueue.runtime.workers import WorkerPool
+from jobqueue.surroundings import Surroundings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
 
-    from jobqueue.backend.base import LocalBackend
-    from jobqueue.config import Settings
+    from jobqueue.backend.base import Backend, LocalBackend
+    from jobqueue.backend.store import StoreBackend
+    from jobqueue.config import Settings, ValkeySettings
+    from jobqueue.core.job import JobSpec
     from jobqueue.core.policy import QueuePolicy
-    from jobqueue.handlers import Handler, Registry
-    from jobqueue.handlers.result import Trace
+    from jobqueue.handlers import Registry
     from jobqueue.runtime.executor import Runs
+    from jobqueue.surroundings import MakesStore, Recovers
 
 log = event_logger(__name__)
 
 LIVE_STATES = ("delayed", "queued", "running")
+
+UNCLEAN_STARTS_MAX = 3
+"""Starts after a crash, within a minute, at which all queues are paused."""
+
+CRASHED = (
+    "the server has crashed {} times within a minute: one of the first queued jobs may be the cause; cancel it, then "
+    "resume the queue (jobqueue queues resume NAME)"
+)
 
 
 INIT_UNUSED = (
@@ -55,76 +76,79 @@ INIT_UNUSED = (
 )
 
 
-class Threads(Offload, Protocol):
-    """A pool of threads. `state` is `ctx.state` of its handlers."""
-
-    size: int
-    state: Any
-
-    @property
-    def counts(self) -> PoolCounts: ...
-
-    async def close(self) -> None: ...
-
-
-class Processes(Offload, Protocol):
-    """A pool of processes. `on_strength` is called with the number of calls that can be carried out at once."""
-
-    size: int
-    on_strength: Callable[[int], None]
-
-    @property
-    def counts(self) -> PoolCounts: ...
-
-    @property
-    def degraded(self) -> str | None: ...
-
-    def pid_of(self, job_id: str) -> int | None: ...
-
-    def check(self, handler: Handler) -> None: ...
-
-    def start(self, handlers: Iterable[Callable[..., Any]], init: Callable[[], Any] | None = None) -> None: ...
-
-    async def close(self) -> None: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
-    """The external parts of one run of a queue. Made for each start, within the running loop.
-
-    Attributes:
-        clock: The clock of every instant and deadline, in seconds: the loop's.
-        wall_clock: Converts its instants to Unix seconds.
-        ids: Issues the ids of this run.
-        rng: Draws the jitter of backoffs and of Retry-After.
-        threads, processes: The pools of the two offloads; their sizes are the permits of jobs there.
-        spool: Keeps files.
-        trace: Returns the traceback of a handler's exception, as text.
-        tuning: Bounds of the work that one step does.
-    """
-
-    clock: Callable[[], float]
-    wall_clock: WallClock
-    ids: IdIssuer
-    threads: Threads
-    processes: Processes
-    spool: Spool
-    rng: random.Random = field(default_factory=random.Random)
-    trace: Trace = trace_of
-    tuning: Tuning = TUNING
-
-
 def system(settings: Settings) -> Surroundings:
-    """Return the machine's own. To be called within the running loop."""
+    """Return the machine's own. To be called within the running loop. Raises ConfigError: The journal can't be used."""
     clock = asyncio.get_running_loop().time
+    wall_clock, folder = WallClock(clock), _journal_folder(settings)
+    threads = ThreadPool(size=settings.runtime.threads)
+    processes = ProcessPool(size=settings.runtime.processes or cgroup.cpu_count())
+    if settings.backend == "valkey":
+        ids = IdIssuer(secret=os.urandom(32), run=random.SystemRandom().choice(RUNS))  # the store has its own
+        return Surroundings(
+            clock=clock,
+            wall_clock=wall_clock,
+            ids=ids,
+            threads=threads,
+            processes=processes,
+            spool=NoFiles(settings.spool),
+            store=_valkey(settings.valkey),
+        )
+    if folder is None:
+        ids = IdIssuer(secret=os.urandom(32), run=random.SystemRandom().choice(RUNS))
+        spool = Spool(settings.spool)
+        return Surroundings(
+            clock=clock, wall_clock=wall_clock, ids=ids, threads=threads, processes=processes, spool=spool
+        )
+    _warn_if_small(settings)
+    ids = IdIssuer(secret=folder.secret, run=folder.run)
+    journal = Journal(folder, settings.journal, ids=ids, now=clock, offset_s=wall_clock.offset_s)
+    syncs = settings.journal.sync == "always"
     return Surroundings(
         clock=clock,
-        wall_clock=WallClock(clock),
-        ids=IdIssuer(secret=os.urandom(32), run=random.SystemRandom().choice(RUNS)),
-        threads=ThreadPool(size=settings.runtime.threads),
-        processes=ProcessPool(size=settings.runtime.processes or cgroup.cpu_count()),
-        spool=Spool(settings.spool),
+        wall_clock=wall_clock,
+        ids=ids,
+        threads=threads,
+        processes=processes,
+        spool=KeptSpool(settings.spool, folder.files, syncs=syncs, when_kept=journal.when_kept),
+        journal=journal,
     )
+
+
+def _valkey(settings: ValkeySettings) -> MakesStore:
+    """Return what makes the backend on Valkey. Raises ConfigError: Its client isn't installed."""
+    from jobqueue.backend.valkey.backend import ValkeyBackend  # imported now: most servers need none of it
+
+    return partial(
+        ValkeyBackend,
+        store_calls(settings),
+        namespace=settings.namespace,
+        cache_s=settings.cache_s,
+        process_ttl_s=settings.ttl_s,
+        info=f"{socket.gethostname()}:{os.getpid()}",
+    )
+
+
+def _warn_if_small(settings: Settings) -> None:
+    """Warn of a bound of the journal's folder that the records which may be held don't fit into."""
+    bytes_max, statuses = settings.journal.bytes_max, settings.statuses
+    least = room.least_bytes(records_max=statuses.jobs_max, record_bytes_max=statuses.bytes_max)
+    if bytes_max < least:
+        enough = room.enough_bytes(records_max=statuses.jobs_max, record_bytes_max=statuses.bytes_max)
+        journal_log.small(bytes_max, least_bytes=least, enough_bytes=enough)
+
+
+def _journal_folder(settings: Settings) -> JournalFolder | None:
+    """Lock the folder of the journal, if there is one. Raises ConfigError."""
+    if settings.journal.dir is None:
+        return None
+    faults = list(faults_of_journal(settings.journal, settings.spool.dir, {}))
+    if faults:
+        raise ConfigError(*faults)
+    try:
+        path = written_path(settings.journal.dir)
+    except ValueError as error:
+        raise ConfigError(f"journal.dir: {error}") from error
+    return JournalFolder.open(path)
 
 
 def _traced(executor: Executor) -> Runs:
@@ -136,6 +160,43 @@ def _traced(executor: Executor) -> Runs:
     except ModuleNotFoundError as error:
         needs = f"otel.enabled needs {error.name}, which is not installed"
         raise ConfigError(f"{needs}: pip install 'ephemeral-jobqueue[otel]', or set otel.enabled to false") from error
+
+
+def _bounds(settings: Settings) -> StoreBounds:
+    statuses = settings.statuses
+    return StoreBounds(
+        jobs_max=statuses.jobs_max,
+        bytes_max=statuses.bytes_max,
+        ttl_s=statuses.ttl_s,
+        failed_ttl_s=statuses.failed_ttl_s,
+        failed_max=statuses.failed_max,
+    )
+
+
+def _pools(given: Surroundings) -> dict[str, int]:
+    return {"thread": given.threads.size, "process": given.processes.size}
+
+
+def _local_backend(settings: Settings, policies: dict[str, QueuePolicy], given: Surroundings) -> LocalBackend:
+    engine = Engine(
+        queues=policies,
+        ids=given.ids,
+        rng=given.rng,
+        bounds=_bounds(settings),
+        pools=_pools(given),
+        shares=settings.runtime.shares,
+        quotas=LimitsOfCallers(settings).quotas,
+        tuning=given.tuning,
+    )
+    if given.journal is None:
+        return MemoryBackend(engine, now=given.clock, tuning=given.tuning)
+    return JournaledBackend(engine, given.journal, now=given.clock, tuning=given.tuning)
+
+
+def _one_of(local: LocalBackend | None, store: StoreBackend | None) -> Backend:
+    backend = local or store
+    assert backend is not None, "there is one of them"
+    return backend
 
 
 class Wiring:
@@ -152,24 +213,12 @@ class Wiring:
     ) -> None:
         self.policies = {name: queue.policy for name, queue in settings.queues.items()}
         self._workers_fixed = settings.runtime.workers
-        engine = Engine(
-            queues=self.policies,
-            ids=given.ids,
-            rng=given.rng,
-            bounds=StoreBounds(
-                jobs_max=settings.statuses.jobs_max,
-                bytes_max=settings.statuses.bytes_max,
-                ttl_s=settings.statuses.ttl_s,
-                failed_ttl_s=settings.statuses.failed_ttl_s,
-                failed_max=settings.statuses.failed_max,
-            ),
-            pools={"thread": given.threads.size, "process": given.processes.size},
-            shares=settings.runtime.shares,
-            quotas=LimitsOfCallers(settings).quotas,
-            tuning=given.tuning,
-        )
-        self.wall_clock, self.spool, self.run = given.wall_clock, given.spool, given.ids.run
-        self.backend: LocalBackend = MemoryBackend(engine, now=given.clock, tuning=given.tuning)
+        self._registry = registry
+        self.journal, self.spool, self._ids = given.journal, given.spool, given.ids
+        self.local = _local_backend(settings, self.policies, given) if given.store is None else None
+        self.store = self._store_backend(settings, given, given.store) if given.store is not None else None
+        self.backend = _one_of(self.local, self.store)
+        self.offset_s = given.wall_clock.offset_s if self.store is None else self.store.offset_s
         self._in_process = [handler for handler in registry if handler.run_in == "process"]
         self._threads, self._processes = given.threads, given.processes
         self._processes.on_strength = lambda strength: self.backend.set_permits("process", strength)
@@ -181,6 +230,7 @@ class Wiring:
             pools={"thread": self._threads, "process": self._processes},
             folder_of=self.spool.folder_of,
             check_room=self.spool.check_room,
+            settle=self.spool.settle,
             result_bytes_max=settings.limits.result_bytes,
             trace=given.trace,
         )
@@ -192,11 +242,32 @@ class Wiring:
         )
         self.started_at = given.clock()
         self._job_log = JobLog(given.clock, settings.log)
-        self._lost_told = False
+        self.journal_figures = None if given.journal is None else given.journal.figures
+        self._drain_told = False
 
-    async def start(self) -> None:
+    def _store_backend(self, settings: Settings, given: Surroundings, make: MakesStore) -> StoreBackend:
+        return make(
+            queues=dict(self.policies),
+            bounds=_bounds(settings),
+            types=[handler.default_spec for handler in self._registry],
+            spec_of=self._spec_of,
+            pools=_pools(given),
+            quotas=LimitsOfCallers(settings).quotas,
+            now=given.clock,
+            rng=given.rng,
+        )
+
+    @property
+    def run(self) -> str:
+        """The first characters of the ids that are issued."""
+        return self._ids.run if self.store is None else self.store.run
+
+    async def open(self) -> None:
+        """Join the store, enter the lifespan and open the spool: what may fail, and comes before a server listens."""
         for handler in self._in_process:
             self._processes.check(handler)
+        if self.store is not None:
+            await self.store.open()
         if self._process_init is not None and not self._in_process:
             log.warning("process.init_unused", hint=INIT_UNUSED)
         self._executor.state = self._threads.state = await self._lifespan.enter()
@@ -204,10 +275,51 @@ class Wiring:
             self._processes.start([handler.func for handler in self._in_process], self._process_init)
             self._tell_processes()
         await self.spool.open()
-        self.backend.subscribe(self.spool.on_event, Ended, Evicted)
+
+    async def start(self) -> None:
+        """Bring kept jobs back, if there are any; then start timer and workers."""
+        if self.journal is not None:
+            await self._restore(self.journal)
+        self.backend.subscribe(self.spool.on_event, *self.spool.kinds)
         self.backend.subscribe(self._job_log.on_event, *self._job_log.kinds)
+        if self.store is not None:
+            self._follow_policies(self.store)
         await self.backend.start(self._workers)
+        if self.journal is not None and self.journal.unclean_starts >= UNCLEAN_STARTS_MAX:
+            await self._pause_all(self.journal.unclean_starts)
         self._workers.start()
+
+    async def _restore(self, journal: Recovers) -> None:
+        """Bring the kept jobs back, with their files and the settings of their queues."""
+        find, local = self._registry.find, self.local
+        assert local is not None, "a journal keeps the jobs of this process"
+        await journal.restore(self._spec_of, lambda job_type: find(job_type) is not None)
+        await self.spool.adopt([job for job in journal.with_files if local.find(job.id) is not None])
+        self.policies.update(journal.policies)
+        self._workers.resize(self._worker_count())
+
+    def _spec_of(self, stored: JobSpec) -> JobSpec:
+        """Return the spec that a job of another process has in this one."""
+        handler = self._registry.find(stored.type)
+        return restored_spec(stored, None if handler is None else handler.default_spec)
+
+    def _follow_policies(self, store: StoreBackend) -> None:
+        """Take over the settings of queues, and later every change, of whichever server."""
+        self.policies.update(store.policies())
+        self._workers.resize(self._worker_count())
+
+        def on_change(event: PolicyChanged) -> None:
+            self.policies[event.queue] = event.policy
+            self._workers.resize(self._worker_count())
+
+        store.subscribe(on_change, PolicyChanged)
+
+    async def _pause_all(self, starts: int) -> None:
+        """Start nothing: a job may be what the process crashes of."""
+        journal_log.starts_paused(starts, within_s=UNCLEAN_WITHIN_S)
+        for queue in self.backend.stats()[1]:
+            if queue.pause is None:
+                await self.backend.pause(queue.name, reason=CRASHED.format(starts))
 
     def _tell_processes(self) -> None:
         count, cpus, quota = self._processes.size, cgroup.cpus_allowed(), cgroup.cpu_quota()
@@ -228,23 +340,33 @@ class Wiring:
     def degraded(self) -> list[str]:
         """Parts that are unavailable now, with the reason."""
         reason = self._processes.degraded if self._in_process else None
-        return [] if reason is None else [f"handlers in processes can't run: {reason}"]
+        found = [] if reason is None else [f"handlers in processes can't run: {reason}"]
+        if self.store is not None and (down := self.store.unavailable()) is not None:
+            found.append(str(down))
+        return found
 
     def pid_of(self, job_id: str) -> int | None:
         """Return the process of the pool that runs a job; None: there is none."""
         return self._processes.pid_of(job_id)
 
     async def stop(self) -> None:
-        try:
+        """End all parts, whichever of them raise; the folder of the journal is given up last."""
+        async with AsyncExitStack() as parts:
+            if self.journal is not None:
+                parts.callback(self.journal.unlock)
+            parts.push_async_callback(self._lifespan.leave)
+            parts.push_async_callback(self.spool.close)
+            parts.push_async_callback(self._processes.close)
+            parts.push_async_callback(self._threads.close)
+            parts.push_async_callback(self._workers.close)
             await self.backend.stop()
-            await self._workers.close()
-            await self._threads.close()
-            await self._processes.close()
-            await self.spool.close()
-        finally:
-            await self._lifespan.leave()
 
-    async def change(self, queue: str, policy: QueuePolicy) -> None:
+    async def change(self, queue: str, policy: QueuePolicy, *, configured: bool = False) -> None:
+        """Change a queue's settings. Args: configured: They are the new ones of the configuration."""
+        if self.store is not None:
+            change = self.store.configure_queue if configured else self.store.change_queue
+            await change(queue, policy)
+            return
         self.policies[queue] = policy
         # In this order: if there are more places now, the change of the queue fills them.
         self._workers.resize(self._worker_count())
@@ -255,14 +377,45 @@ class Wiring:
         return self._workers_fixed or sum(policy.workers for policy in self.policies.values())
 
     def live_counts(self) -> dict[str, int]:
-        """Return the number of jobs in each live state."""
+        """Return the number of jobs in each live state; of shared ones, those that run in this process alone."""
+        if self.backend.shared:
+            return dict.fromkeys(LIVE_STATES, 0) | {"running": self._workers.busy}
         queues = self.backend.stats()[1]
         return {state: sum(getattr(queue, state) for queue in queues) for state in LIVE_STATES}
 
-    def tell_lost(self) -> dict[str, int]:
-        """Log the live jobs as lost (`drain.lost`), if there are any, and once; return their count by state."""
-        lost = dict.fromkeys(LIVE_STATES, 0) if self._lost_told else self.live_counts()
-        self._lost_told = True
-        if any(lost.values()):
-            log.warning("drain.lost", **lost)
+    async def drain(self, deadline_s: float, *, work_off: bool) -> dict[str, int]:
+        """Drain the backend, as `Backend.drain`; log the live jobs that are left as lost, kept, or given back.
+
+        Returns the count of lost ones by state.
+        """
+        lost = dict.fromkeys(LIVE_STATES, 0)
+        given_back = await self.backend.drain(
+            deadline_s, lambda: None if self.backend.keeps else lost.update(self.tell_lost()), work_off=work_off
+        )
+        if self.backend.shared:
+            if given_back:
+                log.info("drain.returned", running=given_back)
+        elif self.backend.keeps:
+            self._tell_kept(given_back)
         return lost
+
+    def tell_lost(self) -> dict[str, int]:
+        """Log the live jobs as lost (`drain.lost`) or kept, if there are any, and once; return the lost ones."""
+        lost = dict.fromkeys(LIVE_STATES, 0)
+        if self.backend.keeps:
+            if not self.backend.shared:  # else the other servers have them
+                self._tell_kept(0)
+        elif not self._drain_told:
+            self._drain_told, lost = True, self.live_counts()
+            if any(lost.values()):
+                log.warning("drain.lost", **lost)
+        return lost
+
+    def _tell_kept(self, given_back: int) -> None:
+        """Log the live jobs that the next run goes on with. Args: given_back: Queued ones whose attempt was stopped."""
+        kept = self.live_counts()
+        if not self._drain_told and any(kept.values()):
+            kept["queued"] -= given_back
+            kept["running"] += given_back
+            log.info("drain.kept", **kept)
+        self._drain_told = True

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-LOCKS = (ROOT / "requirements-dev.lock", ROOT / "requirements.lock")
+LOCKS = (ROOT / "requirements-dev.lock", ROOT / "requirements.lock", ROOT / "requirements-valkey.lock")
 OF_AUDIT = ROOT / "requirements-audit.lock"
 FOLDER = ROOT / "tmp" / "audit"
 DAY_S = 86_400.0

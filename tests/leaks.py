@@ -60,6 +60,15 @@ def leaked(before: Held, *, threads_only: bool = False) -> list[str]:
     return new
 
 
+def _await_threads(before: Held) -> bool:
+    """Wait a moment for new threads; return whether one has ended: a pool that has shut down lets its threads end."""
+    new = [thread for thread in threading.enumerate() if thread not in before.threads]
+    for thread in new:
+        if not isinstance(thread, threading._DummyThread):  # it can't be waited for
+            thread.join(PAUSE_S)
+    return not all(thread.is_alive() for thread in new)
+
+
 def _processes() -> frozenset[int]:
     # The list of children takes a look at every process of the machine; this call tells that there is none.
     try:
@@ -124,8 +133,9 @@ def nothing_is_leaked(wider_fixtures_change: bool) -> Iterator[None]:
     gc.collect(1)
     deadline, left = time.monotonic() + PATIENCE_S, leaked(before, threads_only=wider_fixtures_change)
     while left and time.monotonic() < deadline:
-        gc.collect()
-        time.sleep(PAUSE_S)
+        if not _await_threads(before):
+            gc.collect()
+            time.sleep(PAUSE_S)
         left = leaked(before, threads_only=wider_fixtures_change)
     left += late_errors.take()
     assert not left, f"leaked: {left}"
@@ -140,11 +150,15 @@ def no_error_is_late() -> Iterator[None]:
     assert not left, f"reported late, by a test of this module: {left}"
 
 
+gc.disable()  # until the tests are collected: a collection meanwhile would free nothing
+
+
 def pytest_collection_finish() -> None:
     """Exempt what is there from collections, so that those after the tests are cheap.
 
     The first loop of libuv opens a pipe that the process keeps.
     """
     uvloop.new_event_loop().close()
+    gc.enable()
     gc.collect()
     gc.freeze()

@@ -30,8 +30,9 @@ from jobqueue.errors import (
     WrongState,
 )
 from jobqueue.runtime.wall_clock import WallClock
+from jobqueue.surroundings import Surroundings
 from jobqueue.testing import EventRecorder, ManualClock, inline, virtual_time
-from jobqueue.wiring import Surroundings, system
+from jobqueue.wiring import system
 
 
 def make_queue(*, drain_s: float = 20.0, **settings: object) -> JobQueue:

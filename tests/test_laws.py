@@ -61,8 +61,9 @@ def is_module(name: str) -> bool:
     return path.with_suffix(".py").exists() or (path / "__init__.py").exists()
 
 
-def imports(module: Module) -> Iterator[Import]:
-    """Yield the imports of a module, `from package import module` resolved to that module."""
+@cache
+def imports(module: Module) -> tuple[Import, ...]:
+    """Return the imports of a module, `from package import module` resolved to that module."""
 
     def walk(node: ast.AST, always: bool) -> Iterator[Import]:
         for child in ast.iter_child_nodes(node):
@@ -78,7 +79,7 @@ def imports(module: Module) -> Iterator[Import]:
                 lazy = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) or is_type_checking(child)
                 yield from walk(child, always and not lazy)
 
-    yield from walk(module.tree, True)
+    return (*walk(module.tree, True),)
 
 
 def is_type_checking(node: ast.AST) -> bool:
@@ -97,6 +98,7 @@ def calls(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:
 LAYERS = (
     {"api_limits", "build", "duration", "encoder", "errors", "event_loop", "extras", "keys", "line_rate"},
     {"core"},
+    {"what_if"},
     {
         "cli.parser",
         "client",
@@ -106,24 +108,27 @@ LAYERS = (
         "folder_lock",
         "handlers",
         "log",
+        "log_ring",
         "paths",
         "process",
         "sampling",
     },
     {"backend"},
     {"runtime"},
+    {"not_running", "surroundings"},
     {"handle", "registration", "snapshot", "wiring"},
     {"service"},
-    {"metrics", "recorder"},
+    {"findings", "metrics", "recorder"},
     {"app"},
     {"demo", "http", "testing"},
-    {"certificates", "listening", "metrics_port", "server_metrics", "resources", "server", "terminal"},
+    {"activation", "certificates", "listening", "metrics_port", "server_metrics", "resources", "server", "terminal"},
     {"cli"},
     {"__main__"},
 )
 """Lowest first. The longest matching name decides: `cli.parser` is low, the rest of `cli` high."""
 
 
+@cache
 def layer(name: str) -> int:
     """Return the level of a module of the package. The package itself holds only its version: the lowest level."""
     _, _, inner = name.partition("jobqueue.")
@@ -147,11 +152,13 @@ FACADE_READERS = (
     "jobqueue.cli.main",
     "jobqueue.client.transport",
     "jobqueue.http.openapi.document",
+    "jobqueue.http.resources.console_files",
+    "jobqueue.http.resources.console_session",
     "jobqueue.http.resources.server",
     "jobqueue.metrics.exposition",
     "jobqueue.terminal",
 )
-"""The command line, clients, description of the API, `/v1/server`, metrics and banner import the version."""
+"""Command line, clients, description of the API, `/v1/server`, console, metrics and banner import the version."""
 
 
 def everyday_imports(module: Module) -> Iterator[str]:
@@ -207,7 +214,11 @@ LEVELS = {
     "jobqueue.http": (
         {"assembly"},
         {"openapi"},
-        {"description_routes", "server_routes", "route", "routes"},
+        {
+            *("caller_routes", "console_routes", "description_routes", "failure_routes", "server_routes"),
+            "what_if_routes",
+            *("route", "routes"),
+        },
         {"transport"},
         {"answered", "resources"},
         {"streams"},
@@ -221,10 +232,13 @@ LEVELS = {
             "submit",
             "shutdown",
             "admission",
+            "caller_holdings",
             "transitions",
             "job_store",
             "expiry_bucket",
             "holdings",
+            "pauses",
+            "restore",
             "quotas",
             "counting",
         },
@@ -232,9 +246,9 @@ LEVELS = {
         {"scheduling"},
         {
             *("attempt_outcome", "histogram"),
-            *("attempts", "backoff", "deadlines", "events", "ids", "job", "policy", "rate", "rate_meter"),
+            *("attempts", "backoff", "deadlines", "events", "ids", "job", "pause", "policy", "rate", "rate_meter"),
             *("job_view", "record_size", "record", "report", "store_bounds", "stored_file", "struct_record", "tuning"),
-            *("job_filter", "uniqueness"),
+            *("failure_groups", "job_filter", "masking", "uniqueness"),
         },
     ),
     "jobqueue.runtime": (
@@ -245,8 +259,12 @@ LEVELS = {
                 "exits",
                 "freed_memory",
                 "job_log",
+                "kept_spool",
+                "no_files",
                 "lifespan",
                 "loop_monitor",
+                "simulator",
+                "simulator_child",
                 "spool",
                 "tracing",
                 "wall_clock",
@@ -297,6 +315,8 @@ def compiled_structs(module: Module) -> Iterator[str]:
 
 def records_unlike_their_fields(module: Module) -> Iterator[str]:
     """A record is made from its annotations in pure Python, and by its `__init__` when compiled: both say the same."""
+    if "Record)" not in module.source and "Record," not in module.source:
+        return
     for node in ast.walk(module.tree):
         if not isinstance(node, ast.ClassDef) or {"Record", "MutableRecord"}.isdisjoint(map(ast.unparse, node.bases)):
             continue
@@ -312,12 +332,28 @@ def records_unlike_their_fields(module: Module) -> Iterator[str]:
 
 CORE_MAY_IMPORT = {
     *("__future__", "array", "binascii", "bisect", "collections", "enum", "hashlib", "heapq", "hmac"),
-    *("inspect", "math", "msgspec", "mypy_extensions", "operator", "random", "re", "types", "typing"),
+    *(
+        "functools",
+        "inspect",
+        "itertools",
+        "math",
+        "msgspec",
+        "mypy_extensions",
+        "operator",
+        "random",
+        "re",
+        "types",
+        "typing",
+    ),
 }
 
 
+PURE = ("jobqueue.core", "jobqueue.what_if")
+"""The engine, and the simulations of it."""
+
+
 def impure_core(module: Module) -> Iterator[str]:
-    if not module.name.startswith("jobqueue.core"):
+    if not module.name.startswith(PURE):
         return
     for it in imports(module):
         top = it.target.split(".")[0]
@@ -338,7 +374,8 @@ LEAVES = {
     "jobqueue.api_limits": STDLIB_ONLY,
     "jobqueue.cli.parser": STDLIB_ONLY,
     "jobqueue.errors": STDLIB_ONLY,
-    "jobqueue.log": {"orjson", "jobqueue.sampling"},
+    "jobqueue.log": {"orjson", "jobqueue.log_ring", "jobqueue.sampling"},
+    "jobqueue.log_ring": STDLIB_ONLY,
     "jobqueue.process.first_process": STDLIB_ONLY,
     "packaging.pyinstaller_hook": STDLIB_ONLY,
     "jobqueue.folder_lock": STDLIB_ONLY,
@@ -371,7 +408,8 @@ CORE_SEEN_FROM_HTTP = {
             "rate",
         ),
         *("report", "stored_file", "scheduling.eta", "scheduling.retry_after", "submit", "uniqueness"),
-        *("backoff", "limits.quarantined_type", "policy"),
+        *("backoff", "limits.quarantined_type", "pause", "policy"),
+        *("failure_groups", "masking"),
         *("histogram", "counting.counts", "counting.history", "counting.series", "counting.stats"),
     )
 }
@@ -399,9 +437,11 @@ def facade_behind_the_doors(module: Module) -> Iterator[str]:
 
 
 CONCRETE = {
+    "JournaledBackend",
     "MemoryBackend",
     "ReadyQueue",
     "Spool",
+    "KeptSpool",
     "ThreadPool",
     "ProcessPool",
     "WorkerPool",
@@ -413,7 +453,7 @@ ROOTS = ("jobqueue.wiring", "jobqueue.server")
 
 def concrete_outside_roots(module: Module) -> Iterator[str]:
     """Only the roots construct concrete classes; other modules use protocols, or import a class for its type."""
-    if module.name in ROOTS:
+    if module.name in ROOTS or not any(f"{name}(" in module.source for name in CONCRETE):
         return
     own = {node.name for node in ast.walk(module.tree) if isinstance(node, ast.ClassDef)}
     for name, call in calls(module.tree):
@@ -501,7 +541,7 @@ def polling(module: Module) -> Iterator[str]:
 
     A wait for a lock of a file with a bound, too: the kernel has only one without.
     """
-    if is_client(module.name) or module.name == "jobqueue.folder_lock":
+    if is_client(module.name) or module.name == "jobqueue.folder_lock" or "sleep" not in module.source:
         return
     for loop in ast.walk(module.tree):
         if isinstance(loop, ast.While):
@@ -521,6 +561,9 @@ SIMULATION = "tests.simulation"
 SOCKET_TESTS = (
     *("tests.http", "tests.cli", "tests.client", "tests.clients", "tests.e2e", "tests.faults", "tests.memory"),
     "tests.prometheus",
+    "tests.console",
+    "tests.chaos",
+    "tests.backend.valkey",
 )
 
 LEAK_CHECK = ("tests.leaks", "tests.test_leaks")
@@ -543,6 +586,8 @@ def sleeping_tests(module: Module) -> Iterator[str]:
                     yield f"{module.name}:{child.lineno} sleeps; wait for an event, or use the virtual clock"
             yield from walk(child, inner)
 
+    if "sleep" not in module.source:
+        return
     if not module.name.startswith(SOCKET_TESTS) and module.name not in (BLOCKING_HANDLERS, *LEAK_CHECK):
         knows = {
             alias.name for node in ast.walk(module.tree) if isinstance(node, ast.ImportFrom) for alias in node.names
@@ -613,6 +658,8 @@ class A(Record):
         (upward_imports, "jobqueue.core.x", "from jobqueue.handlers import Handler"),
         (upward_imports, "jobqueue.core.x", "def f():\n    import jobqueue.app"),
         (upward_imports, "jobqueue.backend.x", "if TYPE_CHECKING:\n    from jobqueue.runtime import worker"),
+        (upward_imports, "jobqueue.core.x", "from jobqueue.what_if.visits import Visits"),
+        (upward_imports, "jobqueue.what_if.x", "from jobqueue.config import Settings"),
         (upward_imports, "jobqueue.http.x", "from jobqueue import server"),
         (upward_imports, "jobqueue.config", "from jobqueue import JobQueue"),
         (upward_imports, "jobqueue.cli.parser", "from jobqueue.cli import target"),
@@ -629,6 +676,7 @@ class A(Record):
         (impure_core, "jobqueue.core.x", "from random import random"),
         (impure_core, "jobqueue.core.x", "open('x')"),
         (impure_core, "jobqueue.core.x", "async def f(): ..."),
+        (impure_core, "jobqueue.what_if.x", "import time"),
         (compiled_structs, "jobqueue.core.ids", "class A(msgspec.Struct, frozen=True):\n    a: int"),
         (compiled_structs, "jobqueue.core.ids", "class A(TypedDict):\n    a: int"),
         (records_unlike_their_fields, "jobqueue.x", RECORD.replace("self.b = b", "self.b = a")),

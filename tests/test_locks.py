@@ -21,6 +21,7 @@ GROUPS = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups
 EXTRAS = PROJECT["optional-dependencies"]
 
 RUNTIME = [*PROJECT["dependencies"], *(it for extra in ("server", "cli", "fleet", "reload") for it in EXTRAS[extra])]
+STORE = [*PROJECT["dependencies"], *EXTRAS["valkey"]]
 DEVELOPMENT = [*PROJECT["dependencies"], *(it for extra in EXTRAS.values() for it in extra), *GROUPS["dev"]]
 
 
@@ -88,8 +89,8 @@ def requires(name: str, version: str) -> list[str]:
 @pytest.mark.parametrize("world", ENVIRONMENTS, ids=lambda it: f"{it['python_version']}-{it['sys_platform']}")
 @pytest.mark.parametrize(
     ("lock", "roots"),
-    [("requirements.lock", RUNTIME), ("requirements-dev.lock", DEVELOPMENT)],
-    ids=["runtime", "development"],
+    [("requirements.lock", RUNTIME), ("requirements-valkey.lock", STORE), ("requirements-dev.lock", DEVELOPMENT)],
+    ids=["runtime", "store", "development"],
 )
 def test_a_lock_file_meets_every_requirement_of_its_packages(
     lock: str, roots: list[str], world: dict[str, str]
@@ -113,12 +114,21 @@ def test_the_installed_packages_have_the_locked_versions() -> None:
             assert pin.specifier.contains(metadata.version(pin.name), prereleases=True), str(pin)
 
 
-@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
+def test_the_locks_that_are_installed_together_have_the_same_versions() -> None:
+    of_server = {pin.name: str(pin.specifier) for pin in locked((ROOT / "requirements.lock").read_text())}
+    of_store = {pin.name: str(pin.specifier) for pin in locked((ROOT / "requirements-valkey.lock").read_text())}
+    both = of_server.keys() & of_store.keys()
+    assert both >= {"msgspec"}
+    assert {name: of_server[name] for name in both} == {name: of_store[name] for name in both}
+    assert {"redis", "hiredis"} <= of_store.keys() - of_server.keys()
+
+
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-valkey.lock", "requirements-dev.lock"])
 def test_a_lock_file_has_pins_and_hashes_and_no_registry(lock: str) -> None:
     text = (ROOT / lock).read_text()
 
     assert "://" not in text
-    assert text.count("==") > 10
+    assert text.count("==") > 4
     assert all("--hash=sha256:" in block for block in text.replace("\\\n", " ").splitlines() if block)
 
 

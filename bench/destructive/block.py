@@ -26,7 +26,7 @@ class Beat(msgspec.Struct, kw_only=True):
         gap_s_max: Longest time between two beats since the start.
         lag_s_max: Latest that a beat was after its due time.
         accepted: Submissions accepted since the start; the sums that follow are totals, too.
-        objects: Allocated blocks of the interpreter's allocator.
+        objects: Those that the garbage collector tracks, but for the ones of the start.
     """
 
     at: float = 0.0

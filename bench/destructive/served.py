@@ -30,6 +30,11 @@ EVERY_S = 0.05
 COUNTED_EVERY = 20
 """Beats between two counts of tasks and objects, which cost up to a millisecond each."""
 
+TOTALS = tuple(
+    (name, sys.intern(f"{name}_total"))
+    for name in ("submitted", "refused", "retried", "succeeded", "failed", "cancelled", "expired")
+)
+
 queue = JobQueue()
 queue.handler(demo.echo)
 queue.handler(timeout_s=None)(demo.sleep)
@@ -66,7 +71,7 @@ async def _write(queue: JobQueue, server: JobServer | None, block: Block) -> Non
         beat.at = last = now
         if queue.running:
             if beat.beats % COUNTED_EVERY == 0:
-                beat.tasks, beat.objects = float(len(asyncio.all_tasks())), float(sys.getallocatedblocks())
+                beat.tasks, beat.objects = float(len(asyncio.all_tasks())), float(len(gc.get_objects()))
             _count(beat, queue)
             beat.connections = float(server.open) if server is not None else 0.0
             beat.beats += 1
@@ -84,5 +89,5 @@ def _count(beat: Beat, queue: JobQueue) -> None:
     beat.evicted_early = float(store.evicted_early_total)
     for name in ("delayed", "queued", "running"):
         setattr(beat, name, float(sum(getattr(each, name) for each in queues)))
-    for name in ("submitted", "refused", "retried", "succeeded", "failed", "cancelled", "expired"):
-        setattr(beat, name, float(sum(getattr(each, f"{name}_total") for each in queues)))
+    for name, total in TOTALS:
+        setattr(beat, name, float(sum(getattr(each, total) for each in queues)))

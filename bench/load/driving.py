@@ -92,6 +92,11 @@ class Process:
                 self._child.kill()
                 self._child.wait()
 
+    def signalled(self, number: signal.Signals, within_s: float = STOP_S) -> int:
+        """Send it a signal, and return its exit code, negative if the signal ended it."""
+        self._child.send_signal(number)
+        return self._child.wait(within_s)
+
     def interrupt(self) -> str:
         """Send it a SIGINT, and return all of its output once it has exited."""
         self._child.send_signal(signal.SIGINT)
@@ -148,9 +153,17 @@ class Generator:
 
     def run(self, order: Order) -> Report:
         """Have an order carried out. Raises RuntimeError if the generator failed: it has said why on stderr."""
+        self.begin(order)
+        return self.end(order)
+
+    def begin(self, order: Order) -> None:
+        """Give an order; `end` waits until it is carried out."""
         assert self._child.stdin is not None
         self._child.stdin.write(msgspec.json.encode(order) + b"\n")
         self._child.stdin.flush()
+
+    def end(self, order: Order) -> Report:
+        """Return the report of the order that was given. Raises as `run`."""
         seconds = UNITS_S if order.units is not None else order.warm_s + order.seconds
         return msgspec.json.decode(self._hear(seconds + REST_S + 15), type=Report)
 

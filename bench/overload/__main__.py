@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bench.overload.choice import choice
-from bench.overload.clients import PAUSE_S, RetryBehaviour, Service
+from bench.overload.clients import RetryBehaviour, Service
 from bench.overload.figures import Figures
 from bench.overload.plot import draw
 from bench.overload.policies import CHOICES, POLICIES
@@ -29,6 +29,7 @@ from bench.overload.returns import SCENES, ReturnFigures, run_scene
 from bench.overload.run import LOADS, SERVICE, Load, run
 from bench.overload.table import CLOSE_UP, report, short_report
 from jobqueue.cli.parser import Parser, end_with
+from jobqueue.what_if.visits import PAUSE_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -6,7 +6,6 @@ with the same work.
 
 from __future__ import annotations
 
-import math
 from enum import StrEnum
 from functools import lru_cache
 from random import Random
@@ -16,9 +15,6 @@ import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-PAUSE_S = 1.0
-"""Pause of a client that got no Retry-After, or ignores it."""
 
 PRIORITIES = {0: 0.5, 5: 0.3, 9: 0.2}
 """Share of the clients by priority."""
@@ -107,8 +103,3 @@ def _stream(load: float, until: float, seed: str, service: Service) -> Iterator[
             priority=rng.choices(priorities, weights)[0],
             group=rng.choice(MICE) if rng.random() * load < MICE_LOAD else ELEPHANT,
         )
-
-
-def whole_seconds(retry_after_s: float) -> float:
-    """Return a time as in an HTTP header: whole seconds, rounded up, at least one."""
-    return float(max(1, math.ceil(retry_after_s)))

@@ -7,20 +7,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bench.overload.clients import ELEPHANT, PRIORITIES, Client, RetryBehaviour
+from jobqueue.what_if.quantiles import quantiles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-
-class Visit(msgspec.Struct, kw_only=True, gc=False):
-    """How one client fares. `accepted`: at least once; `refused`, `shed`: how often."""
-
-    client: Client
-    tries: int = 0
-    accepted: bool = False
-    refused: int = 0
-    shed: int = 0
-    answered_at: float | None = None
+    from jobqueue.what_if.visits import Visit
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,7 +67,7 @@ class Seen:
         self._load = load
         self._behaviour = behaviour
         self._measured_s = measured_s
-        self.visits: list[Visit] = []
+        self.visits: list[Visit[Client]] = []
         self._waits_s: list[float] = []
         self._elephant_s = self._mice_s = self._dead_s = 0.0
 
@@ -125,17 +117,10 @@ def times(load: float) -> str:
     return f"{load:g}\N{MULTIPLICATION SIGN}"
 
 
-def quantiles(values: Iterable[float]) -> dict[str, float | None]:
-    """Return the median and the high quantiles of the values, each one a value that was there."""
-    ordered = sorted(values)
-    shares = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
-    return {name: ordered[int(share * len(ordered))] if ordered else None for name, share in shares.items()}
-
-
-def _served(visits: Sequence[Visit]) -> float | None:
+def _served(visits: Sequence[Visit[Client]]) -> float | None:
     return sum(visit.answered_at is not None for visit in visits) / len(visits) if visits else None
 
 
-def _refused(visits: Sequence[Visit]) -> float | None:
+def _refused(visits: Sequence[Visit[Client]]) -> float | None:
     tries = sum(visit.tries for visit in visits)
     return sum(visit.refused + visit.shed for visit in visits) / tries if tries else None

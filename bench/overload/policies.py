@@ -22,7 +22,7 @@ class Shedder:
         """Whether a submission is to be rejected although a slot is free."""
         return False
 
-    def sheds(self, now: float, *, waited_s: float, backlog: int) -> bool:
+    def sheds(self, now: float, waited_s: float, backlog: int) -> bool:
         """Whether the job that is about to start is to be dropped instead."""
         return False
 
@@ -80,7 +80,7 @@ class DropByCoDel(Shedder):
     def __init__(self, rng: Random, service: Service) -> None:
         self._codel = DroppingCoDel(target_s=service.patience_s / 10, interval_s=service.patience_s)
 
-    def sheds(self, now: float, *, waited_s: float, backlog: int) -> bool:
+    def sheds(self, now: float, waited_s: float, backlog: int) -> bool:
         return self._codel.drops(now, waited_s=waited_s, backlog=backlog)
 
 

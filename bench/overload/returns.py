@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bench.overload.clients import whole_seconds
-from bench.overload.figures import quantiles
-from bench.overload.simulated_queue import SimulatedQueue
 from jobqueue.core.job import JobSpec
 from jobqueue.core.policy import QueuePolicy
 from jobqueue.errors import Refused
+from jobqueue.what_if.quantiles import quantiles
+from jobqueue.what_if.simulated_queue import Attempt, SimulatedQueue
+from jobqueue.what_if.visits import whole_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -149,7 +149,7 @@ class _Loop:
             if returns:
                 self._returned_at.append(now)
         try:
-            job = self._queue.submit(SPEC, self._rng.expovariate(1 / WORK_S))
+            job = self._queue.submit(SPEC, (Attempt(self._rng.expovariate(1 / WORK_S)),))
         except Refused as refusal:
             retry_after_s = self._told(refusal)
             if counted:

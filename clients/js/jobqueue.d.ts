@@ -84,11 +84,26 @@ export class StatusesFull extends Refused {
 /** The spool directory holds as many bytes of files as it may. */
 export class SpoolFull extends Refused {
 }
+/** The server's journal holds as many bytes as it may. */
+export class JournalFull extends Refused {
+}
+/** The server's journal can't be written, so nothing that changes jobs can be promised. */
+export class JournalFailed extends Refused {
+}
+/** The store that keeps the jobs doesn't answer. A change may have been made all the same. */
+export class StoreUnavailable extends Refused {
+}
+/** The server has too much to do to take more. */
+export class Overloaded extends Refused {
+}
 /** The type is in quarantine after consecutive failures, and enough of its jobs wait already. */
 export class TypeQuarantined extends Refused {
 }
 /** The server is about to stop, and accepts no more jobs. */
 export class Draining extends Refused {
+}
+/** The server has started, and reads its jobs from its journal. */
+export class Recovering extends Refused {
 }
 /** This caller has used up its own quota (429). */
 export class RateLimited extends Refused {
@@ -98,7 +113,7 @@ export class JobFailed extends JobQueueError {
     /** @param {Pick<Job, "state" | "error">} job */
     constructor({ state, error }: Pick<Job, "state" | "error">);
     state: "failed" | "succeeded" | "running" | "expired" | "cancelled" | "delayed" | "queued";
-    code: "rejected" | "bad_result" | "handler_error" | "result_too_large" | "shutdown" | "timed_out" | "worker_crashed" | null;
+    code: "rejected" | "bad_result" | "files_lost" | "handler_error" | "result_too_large" | "shutdown" | "timed_out" | "worker_crashed" | null;
     reason: string | null;
 }
 /** The job is still live after the time of a wait; `state` is null if its state could not be read. */
@@ -392,6 +407,29 @@ export class Client {
      */
     server({ signal }?: CallOptions): Promise<Server>;
     /**
+     * Return what is wrong now, the worst first: each with its severity, a sentence, its cause, what to do, since when.
+     *
+     * @param {CallOptions} [options]
+     * @returns {Promise<Finding[]>}
+     */
+    findings({ signal }?: CallOptions): Promise<Finding[]>;
+    /**
+     * Return the latest lines of the server's log, newest first. It needs the scope `admin`.
+     *
+     * @param {LogQuery} [query]
+     * @param {CallOptions} [options]
+     * @returns {Promise<ServerLog>}
+     * @throws {ErrorAnswer} 409: the API is mounted in an application, which has a log of its own.
+     */
+    serverLog(query?: LogQuery, { signal }?: CallOptions): Promise<ServerLog>;
+    /**
+     * Return the server's settings in effect, each with its default and source. It needs the scope `admin`.
+     *
+     * @param {CallOptions} [options]
+     * @returns {Promise<ServerSettings>}
+     */
+    serverSettings({ signal }?: CallOptions): Promise<ServerSettings>;
+    /**
      * Return one type that can be submitted.
      *
      * @param {string} name
@@ -400,6 +438,60 @@ export class Client {
      * @throws {ErrorAnswer} 404: there is no such type.
      */
     jobType(name: string, { signal }?: CallOptions): Promise<JobType>;
+    /**
+     * End the quarantine of a type, if it is in one: its waiting jobs start.
+     *
+     * @param {string} name
+     * @param {CallOptions} [options]
+     * @returns {Promise<JobType>}
+     * @throws {ErrorAnswer} 404: there is no such type.
+     */
+    releaseType(name: string, options?: CallOptions): Promise<JobType>;
+    /**
+     * Return the failed jobs that match, in groups by type, error and masked message.
+     *
+     * @param {FailureFilter} [filter]
+     * @param {CallOptions} [options]
+     * @returns {Promise<Failures>}
+     */
+    failures(filter?: FailureFilter, { signal }?: CallOptions): Promise<Failures>;
+    /**
+     * Return one group of failures, with what the arguments of its newest jobs have in common.
+     *
+     * @param {string} id
+     * @param {CallOptions} [options]
+     * @returns {Promise<Failure>}
+     * @throws {ErrorAnswer} 404: no failed job is in it.
+     */
+    failure(id: string, { signal }?: CallOptions): Promise<Failure>;
+    /**
+     * Return the callers that use most, and what each uses of its limits. It needs the scope `admin`.
+     *
+     * @param {CallersQuery} [query]
+     * @param {CallOptions} [options]
+     * @returns {Promise<Callers>}
+     */
+    callers(query?: CallersQuery, { signal }?: CallOptions): Promise<Callers>;
+    /**
+     * Have every request of a caller rejected for a while. It needs the scope `admin`.
+     *
+     * @param {string} name
+     * @param {number} forS Seconds, 1 to 7 days.
+     * @param {CallOptions} [options]
+     * @returns {Promise<Caller>}
+     * @throws {InvalidSubmission} It is the caller of this request, or the time is out of bounds.
+     * @throws {ErrorAnswer} 404: no such caller.
+     */
+    blockCaller(name: string, forS: number, { signal }?: CallOptions): Promise<Caller>;
+    /**
+     * End the block of a caller. It needs the scope `admin`.
+     *
+     * @param {string} name
+     * @param {CallOptions} [options]
+     * @returns {Promise<Caller>}
+     * @throws {ErrorAnswer} 404: no such caller.
+     */
+    unblockCaller(name: string, { signal }?: CallOptions): Promise<Caller>;
     /**
      * Return the types of problems that the server answers with.
      *
@@ -434,11 +526,15 @@ export class Client {
      * Pause a queue: more jobs are accepted, and running ones go on.
      *
      * @param {string} name
-     * @param {CallOptions} [options]
+     * @param {CallOptions & { reason?: string, forS?: number }} [options] `reason` is shown with the queue; after `forS`
+     *   seconds it resumes by itself.
      * @returns {Promise<Queue>}
      * @throws {ErrorAnswer} 404: there is no such queue.
      */
-    pause(name: string, options?: CallOptions): Promise<Queue>;
+    pause(name: string, { signal, reason, forS }?: CallOptions & {
+        reason?: string;
+        forS?: number;
+    }): Promise<Queue>;
     /**
      * Resume a paused queue.
      *
@@ -457,6 +553,17 @@ export class Client {
      * @throws {InvalidSubmission} A value is out of bounds.
      */
     changeQueue(name: string, changes: QueueChange, { signal }?: CallOptions): Promise<Queue>;
+    /**
+     * Forecast a queue under other settings and loads, on its measured arrivals and run times. It takes some seconds.
+     *
+     * @param {string} name
+     * @param {SimulationRequest} [question]
+     * @param {CallOptions} [options]
+     * @returns {Promise<Forecast>}
+     * @throws {ErrorAnswer} 409: too little was measured.
+     * @throws {Refused} Another simulation runs.
+     */
+    simulateQueue(name: string, question?: SimulationRequest, { signal }?: CallOptions): Promise<Forecast>;
     #private;
 }
 export type Problem = {
@@ -479,6 +586,8 @@ export type Job = Documents["Job"];
 export type JobState = Documents["JobState"];
 export type Queue = Documents["Queue"];
 export type QueueChange = Documents["QueueChange"];
+export type SimulationRequest = Documents["SimulationRequest"];
+export type Forecast = Documents["Forecast"];
 export type BulkFilter = Documents["BulkFilter"];
 export type BulkResult = Documents["BulkResult"];
 export type ListFilter = NonNullable<Operations["listJobs"]["parameters"]["query"]>;
@@ -491,6 +600,16 @@ export type Reloaded = Operations["reloadServer"]["responses"][200]["content"]["
 export type Drained = Operations["drainServer"]["responses"][202]["content"]["application/json"];
 export type Stats = Operations["getStats"]["responses"][200]["content"]["application/json"];
 export type StatsQuery = NonNullable<Operations["getStats"]["parameters"]["query"]>;
+export type Finding = Operations["listFindings"]["responses"][200]["content"]["application/json"]["findings"][number];
+export type ServerLog = Operations["getServerLog"]["responses"][200]["content"]["application/json"];
+export type LogQuery = NonNullable<Operations["getServerLog"]["parameters"]["query"]>;
+export type ServerSettings = Operations["getServerSettings"]["responses"][200]["content"]["application/json"];
+export type Failures = Operations["listFailures"]["responses"][200]["content"]["application/json"];
+export type FailureFilter = NonNullable<Operations["listFailures"]["parameters"]["query"]>;
+export type Failure = Operations["getFailure"]["responses"][200]["content"]["application/json"];
+export type Callers = Operations["listCallers"]["responses"][200]["content"]["application/json"];
+export type CallersQuery = NonNullable<Operations["listCallers"]["parameters"]["query"]>;
+export type Caller = Operations["blockCaller"]["responses"][200]["content"]["application/json"];
 export type MemberOnRequest = "args" | "spec" | "files" | "events";
 /**
  * A page of a list; `next_cursor` begins the next one.

@@ -26,6 +26,8 @@
 /** @typedef {Documents["JobState"]} JobState */
 /** @typedef {Documents["Queue"]} Queue */
 /** @typedef {Documents["QueueChange"]} QueueChange */
+/** @typedef {Documents["SimulationRequest"]} SimulationRequest */
+/** @typedef {Documents["Forecast"]} Forecast */
 /** @typedef {Documents["BulkFilter"]} BulkFilter */
 /** @typedef {Documents["BulkResult"]} BulkResult */
 /** @typedef {NonNullable<Operations["listJobs"]["parameters"]["query"]>} ListFilter */
@@ -39,6 +41,16 @@
 /** @typedef {Operations["drainServer"]["responses"][202]["content"]["application/json"]} Drained */
 /** @typedef {Operations["getStats"]["responses"][200]["content"]["application/json"]} Stats */
 /** @typedef {NonNullable<Operations["getStats"]["parameters"]["query"]>} StatsQuery */
+/** @typedef {Operations["listFindings"]["responses"][200]["content"]["application/json"]["findings"][number]} Finding */
+/** @typedef {Operations["getServerLog"]["responses"][200]["content"]["application/json"]} ServerLog */
+/** @typedef {NonNullable<Operations["getServerLog"]["parameters"]["query"]>} LogQuery */
+/** @typedef {Operations["getServerSettings"]["responses"][200]["content"]["application/json"]} ServerSettings */
+/** @typedef {Operations["listFailures"]["responses"][200]["content"]["application/json"]} Failures */
+/** @typedef {NonNullable<Operations["listFailures"]["parameters"]["query"]>} FailureFilter */
+/** @typedef {Operations["getFailure"]["responses"][200]["content"]["application/json"]} Failure */
+/** @typedef {Operations["listCallers"]["responses"][200]["content"]["application/json"]} Callers */
+/** @typedef {NonNullable<Operations["listCallers"]["parameters"]["query"]>} CallersQuery */
+/** @typedef {Operations["blockCaller"]["responses"][200]["content"]["application/json"]} Caller */
 /** @typedef {"args" | "spec" | "files" | "events"} MemberOnRequest */
 
 /**
@@ -155,6 +167,7 @@ const RETRY_FOR_S = 30; // how long a wait goes on while the server does not ans
 const WAIT_S_MAX = 25; // asked for in one request: well under the 30 to 60 s after which proxies give up
 const SLACK_S = 0.1; // maximum difference between a wait and the applied one that it counts as
 const STREAM_QUIET_S = 30; // between two signs of life of a stream, beside the timeout; a server gives one each 15 s
+const SIMULATION_S = 20; // after which a simulation has been answered
 const TIMER_S_MAX = 2_000_000; // setTimeout takes at most 2^31 ms, and fires at once beyond
 const IDS_MAX = 100;
 const BATCH_MAX = 1000;
@@ -278,11 +291,26 @@ export class StatusesFull extends Refused {}
 /** The spool directory holds as many bytes of files as it may. */
 export class SpoolFull extends Refused {}
 
+/** The server's journal holds as many bytes as it may. */
+export class JournalFull extends Refused {}
+
+/** The server's journal can't be written, so nothing that changes jobs can be promised. */
+export class JournalFailed extends Refused {}
+
+/** The store that keeps the jobs doesn't answer. A change may have been made all the same. */
+export class StoreUnavailable extends Refused {}
+
+/** The server has too much to do to take more. */
+export class Overloaded extends Refused {}
+
 /** The type is in quarantine after consecutive failures, and enough of its jobs wait already. */
 export class TypeQuarantined extends Refused {}
 
 /** The server is about to stop, and accepts no more jobs. */
 export class Draining extends Refused {}
+
+/** The server has started, and reads its jobs from its journal. */
+export class Recovering extends Refused {}
 
 /** This caller has used up its own quota (429). */
 export class RateLimited extends Refused {}
@@ -364,8 +392,13 @@ const REFUSALS = {
   "queue-full": QueueFull,
   "statuses-full": StatusesFull,
   "spool-full": SpoolFull,
+  "journal-full": JournalFull,
+  "journal-failed": JournalFailed,
+  "store-unavailable": StoreUnavailable,
+  overloaded: Overloaded,
   "type-quarantined": TypeQuarantined,
   draining: Draining,
+  recovering: Recovering,
 };
 
 // -- the client
@@ -852,6 +885,39 @@ export class Client {
   }
 
   /**
+   * Return what is wrong now, the worst first: each with its severity, a sentence, its cause, what to do, since when.
+   *
+   * @param {CallOptions} [options]
+   * @returns {Promise<Finding[]>}
+   */
+  async findings({ signal } = {}) {
+    return decoded(await this.#read({ method: "GET", target: "/v1/findings", signal }), hasList("findings")).findings;
+  }
+
+  /**
+   * Return the latest lines of the server's log, newest first. It needs the scope `admin`.
+   *
+   * @param {LogQuery} [query]
+   * @param {CallOptions} [options]
+   * @returns {Promise<ServerLog>}
+   * @throws {ErrorAnswer} 409: the API is mounted in an application, which has a log of its own.
+   */
+  async serverLog(query = {}, { signal } = {}) {
+    const target = `/v1/server/log${queryOf(query)}`;
+    return decoded(await this.#read({ method: "GET", target, signal }), hasList("lines"));
+  }
+
+  /**
+   * Return the server's settings in effect, each with its default and source. It needs the scope `admin`.
+   *
+   * @param {CallOptions} [options]
+   * @returns {Promise<ServerSettings>}
+   */
+  async serverSettings({ signal } = {}) {
+    return decoded(await this.#read({ method: "GET", target: "/v1/server/settings", signal }), hasList("settings"));
+  }
+
+  /**
    * Return one type that can be submitted.
    *
    * @param {string} name
@@ -862,6 +928,83 @@ export class Client {
   async jobType(name, { signal } = {}) {
     const target = `/v1/types/${encodeURIComponent(name)}`;
     return decoded(await this.#read({ method: "GET", target, signal }), isObject);
+  }
+
+  /**
+   * End the quarantine of a type, if it is in one: its waiting jobs start.
+   *
+   * @param {string} name
+   * @param {CallOptions} [options]
+   * @returns {Promise<JobType>}
+   * @throws {ErrorAnswer} 404: there is no such type.
+   */
+  async releaseType(name, options) {
+    return this.#act(`/v1/types/${encodeURIComponent(name)}:release`, options);
+  }
+
+  /**
+   * Return the failed jobs that match, in groups by type, error and masked message.
+   *
+   * @param {FailureFilter} [filter]
+   * @param {CallOptions} [options]
+   * @returns {Promise<Failures>}
+   */
+  async failures(filter = {}, { signal } = {}) {
+    const target = `/v1/failures${queryOf(filter)}`;
+    return decoded(await this.#read({ method: "GET", target, signal }), hasList("groups"));
+  }
+
+  /**
+   * Return one group of failures, with what the arguments of its newest jobs have in common.
+   *
+   * @param {string} id
+   * @param {CallOptions} [options]
+   * @returns {Promise<Failure>}
+   * @throws {ErrorAnswer} 404: no failed job is in it.
+   */
+  async failure(id, { signal } = {}) {
+    const target = `/v1/failures/${encodeURIComponent(id)}`;
+    return decoded(await this.#read({ method: "GET", target, signal }), isObject);
+  }
+
+  /**
+   * Return the callers that use most, and what each uses of its limits. It needs the scope `admin`.
+   *
+   * @param {CallersQuery} [query]
+   * @param {CallOptions} [options]
+   * @returns {Promise<Callers>}
+   */
+  async callers(query = {}, { signal } = {}) {
+    return decoded(await this.#read({ method: "GET", target: `/v1/callers${queryOf(query)}`, signal }), hasList("callers"));
+  }
+
+  /**
+   * Have every request of a caller rejected for a while. It needs the scope `admin`.
+   *
+   * @param {string} name
+   * @param {number} forS Seconds, 1 to 7 days.
+   * @param {CallOptions} [options]
+   * @returns {Promise<Caller>}
+   * @throws {InvalidSubmission} It is the caller of this request, or the time is out of bounds.
+   * @throws {ErrorAnswer} 404: no such caller.
+   */
+  async blockCaller(name, forS, { signal } = {}) {
+    const target = `/v1/callers/${encodeURIComponent(name)}:block`;
+    const headers = { "Content-Type": "application/json" };
+    return decoded(await this.#ask({ method: "POST", target, headers, body: encode({ for_s: forS }), signal }), isObject);
+  }
+
+  /**
+   * End the block of a caller. It needs the scope `admin`.
+   *
+   * @param {string} name
+   * @param {CallOptions} [options]
+   * @returns {Promise<Caller>}
+   * @throws {ErrorAnswer} 404: no such caller.
+   */
+  async unblockCaller(name, { signal } = {}) {
+    const target = `/v1/callers/${encodeURIComponent(name)}:unblock`;
+    return decoded(await this.#ask({ method: "POST", target, signal }), isObject);
   }
 
   /**
@@ -913,12 +1056,16 @@ export class Client {
    * Pause a queue: more jobs are accepted, and running ones go on.
    *
    * @param {string} name
-   * @param {CallOptions} [options]
+   * @param {CallOptions & { reason?: string, forS?: number }} [options] `reason` is shown with the queue; after `forS`
+   *   seconds it resumes by itself.
    * @returns {Promise<Queue>}
    * @throws {ErrorAnswer} 404: there is no such queue.
    */
-  async pause(name, options) {
-    return this.#act(`${queuePath(name)}:pause`, options);
+  async pause(name, { signal, reason, forS } = {}) {
+    const headers = { "Content-Type": "application/json" };
+    const target = `${queuePath(name)}:pause`;
+    const body = encode({ reason, for_s: forS });
+    return decoded(await this.#ask({ method: "POST", target, headers, body, signal }), isObject);
   }
 
   /**
@@ -945,6 +1092,23 @@ export class Client {
     const headers = { "Content-Type": "application/json" };
     const body = encode(changes);
     return decoded(await this.#ask({ method: "PATCH", target: queuePath(name), headers, body, signal }), isObject);
+  }
+
+  /**
+   * Forecast a queue under other settings and loads, on its measured arrivals and run times. It takes some seconds.
+   *
+   * @param {string} name
+   * @param {SimulationRequest} [question]
+   * @param {CallOptions} [options]
+   * @returns {Promise<Forecast>}
+   * @throws {ErrorAnswer} 409: too little was measured.
+   * @throws {Refused} Another simulation runs.
+   */
+  async simulateQueue(name, question = {}, { signal } = {}) {
+    const headers = { "Content-Type": "application/json" };
+    const target = `${queuePath(name)}:simulate`;
+    const body = encode(question);
+    return decoded(await this.#ask({ method: "POST", target, headers, body, quietS: SIMULATION_S, signal }), isObject);
   }
 
   // -- parts of calls

@@ -22,18 +22,20 @@ def completions(options: argparse.Namespace) -> int:
     from jobqueue.cli.main import whole_parser
 
     parser = whole_parser()
-    _complete_files(parser, shtab.FILE)
+    _complete_files(parser, shtab.FILE, shtab.DIRECTORY)
     print(shtab.complete(parser, shell=options.shell))
     return 0
 
 
-def _complete_files(parser: argparse.ArgumentParser, file: object) -> None:
+def _complete_files(parser: argparse.ArgumentParser, file: object, folder: object) -> None:
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for inner in action.choices.values():
-                _complete_files(inner, file)
+                _complete_files(inner, file, folder)
         elif action.metavar == "TARGET" or not set(action.option_strings).isdisjoint(FILES):
             action.complete = file  # type: ignore[attr-defined]  # read by shtab
+        elif action.metavar == "DIR":
+            action.complete = folder  # type: ignore[attr-defined]  # read by shtab
 
 
 def _arguments(parser: Parser) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from jobqueue.backend.journal import room
 from jobqueue.cli.command import Command
 from jobqueue.cli.settings import CONFIG_FILE, FLAGS, add_flags, file_of, overrides_of
 from jobqueue.config.load import trace
@@ -14,6 +16,11 @@ if TYPE_CHECKING:
     import argparse
 
     from jobqueue.cli.parser import Parser
+
+SMALL: Final = (
+    "warning: journal.bytes_max is {bytes_max}, and the records that statuses.jobs_max and statuses.bytes_max allow can"
+    " fill the journal's folder for good: set it to {enough_bytes} bytes, or bound the records"
+)
 
 
 def init(options: argparse.Namespace) -> int:
@@ -30,6 +37,12 @@ def check(options: argparse.Namespace) -> int:
     """Print every fault of the settings, or that there is none, and the sources."""
     loaded = trace(file_of(options), environ=os.environ, overrides=overrides_of(options))
     print(f"configuration OK: {loaded.sources}")
+    journal, statuses = loaded.settings.journal, loaded.settings.statuses
+    if journal.dir is not None:
+        records = {"records_max": statuses.jobs_max, "record_bytes_max": statuses.bytes_max}
+        if journal.bytes_max < room.least_bytes(**records):
+            enough = room.enough_bytes(**records)
+            print(SMALL.format(bytes_max=journal.bytes_max, enough_bytes=enough), file=sys.stderr)
     return 0
 
 

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 
 from jobqueue.cli.command import Command
 from jobqueue.cli.settings import add_flags, file_of, overrides_of
-from jobqueue.config.load import load, trace
+from jobqueue.config.load import Loaded, trace
 from jobqueue.errors import ConfigError
+from jobqueue.process.imports import without_collections
+from jobqueue.process.inherited_sockets import inherited_sockets
 
 if TYPE_CHECKING:
     import argparse
 
     from jobqueue.cli.parser import Parser
-    from jobqueue.config import Settings
 
 DEMO = "jobqueue.demo"
 # Not from docstrings: -OO drops those.
@@ -27,11 +28,14 @@ def serve(options: argparse.Namespace) -> int:
     file, overrides = file_of(options), overrides_of(options)
     loaded = trace(file, environ=os.environ, overrides=overrides)
     if options.reload:
+        if inherited_sockets.all:
+            raise ConfigError("--reload can't serve inherited sockets: start the server without it, or not as a unit")
         from jobqueue.cli import reloader
 
         return reloader.run(options, loaded.settings)
-    from jobqueue import server
-    from jobqueue.cli import target
+    with without_collections():
+        from jobqueue import server
+        from jobqueue.cli import target
 
     try:
         queue = target.find(options.target)
@@ -43,14 +47,14 @@ def serve(options: argparse.Namespace) -> int:
 
         browser.open_when_ready(loaded.settings.server)
 
-    def load_again() -> Settings:
+    def load_again() -> Loaded:
         again = file or file_of(options)
         if again is not None and again.exists() and not again.is_file():
             # A pipe is empty by now, and would be read as the defaults.
             raise ConfigError(f"{again}: not a regular file, so it can't be reloaded")
-        return load(again, environ=os.environ, overrides=overrides)
+        return trace(again, environ=os.environ, overrides=overrides)
 
-    return server.serve(queue.service, loaded.settings, load=load_again, sources=loaded.sources)
+    return server.serve(queue.service, loaded, load=load_again)
 
 
 def _arguments(parser: Parser) -> None:
@@ -67,7 +71,7 @@ def _arguments(parser: Parser) -> None:
         action="store_true",
         help="for development: start anew whenever the target's folder or the settings change; jobs are lost",
     )
-    parser.add_argument("--open", action="store_true", help="open the server in a browser once it is ready")
+    parser.add_argument("--open", action="store_true", help="open the web console in a browser once it is ready")
     add_flags(parser)
 
 

@@ -12,6 +12,7 @@ from jobqueue.client.events import JobEvent
 from jobqueue.client.models import (
     BulkCount,
     FailedAttempt,
+    FailureFilter,
     JobDocument,
     JobError,
     JobFilter,
@@ -50,6 +51,7 @@ __all__ = [
     "ErrorAnswer",
     "EventParser",
     "FailedAttempt",
+    "FailureFilter",
     "FateUnknown",
     "JobDocument",
     "JobError",

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
 
 import aiohttp
 from yarl import URL
 
-from jobqueue.client import jobs, queues, server, submit, waiting
+from jobqueue.client import jobs, submit, waiting
 from jobqueue.client import transport as wire
+from jobqueue.client.async_operations import AsyncOperations
 from jobqueue.client.credentials import given_key, given_url
 from jobqueue.client.events import JobEvent, Listener, is_stream
 from jobqueue.client.hooks import Hooks, Watch, awaited, checked_transport, watch_of
@@ -34,8 +35,6 @@ from jobqueue.client.transport import (
 )
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from aiohttp import web
 
     from jobqueue.client.models import (
@@ -47,7 +46,6 @@ if TYPE_CHECKING:
         JobStatus,
         ListFilter,
         PathLike,
-        QueueChanges,
         Submission,
         SubmitOptions,
     )
@@ -58,7 +56,7 @@ T = TypeVar("T")
 Transport = Callable[[Request], Awaitable[Answer]]
 
 
-class Client:
+class Client(AsyncOperations):
     """The asynchronous client: `async with Client("http://127.0.0.1:8080") as client`.
 
     One client may serve several event loops, one after the other or in different threads.
@@ -336,61 +334,6 @@ class Client:
     async def delete_all(self, **job_filter: Unpack[JobFilter]) -> BulkCount:
         """Delete the terminal jobs that match."""
         return await self._run(jobs.bulk("delete", job_filter))
-
-    async def queues(self) -> tuple[dict[str, Any], ...]:
-        """Return the document of each queue."""
-        return await self._run(queues.queues())
-
-    async def pause(self, queue: str) -> dict[str, Any]:
-        """Pause a queue: more jobs are accepted, and running ones go on. Returns its document."""
-        return await self._run(queues.steer(queue, "pause"))
-
-    async def resume(self, queue: str) -> dict[str, Any]:
-        """Resume a paused queue."""
-        return await self._run(queues.steer(queue, "resume"))
-
-    async def change_queue(self, queue: str, **changes: Unpack[QueueChanges]) -> dict[str, Any]:
-        """Change a queue while it runs; no job is lost. Raises InvalidSubmission if a value is out of bounds."""
-        return await self._run(queues.change(queue, changes))
-
-    async def types(self) -> tuple[dict[str, Any], ...]:
-        """Return the types that may be submitted: options, counts, JSON Schema of the arguments."""
-        return await self._run(server.types())
-
-    async def job_type(self, name: str) -> dict[str, Any]:
-        """Return one of them."""
-        return await self._run(server.job_type(name))
-
-    async def server(self) -> dict[str, Any]:
-        """Return the server's document: version, load, memory, pools."""
-        return await self._run(server.server())
-
-    async def stats(
-        self,
-        by: Literal["queue", "type"] = "queue",
-        *,
-        name: str | None = None,
-        since: datetime | float | None = None,
-        step_s: int | None = None,
-    ) -> dict[str, Any]:
-        """Return what queues or types did, in points of one length."""
-        return await self._run(server.stats(by, name, since, step_s))
-
-    async def problems(self) -> tuple[dict[str, Any], ...]:
-        """Return the types of problems that the server answers with."""
-        return await self._run(server.problems())
-
-    async def reload(self) -> dict[str, Any]:
-        """Have the server read its settings again. Raises ConfigError if they have faults: nothing changes then."""
-        return await self._run(server.act("reload"))
-
-    async def drain(self) -> dict[str, Any]:
-        """Have the server stop, as SIGTERM does."""
-        return await self._run(server.act("drain"))
-
-    async def set_log_level(self, level: str) -> dict[str, Any]:
-        """Change the minimum level of the log until a reload. Returns the server's document."""
-        return await self._run(server.set_log_level(level))
 
     # -- carrying
 

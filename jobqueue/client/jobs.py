@@ -26,7 +26,7 @@ from jobqueue.encoder import encode
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from jobqueue.client.models import Include
+    from jobqueue.client.models import FailureFilter, Include
 
 
 def status(id: str) -> Steps[JobStatus]:
@@ -98,18 +98,18 @@ def bulk(action: Literal["retry", "cancel", "delete"], job_filter: JobFilter) ->
 
 
 def page(filters: ListFilter) -> Steps[JobPage]:
-    return decoded((yield Request(method="GET", target=f"/v1/jobs?{urlencode(_query(filters))}")), JobPage)
+    return decoded((yield Request(method="GET", target=f"/v1/jobs?{urlencode(query_of(filters))}")), JobPage)
 
 
-def _query(filters: ListFilter) -> dict[str, object]:
-    """Return the parameters of a list."""
+def query_of(filters: ListFilter | FailureFilter) -> dict[str, object]:
+    """Return the parameters of a list, of jobs or of groups of failures."""
     query: dict[str, object] = dict(filters)
     for path, value in filters.get("args", {}).items():
         query[f"arg.{path}"] = encode(value).decode()  # as JSON, so that "17" is no number
     if "message" in filters:
         query["message~"] = filters["message"]
     if "count" in filters:
-        query["count"] = int(filters["count"])
+        query["count"] = int(bool(query["count"]))
     for name in ("since", "until"):
         if isinstance(instant := query.get(name), datetime):
             query[name] = instant.isoformat()

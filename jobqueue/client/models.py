@@ -136,13 +136,15 @@ class JobPage(msgspec.Struct, frozen=True):
 class BulkCount(msgspec.Struct, frozen=True):
     """Number of jobs changed; `skipped` matched too, but were in a wrong state by then, or rejected.
 
-    Of a dry run: the number that would be tried, and a `sample` of their ids. `unsearched`: as of a page.
+    `skipped_by`: the skipped ones, by the name of the problem that each met, such as `queue-full`. Of a dry run: the
+    number that would be tried, and a `sample` of their ids. `unsearched`: as of a page.
     """
 
     count: int
     skipped: int = 0
     unsearched: int = 0
     sample: tuple[str, ...] = ()
+    skipped_by: dict[str, int] = {}
 
 
 class Unique(TypedDict):
@@ -177,8 +179,8 @@ class Submission(SubmitOptions, total=False):
 class JobFilter(TypedDict, total=False):
     """A filter of jobs, and how to act on them.
 
-    `since`, `until` and `older_than_s` are about the submission; `message` is a part of the error's, `args` has values
-    by path.
+    `since`, `until` and `older_than_s` are about the submission; `failure` is the id of a group of failures, `message`
+    a part of the error's, `args` has values by path.
     """
 
     state: str
@@ -187,6 +189,7 @@ class JobFilter(TypedDict, total=False):
     group: str
     id_prefix: str
     error: str
+    failure: str
     message: str
     args: Mapping[str, Scalar]
     since: datetime | float | str
@@ -206,6 +209,7 @@ class ListFilter(TypedDict, total=False):
     group: str
     id_prefix: str
     error: str
+    failure: str
     message: str
     args: Mapping[str, Scalar]
     since: datetime | float | str
@@ -216,6 +220,23 @@ class ListFilter(TypedDict, total=False):
     cursor: str
 
 
+class FailureFilter(TypedDict, total=False):
+    """A filter of failed jobs, and which of their groups come first: those that failed last, or the largest."""
+
+    type: str
+    queue: str
+    group: str
+    id_prefix: str
+    error: str
+    failure: str
+    message: str
+    args: Mapping[str, Scalar]
+    since: datetime | float | str
+    until: datetime | float | str
+    sort: Literal["newest", "count"]
+    limit: int
+
+
 class QueueChanges(TypedDict, total=False):
     """Settings of a queue that can be changed while it runs."""
 
@@ -223,3 +244,29 @@ class QueueChanges(TypedDict, total=False):
     capacity: int
     discipline: Literal["fifo", "lifo", "priority", "fair", "adaptive"]
     weight: int
+
+
+class QueueAlternative(TypedDict, total=False):
+    """Settings of a queue to compare with the present ones in a simulation."""
+
+    workers: int
+    capacity: int
+    discipline: Literal["fifo", "lifo", "priority", "fair", "adaptive"]
+    patience_s: float
+
+
+class Simulation(TypedDict, total=False):
+    """What to simulate.
+
+    `arrivals_per_s` and `run_s` replace what is measured; `returns`: when rejected clients try again.
+    """
+
+    loads: list[float]
+    alternatives: list[QueueAlternative]
+    seconds: float
+    seed: int
+    window_s: int
+    arrivals_per_s: float
+    run_s: float
+    patience_s: float
+    returns: Literal["obedient", "disobedient", "never"]

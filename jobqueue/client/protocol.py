@@ -32,8 +32,13 @@ REFUSALS: dict[str, type[errors.Refused]] = {
     "queue-full": errors.QueueFull,
     "statuses-full": errors.StatusesFull,
     "spool-full": errors.SpoolFull,
+    "journal-full": errors.JournalFull,
+    "journal-failed": errors.JournalFailed,
+    "store-unavailable": errors.StoreUnavailable,
+    "overloaded": errors.Overloaded,
     "type-quarantined": errors.TypeQuarantined,
     "draining": errors.Draining,
+    "recovering": errors.Recovering,
 }
 
 

@@ -22,6 +22,10 @@ class _Types(msgspec.Struct, frozen=True):
     types: tuple[Document, ...]
 
 
+class _Findings(msgspec.Struct, frozen=True):
+    findings: tuple[Document, ...]
+
+
 class _Problems(msgspec.Struct, frozen=True):
     problems: tuple[Document, ...]
 
@@ -31,7 +35,11 @@ def types() -> Steps[tuple[Document, ...]]:
 
 
 def job_type(name: str) -> Steps[Document]:
-    return decoded((yield Request(method="GET", target=f"/v1/types/{quote(name, safe='')}")), Document)
+    return decoded((yield Request(method="GET", target=_type(name))), Document)
+
+
+def release_type(name: str) -> Steps[Document]:
+    return decoded((yield Request(method="POST", target=f"{_type(name)}:release")), Document)
 
 
 def server() -> Steps[Document]:
@@ -42,6 +50,21 @@ def stats(by: str, name: str | None, since: datetime | float | None, step_s: int
     asked = {"by": by, "name": name, "since": since, "step": step_s}
     query = {name: _text(value) for name, value in asked.items() if value is not None}
     return decoded((yield Request(method="GET", target=f"/v1/stats?{urlencode(query)}")), Document)
+
+
+def findings() -> Steps[tuple[Document, ...]]:
+    return decoded((yield Request(method="GET", target="/v1/findings")), _Findings).findings
+
+
+def log_lines(level: str | None, event: str | None, limit: int | None) -> Steps[Document]:
+    asked = {"level": level, "event": event, "limit": limit}
+    query = urlencode({name: value for name, value in asked.items() if value is not None})
+    target = f"{_SERVER}/log?{query}" if query else f"{_SERVER}/log"
+    return decoded((yield Request(method="GET", target=target)), Document)
+
+
+def settings() -> Steps[Document]:
+    return decoded((yield Request(method="GET", target=f"{_SERVER}/settings")), Document)
 
 
 def problems() -> Steps[tuple[Document, ...]]:
@@ -57,6 +80,10 @@ def set_log_level(level: str) -> Steps[Document]:
     headers = {"Content-Type": "application/json"}
     body = json.dumps({"log_level": level}).encode()
     return decoded((yield Request(method="PATCH", target=_SERVER, headers=headers, body=body)), Document)
+
+
+def _type(name: str) -> str:
+    return f"/v1/types/{quote(name, safe='')}"
 
 
 def _text(value: object) -> str:

@@ -9,10 +9,10 @@ import time
 import zlib
 from collections.abc import Callable
 from contextlib import closing, suppress
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 from urllib.parse import urlsplit
 
-from jobqueue.client import jobs, queues, server, submit, waiting
+from jobqueue.client import jobs, submit, waiting
 from jobqueue.client import transport as wire
 from jobqueue.client.credentials import given_key, given_url
 from jobqueue.client.events import JobEvent, Listener, is_stream
@@ -21,6 +21,7 @@ from jobqueue.client.multipart import CHUNK_BYTES
 from jobqueue.client.pages import Pages
 from jobqueue.client.protocol import RETRY_READS_FOR_S, Answer, NoAnswer, Request, Steps, persistent
 from jobqueue.client.submit import RETRY_FOR_S
+from jobqueue.client.sync_operations import SyncOperations
 from jobqueue.client.tls import TlsFiles
 from jobqueue.client.transport import (
     STAND_IN_URL,
@@ -35,7 +36,6 @@ from jobqueue.client.transport import (
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping
-    from datetime import datetime
 
     from jobqueue.client.models import (
         BulkCount,
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
         JobStatus,
         ListFilter,
         PathLike,
-        QueueChanges,
         Submission,
         SubmitOptions,
     )
@@ -59,7 +58,7 @@ Transport = Callable[[Request], Answer]
 _BROKEN = (http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError, EndlessAnswer)
 
 
-class SyncClient:
+class SyncClient(SyncOperations):
     """The same calls as `Client`'s, blocking; one client may serve many threads.
 
     Each request has a connection of its own: nothing is shared between threads, and
@@ -234,61 +233,6 @@ class SyncClient:
     def delete_all(self, **job_filter: Unpack[JobFilter]) -> BulkCount:
         """As `Client.delete_all`."""
         return self._run(jobs.bulk("delete", job_filter))
-
-    def queues(self) -> tuple[dict[str, Any], ...]:
-        """As `Client.queues`."""
-        return self._run(queues.queues())
-
-    def pause(self, queue: str) -> dict[str, Any]:
-        """As `Client.pause`."""
-        return self._run(queues.steer(queue, "pause"))
-
-    def resume(self, queue: str) -> dict[str, Any]:
-        """As `Client.resume`."""
-        return self._run(queues.steer(queue, "resume"))
-
-    def change_queue(self, queue: str, **changes: Unpack[QueueChanges]) -> dict[str, Any]:
-        """As `Client.change_queue`."""
-        return self._run(queues.change(queue, changes))
-
-    def types(self) -> tuple[dict[str, Any], ...]:
-        """As `Client.types`."""
-        return self._run(server.types())
-
-    def job_type(self, name: str) -> dict[str, Any]:
-        """As `Client.job_type`."""
-        return self._run(server.job_type(name))
-
-    def server(self) -> dict[str, Any]:
-        """As `Client.server`."""
-        return self._run(server.server())
-
-    def stats(
-        self,
-        by: Literal["queue", "type"] = "queue",
-        *,
-        name: str | None = None,
-        since: datetime | float | None = None,
-        step_s: int | None = None,
-    ) -> dict[str, Any]:
-        """As `Client.stats`."""
-        return self._run(server.stats(by, name, since, step_s))
-
-    def problems(self) -> tuple[dict[str, Any], ...]:
-        """As `Client.problems`."""
-        return self._run(server.problems())
-
-    def reload(self) -> dict[str, Any]:
-        """As `Client.reload`."""
-        return self._run(server.act("reload"))
-
-    def drain(self) -> dict[str, Any]:
-        """As `Client.drain`."""
-        return self._run(server.act("drain"))
-
-    def set_log_level(self, level: str) -> dict[str, Any]:
-        """As `Client.set_log_level`."""
-        return self._run(server.set_log_level(level))
 
     # -- carrying
 

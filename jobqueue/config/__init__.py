@@ -5,6 +5,8 @@
 
 from jobqueue.config.auth import AuthSettings, KeySettings
 from jobqueue.config.callers import CallerLimits, LimitsOfCallers
+from jobqueue.config.console import ConsoleSettings
+from jobqueue.config.journal import JournalSettings
 from jobqueue.config.limits import LIMITS_FIXED, LimitsSettings
 from jobqueue.config.metrics import MetricsSettings
 from jobqueue.config.otel import OtelSettings
@@ -20,12 +22,15 @@ from jobqueue.config.settings import (
     StatusesSettings,
     reloads_live,
 )
+from jobqueue.config.valkey import ValkeySettings
 
 __all__ = [
     "LIMITS_FIXED",
     "MIB",
     "AuthSettings",
     "CallerLimits",
+    "ConsoleSettings",
+    "JournalSettings",
     "KeySettings",
     "LimitsOfCallers",
     "LimitsSettings",
@@ -39,5 +44,6 @@ __all__ = [
     "SpoolSettings",
     "StatsSettings",
     "StatusesSettings",
+    "ValkeySettings",
     "reloads_live",
 ]

@@ -25,6 +25,7 @@ class CallerLimits(Struct, frozen=True, kw_only=True):
     bytes_max: int | None = None
     connections_max: int | None = None
     waits_max: int | None = None
+    spool_bytes_max: int | None = None
 
     @property
     def quota(self) -> Quota:
@@ -40,7 +41,9 @@ class LimitsOfCallers:
         requests: Whether the requests of any caller are limited.
         any: Whether any caller has a limit: answers to submissions tell it.
         connections: Whether the connections of any caller are limited.
+        keyless_connections_max: How many connections without a key an address may have; None: any number.
         waits: Whether the waits of any caller are limited.
+        unbounded: Whether any caller can use up a queue's capacity: it has a limit neither of jobs nor of submissions.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -58,8 +61,12 @@ class LimitsOfCallers:
         every = (self.common, *self._own.values())
         self.requests = any(each.requests is not None for each in every)
         self.any = any(each != CallerLimits() for each in every)
+        self.keyless_connections_max = limits.keyless_connections_max
         self.connections = any(each.connections_max is not None for each in every)
         self.waits = any(each.waits_max is not None for each in every)
+        # Where keys are needed, no other caller submits.
+        submitting = [self.of(caller_of_key(name)) for name in settings.auth.keys] or [self.common]
+        self.unbounded = any(each.jobs_max is None and each.rate is None for each in submitting)
 
     def of(self, caller: str | None) -> CallerLimits:
         """Return the limits of a caller."""

@@ -9,12 +9,12 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
-from jobqueue.config.descriptions import description, fields, inner, sections, summary
+from jobqueue.config.descriptions import WITH_INNER, description, fields, inner, outermost, sections, summary
 from jobqueue.config.load import QUEUES_MAX
 from jobqueue.config.units import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import msgspec
     from msgspec import inspect
@@ -40,8 +40,9 @@ HEAD = """\
 
 def render() -> str:
     """Return the text of the file."""
-    outer = [(path, of) for path, of in sections() if len(path) < (2 if path[0] == "server" else 4)]
-    return "\n".join([HEAD, *("\n".join([*_section(path, of), ""]) for path, of in outer)])
+    outer = [(path, of) for path, of in sections() if len(path) < (2 if path[0] in WITH_INNER else 4)]
+    alone = [*_rows(outermost(), ""), ""]
+    return "\n".join([HEAD, *alone, *("\n".join([*_section(path, of), ""]) for path, of in outer)])
 
 
 def _section(path: tuple[str, ...], of: type[msgspec.Struct]) -> Iterator[str]:
@@ -64,7 +65,11 @@ def _section(path: tuple[str, ...], of: type[msgspec.Struct]) -> Iterator[str]:
 
 
 def _settings(of: type[msgspec.Struct], indent: str) -> Iterator[str]:
-    rows = [(f"{indent}{field.name}: {_value(field)}", description(field.type)) for field in fields(of)]
+    return _rows(fields(of), indent)
+
+
+def _rows(of: Sequence[inspect.Field], indent: str) -> Iterator[str]:
+    rows = [(f"{indent}{field.name}: {_value(field)}", description(field.type)) for field in of]
     column = max(len(setting) for setting, _ in rows) + len("  ")
     for setting, sentence in rows:
         first, *others = textwrap.wrap(sentence, WIDTH - column - len("# "))

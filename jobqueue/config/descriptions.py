@@ -21,16 +21,26 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+WITH_INNER = ("server", "valkey")
+"""The sections that have others in them, which are not those of a name."""
+
+
 def sections() -> Iterator[tuple[tuple[str, ...], type[msgspec.Struct]]]:
-    """Yield the path and the struct of each section; the queues come first."""
+    """Yield the path and the struct of each section; the queues come first. Settings of no section are `outermost`."""
     yield ("queues", "default"), QueueSettings
     for field in msgspec.structs.fields(Settings):
-        if field.name != "queues":
-            yield (field.name,), field.type
+        if field.name == "queues" or field.name in {it.name for it in outermost()}:
+            continue
+        yield (field.name,), field.type
         if field.name == "auth":
             yield ("auth", "keys", "name"), KeySettings
             yield ("auth", "keys", "name", "limits"), KeyLimits
-        yield from (((field.name, name), of) for name, of in inner(field.type) if field.name == "server")
+        yield from (((field.name, name), of) for name, of in inner(field.type) if field.name in WITH_INNER)
+
+
+def outermost() -> tuple[inspect.Field, ...]:
+    """Return the settings that are in no section."""
+    return fields(Settings)
 
 
 def inner(section: Any) -> Iterator[tuple[str, type[msgspec.Struct]]]:

@@ -1,4 +1,4 @@
-"""The environment as a flat list of settings: `JOBQUEUE_SECTION__KEY`.
+"""The environment as a flat list of settings: `JOBQUEUE_SECTION__KEY`, or `JOBQUEUE_KEY` of one in no section.
 
 Rules:
 
@@ -51,9 +51,19 @@ def read_environment(environ: Mapping[str, str], settings: Sequence[tuple[str, .
             continue
         if name in OF_OTHERS or _is_of_service(name, text):
             continue
-        if "__" in name:
+        if "__" in name or (name.removeprefix(PREFIX).lower(),) in settings:
             path = tuple(name.removeprefix(PREFIX).lower().split("__"))
-            given.append(Given(path=path, text=text, name_at=name, value_at=name, origin=name, spell=variable))
+            given.append(
+                Given(
+                    path=path,
+                    text=text,
+                    name_at=name,
+                    value_at=name,
+                    origin=name,
+                    source="environment",
+                    spell=variable,
+                )
+            )
         else:
             faults.append(f"{shown(name)}: unknown setting{_hint(name, settings)}")
     return Reading(given, faults)

@@ -31,7 +31,8 @@ def render() -> str:
         if not section["required"]:
             del section["required"]
     for of in root["properties"].values():
-        del of["default"]  # a whole section's; each setting has its own
+        if "description" not in of:
+            del of["default"]  # a whole section's; each setting has its own
     document = {
         "$schema": DIALECT,
         "title": "Settings of jobqueue",

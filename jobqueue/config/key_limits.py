@@ -78,3 +78,15 @@ class KeyLimits(Section, frozen=True):
         ]
         | None
     ) = None
+    spool_bytes_max: (
+        Annotated[
+            int,
+            Meta(
+                ge=0,
+                le=TIB,
+                description="Maximum size of uploaded files, in place of `limits.caller_spool_bytes_max`; null: as "
+                "that says.",
+            ),
+        ]
+        | None
+    ) = None

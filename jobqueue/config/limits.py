@@ -161,6 +161,19 @@ class LimitsSettings(Section, frozen=True):
         ]
         | None
     ) = None
+    keyless_connections_max: (
+        Annotated[
+            int,
+            Meta(
+                ge=1,
+                le=1_000_000,
+                description="Maximum number of open connections per remote address over which no request with a valid "
+                "key has come yet, where requests need keys; a further one is answered with 429 and closed. Those of "
+                "listed proxies and of Unix sockets don't count; null: no limit.",
+            ),
+        ]
+        | None
+    ) = 1024
     caller_waits_max: (
         Annotated[
             int,
@@ -169,6 +182,18 @@ class LimitsSettings(Section, frozen=True):
                 le=1_000_000_000,
                 description="Maximum number of waiting requests and event streams per caller; a further wait is "
                 "answered at once, a further stream is rejected with 429; null: no limit.",
+            ),
+        ]
+        | None
+    ) = None
+    caller_spool_bytes_max: (
+        Annotated[
+            int,
+            Meta(
+                ge=0,
+                le=TIB,
+                description="Maximum size of the uploaded files per caller: of uploads under way, of live jobs, and of "
+                "failed ones; more are rejected with 429; null: no limit but `spool.bytes_max`.",
             ),
         ]
         | None

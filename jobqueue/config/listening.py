@@ -15,7 +15,15 @@ TOGETHER = (
     "`server.port` or `server.socket` must be set",
     "`server.tls` needs a `server.port`: a Unix socket has no TLS",
     "`metrics.path` is no other resource's path",
+    "`console.path` is no other resource's path, and neither above nor below `metrics.path`",
     "`metrics.listen` on an address that other machines can reach needs keys, or `metrics.access: open`",
+    "`spool.dir` must not be set beside `journal.dir`",
+    "`server.drain_mode: keep` needs a `journal.dir`, or `backend: valkey`",
+    "`valkey.tls` needs a `valkey.url` of `rediss://` or `valkeys://`, and its `cert` and `key` belong together",
+    "`valkey.password` must not be set beside `valkey.password_file`",
+    "`valkey.ttl_s` must be at least three times `valkey.call_timeout_s`",
+    "`backend: valkey` fits neither `discipline: fair` nor `adaptive`, nor `runtime.shares: weighted` with several "
+    "queues, nor `journal.dir`, nor `spool.dir`",
 )
 """The rules, for the page of reference."""
 

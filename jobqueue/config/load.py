@@ -17,18 +17,22 @@ import msgspec
 from msgspec import Struct, inspect
 
 from jobqueue.config.auth import EXPOSED, is_exposed
+from jobqueue.config.backend import faults_of_keeping
+from jobqueue.config.console import faults_of_console
 from jobqueue.config.environment import read_environment
+from jobqueue.config.journal import faults_of_journal
 from jobqueue.config.keys_file import read_keys
 from jobqueue.config.listening import faults_of_listening
 from jobqueue.config.metrics import faults_of_metrics
 from jobqueue.config.settings import QUEUE_NAME, Settings
 from jobqueue.config.units import Kind, is_value
-from jobqueue.config.yaml_file import Given, read_file, shown
+from jobqueue.config.valkey import HIDDEN, URL_EXPECTED, shown_url
+from jobqueue.config.yaml_file import Given, Source, read_file, shown
 from jobqueue.errors import ConfigError
 
 if TYPE_CHECKING:
     import pathlib
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Container, Iterator, Mapping, Sequence
 
 Path = tuple[str, ...]
 """The names that lead to a setting."""
@@ -37,6 +41,9 @@ QUEUES_MAX = 100
 KEYS_MAX = 1000
 KEYS: Path = ("auth", "keys")
 KEYS_FILE: Path = ("auth", "keys_file")
+URL_OF_STORE: Path = ("valkey", "url")
+PASSWORDS: frozenset[Path] = frozenset({("valkey", "password"), ("valkey", "sentinel_password")})
+"""Settings that are never shown, nor is what is wrong with them."""
 
 RENAMED: dict[Path, Path] = {
     ("limits", "body_s"): ("limits", "body_timeout_s"),
@@ -59,16 +66,23 @@ class Override(Struct, frozen=True):
     text: str
 
 
+class Origin(Struct, frozen=True):
+    """Where a setting was given: the kind of source, and the position in it, the variable, or the flag."""
+
+    source: Source
+    at: str
+
+
 class Loaded(Struct, frozen=True):
-    """Settings, the source of each one that is no default, by path, and all sources in words.
+    """Settings, the origin of each one that is no default, by path, and all sources in words.
 
     Attributes:
         keys_of_file: The names of the keys that `auth.keys_file` has.
     """
 
     settings: Settings
-    origins: dict[Path, str]
-    sources: str
+    origins: dict[Path, Origin] = {}
+    sources: str = ""
     keys_of_file: frozenset[str] = frozenset()
 
     def show(self, *, changed: bool = False) -> str:
@@ -81,26 +95,28 @@ class Loaded(Struct, frozen=True):
 
     def _changed(self) -> set[Path]:
         """Return the settings that are not at their defaults, and the sections above them."""
-        at_default = dict(_texts((), _ROOT, Settings()))
-        paths = [path for path, text in _texts((), _ROOT, self.settings) if text != at_default.get(path)]
+        at_default = dict(texts(Settings()))
+        paths = [path for path, text in texts(self.settings) if text != at_default.get(path)]
         return {path[:depth] for path in paths for depth in range(1, len(path) + 1)}
 
     def _lines(self, wanted: set[Path] | None) -> Iterator[str]:
-        for path, text in _texts((), _ROOT, self.settings):
+        for path, text in texts(self.settings, without_keys=self.keys_of_file):
             if wanted is not None and path not in wanted:
                 continue
-            if path[:2] == KEYS and path[2:3] and path[2] in self.keys_of_file:
-                continue  # `auth.keys_file` stands for them
             name = f"{'  ' * (len(path) - 1)}{path[-1]}:"
             if text is None:
                 yield f"{name}\n"
             else:
-                yield f"{f'{name} {text}':<40}  # {self.origins.get(path, 'default')}\n"
+                origin = self.origins.get(path)
+                yield f"{f'{name} {text}':<40}  # {'default' if origin is None else origin.at}\n"
 
 
 def differences(before: Settings, after: Settings) -> dict[str, str]:
-    """Return the differences, by dotted name: `{"queues.default.workers": "256 -> 8", "queues.mail": "added"}`."""
-    was, now = (dict(_texts((), _ROOT, settings)) for settings in (before, after))
+    """Return the differences, by dotted name: `{"queues.default.workers": "256 -> 8", "queues.mail": "added"}`.
+
+    Of ids and digests of keys they say only that they have changed.
+    """
+    was, now = (dict(texts(settings)) for settings in (before, after))
     told: dict[str, str] = {}
     for section, had, has in (
         ("queues", before.queues, after.queues),
@@ -109,8 +125,26 @@ def differences(before: Settings, after: Settings) -> dict[str, str]:
         told |= {f"{section}.{name}": "removed" for name in had if name not in has}
         told |= {f"{section}.{name}": "added" for name in has if name not in had}
     return told | {
-        ".".join(path): f"{was[path]} -> {now[path]}" for path in now if was.get(path, now[path]) != now[path]
+        ".".join(path): "changed" if is_secret(path) else f"{was[path]} -> {now[path]}"
+        for path in now
+        if was.get(path, now[path]) != now[path]
     }
+
+
+def is_secret(path: Path) -> bool:
+    """Whether a setting identifies a key, or is a password: what tells of settings leaves its value out."""
+    return (path[:2] == KEYS and path[-1] in ("id", "sha256")) or path in PASSWORDS
+
+
+def texts(settings: Settings, *, without_keys: Container[str] = ()) -> Iterator[tuple[Path, str | None]]:
+    """Yield each setting with its value as a file has it, and each section, with None, before its settings.
+
+    Args:
+        without_keys: Names of keys that are left out: those of `auth.keys_file`, which stands for them.
+    """
+    for path, text in _texts((), _ROOT, settings):
+        if path[:2] != KEYS or path[2:3] == () or path[2] not in without_keys:
+            yield path, text
 
 
 def _texts(path: Path, fields: Fields, section: object) -> Iterator[tuple[Path, str | None]]:
@@ -119,10 +153,16 @@ def _texts(path: Path, fields: Fields, section: object) -> Iterator[tuple[Path, 
         at = (*path, name)
         value = section[name] if isinstance(section, dict) else getattr(section, name)
         if isinstance(field, Kind):
-            yield at, field.write(value)
+            yield at, field.write(_without_password(at, value))
         else:
             yield at, None
             yield from _texts(at, field if isinstance(field, dict) else dict.fromkeys(value, field.fields), value)
+
+
+def _without_password(path: Path, value: object) -> object:
+    if path in PASSWORDS and value is not None:
+        return HIDDEN
+    return shown_url(str(value)) if path == URL_OF_STORE else value
 
 
 def load(file: pathlib.Path | None, *, environ: Mapping[str, str], overrides: Sequence[Override] = ()) -> Settings:
@@ -155,7 +195,8 @@ def trace(file: pathlib.Path | None, *, environ: Mapping[str, str], overrides: S
 
 def _from_flag(override: Override) -> Given:
     flag = override.flag
-    return Given(path=tuple(override.setting.split(".")), text=override.text, name_at=flag, value_at=flag, origin=flag)
+    path = tuple(override.setting.split("."))
+    return Given(path=path, text=override.text, name_at=flag, value_at=flag, origin=flag, source="flag")
 
 
 class _Merge:
@@ -197,7 +238,7 @@ class _Merge:
             self._check_together()
         if self._faults:
             raise ConfigError(*self._faults)
-        origins = {path: given.origin for path, given in self._given.items()}
+        origins = {path: Origin(given.source, given.origin) for path, given in self._given.items()}
         return Loaded(msgspec.convert(self._tree, Settings), origins, sources, self._keys_of_file)
 
     def _put(self, given: Given) -> str | None:
@@ -228,7 +269,7 @@ class _Merge:
         items = given.items if kind.is_list else None
         text = given.text if items is None else ", ".join(items)
         got = f"'{shown(text)}'" if given.form == "text" or items is not None else f"a {given.form}"
-        if kind.is_digest and given.form == "text" and text:
+        if (kind.is_digest or given.path == URL_OF_STORE or given.path in PASSWORDS) and given.form == "text" and text:
             got = f"a string of {len(text)} characters"  # it may be the secret itself
         if given.form == "list" and kind.is_list:
             got = got if items is not None else "a list of other items than strings"
@@ -242,7 +283,8 @@ class _Merge:
         except ValueError:
             told = "empty" if got == chr(39) * 2 else got
             hint = _quotes_hint(given, kind) or _word_hint(items, kind)
-            return f"{given.value_at}: must be {kind.expected}, not {told}{hint}"
+            expected = URL_EXPECTED if given.path == URL_OF_STORE else kind.expected
+            return f"{given.value_at}: must be {expected}, not {told}{hint}"
         self._at(given.path[:-1])[given.path[-1]] = value
         self._given[given.path] = given
         return None
@@ -289,6 +331,10 @@ class _Merge:
         places = {path: given.value_at for path, given in self._given.items()}
         self._faults.extend(faults_of_listening(settings.server, places))
         self._faults.extend(faults_of_metrics(settings.metrics, settings.auth, places))
+        self._faults.extend(faults_of_console(settings.console, settings.metrics, places))
+        spool_dir = settings.spool.dir if settings.backend == "memory" else None  # which fits no other
+        self._faults.extend(faults_of_journal(settings.journal, spool_dir, places))
+        self._faults.extend(faults_of_keeping(settings, places))
         if len(settings.queues) > QUEUES_MAX:
             self._faults.append(f"queues: {len(settings.queues)} are configured, and at most {QUEUES_MAX} are allowed")
 

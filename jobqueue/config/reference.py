@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from msgspec import inspect
 
 from jobqueue.config.auth import KEY_NAME
-from jobqueue.config.descriptions import description, fields, sections, summary
+from jobqueue.config.descriptions import description, fields, outermost, sections, summary
 from jobqueue.config.environment import variable
 from jobqueue.config.listening import TOGETHER
 from jobqueue.config.load import KEYS_MAX, QUEUES_MAX, WITHIN
@@ -47,12 +47,18 @@ LIVE = """*Live*: a running server takes over a changed value when it [reloads i
 a change of any other setting needs a restart.
 """
 
+ALONE = """## Outside the sections
+"""
+
+COLUMNS = ("| Setting, variable, flag | Type and range | Default | Live | Meaning |", "|---|---|---|---|---|")
+
 
 def render(flags: Mapping[str, str]) -> str:
     """Return the page; `flags` are those that set one setting, by its dotted name."""
     notation = ["| Type | Notation |", "|---|---|", *(f"| {name} | {how} |" for name, how in NOTATION.items()), ""]
+    alone = [ALONE, *COLUMNS, *(_row((field.name,), field, flags) for field in outermost()), ""]
     parts = (_section(path, of, flags) for path, of in sections())
-    return "\n".join([HEAD, *notation, LIVE, *parts, _together()])
+    return "\n".join([HEAD, *notation, LIVE, *alone, *parts, _together()])
 
 
 def _section(path: tuple[str, ...], of: type[msgspec.Struct], flags: Mapping[str, str]) -> str:
@@ -75,8 +81,7 @@ def _section(path: tuple[str, ...], of: type[msgspec.Struct], flags: Mapping[str
             "",
             summary(of) + more,
             "",
-            "| Setting, variable, flag | Type and range | Default | Live | Meaning |",
-            "|---|---|---|---|---|",
+            *COLUMNS,
             *rows,
             "",
         ]

@@ -25,9 +25,10 @@ from jobqueue.log import event_logger
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from jobqueue.config.load import Loaded
     from jobqueue.config.settings import Settings
 
-    _Prepared = tuple[Settings, Callable[[], None] | None]
+    _Prepared = tuple[Loaded, Callable[[], None] | None]
 
 log = event_logger(__name__)
 
@@ -53,23 +54,33 @@ class Reload:
     """Reads the settings and lets the queue apply them, one reload at a time.
 
     Args:
+        loaded: What was read at the start.
         load: Reads every source again, as at the start; called in a thread. Raises ConfigError.
         set_level: Applies `log.level`, which is not the queue's.
 
     Attributes:
+        readings: What was read: by the last reload that succeeded, and at the start.
+        restart_required: What the last one changed that waits for a restart, with both values.
         succeeded: Whether the last reload did, or the start.
         succeeded_at: When the last one that did was over, in Unix seconds.
+        faults: Those of the last reload; empty if it succeeded.
         prepare: Reads files that the settings name, and returns what applies them; called in the same thread. Raises
             ConfigError.
     """
 
-    def __init__(self, queue: Reloadable, load: Callable[[], Settings], *, set_level: Callable[[str], None]) -> None:
+    def __init__(
+        self, queue: Reloadable, loaded: Loaded, load: Callable[[], Loaded], *, set_level: Callable[[str], None]
+    ) -> None:
         self._queue = queue
+        self._first = loaded
+        self.readings = [loaded]
+        self.restart_required: dict[str, str] = {}
         self._load = load
         self._set_level = set_level
         self.prepare: Callable[[Settings], Callable[[], None]] | None = None
         self.succeeded = True
         self.succeeded_at = time.time()
+        self.faults: tuple[str, ...] = ()
         self._turn = asyncio.Lock()
         self._asked = asyncio.Event()
         self._stopping = False
@@ -105,26 +116,29 @@ class Reload:
                 self._refuse_late()
                 return await self._reload()
         except ConfigError as error:
-            self.succeeded = False
+            self.succeeded, self.faults = False, tuple(error.faults)
             for fault in error.faults:
                 log.error("config.invalid", fault=fault)
             raise
         except Draining:
             raise
         except Exception as error:
-            self.succeeded = False
+            self.succeeded, self.faults = False, (f"{type(error).__name__}: {error}",)
             log.error("config.reload_failed", exc=error)
             raise
 
     async def _reload(self) -> Reloaded:
-        settings, apply = await self._read()
+        loaded, apply = await self._read()
         self._refuse_late()
+        settings = loaded.settings
         changed = differences(self._queue.settings, settings)
         needs_restart = await self._queue.reload(settings)
         self._set_level(settings.log.level)
         if apply is not None:
             apply()
-        self.succeeded, self.succeeded_at = True, time.time()
+        self.succeeded, self.succeeded_at, self.faults = True, time.time(), ()
+        self.readings = [loaded, self._first]
+        self.restart_required = {name: changed.get(name, "changed") for name in needs_restart}
         applied = {name: changed[name] for name in changed if name not in needs_restart}
         log.info("config.reloaded", changed=applied)
         if needs_restart:
@@ -144,7 +158,7 @@ class Reload:
 
     def _read_into(self, read: Future[_Prepared]) -> None:
         try:
-            settings = self._load()
-            read.set_result((settings, None if self.prepare is None else self.prepare(settings)))
+            loaded = self._load()
+            read.set_result((loaded, None if self.prepare is None else self.prepare(loaded.settings)))
         except Exception as error:
             read.set_exception(error)

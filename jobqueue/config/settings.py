@@ -8,11 +8,14 @@ import msgspec
 from msgspec import Meta
 
 from jobqueue.config.auth import AuthSettings
+from jobqueue.config.console import ConsoleSettings
+from jobqueue.config.journal import JournalSettings
 from jobqueue.config.limits import LIMITS_FIXED, LimitsSettings
 from jobqueue.config.metrics import MetricsSettings
 from jobqueue.config.otel import OtelSettings
 from jobqueue.config.section import DAY_S, GIB, HOUR_S, KIB, MIB, MONTH_S, TIB, Section
 from jobqueue.config.tls import TlsSettings
+from jobqueue.config.valkey import ValkeySettings
 from jobqueue.core.policy import Discipline, QueuePolicy
 
 QUEUE_NAME = r"[a-z0-9][a-z0-9_-]{0,63}"
@@ -89,15 +92,23 @@ class ServerSettings(Section, frozen=True):
             ge=0.0,
             le=HOUR_S,
             description="Maximum duration of the drain after SIGTERM: queued and running jobs that take longer "
-            "are cancelled.",
+            "are cancelled, or with a journal kept.",
         ),
     ] = 20.0
+    drain_mode: Annotated[
+        Literal["work_off", "keep"],
+        Meta(
+            description="What the drain does with queued jobs: work_off (runs them) or keep (starts none, so the next "
+            "process runs them; needs `journal.dir`)."
+        ),
+    ] = "work_off"
     linger_s: Annotated[
         float,
         Meta(
             ge=0.0,
             le=HOUR_S,
-            description="Duration after the drain in which statuses stay readable, before the process exits.",
+            description="Duration after the drain in which statuses stay readable, before the process exits; with a "
+            "journal there is none, since the next process has them.",
         ),
     ] = 3.0
     fast_path: Annotated[
@@ -400,16 +411,26 @@ class LogSettings(Section, frozen=True):
 class Settings(Section, frozen=True):
     """All settings. `Settings()` is the defaults; the queue `default` is always there, named or not."""
 
+    backend: Annotated[
+        Literal["memory", "valkey"],
+        Meta(
+            description="Where the jobs are: memory (in this process; with `journal.dir` they outlive it) or valkey "
+            "(in a store that several servers share, see the section `valkey`; needs the extra `valkey`)."
+        ),
+    ] = "memory"
     server: ServerSettings = ServerSettings()
     queues: dict[Annotated[str, Meta(pattern=f"^{QUEUE_NAME}$")], QueueSettings] = msgspec.field(default_factory=dict)
     statuses: StatusesSettings = StatusesSettings()
     limits: LimitsSettings = LimitsSettings()
     auth: AuthSettings = AuthSettings()
     spool: SpoolSettings = SpoolSettings()
+    journal: JournalSettings = JournalSettings()
+    valkey: ValkeySettings = ValkeySettings()
     runtime: RuntimeSettings = RuntimeSettings()
     stats: StatsSettings = StatsSettings()
     log: LogSettings = LogSettings()
     metrics: MetricsSettings = MetricsSettings()
+    console: ConsoleSettings = ConsoleSettings()
     otel: OtelSettings = OtelSettings()
 
     def __post_init__(self) -> None:
@@ -424,5 +445,6 @@ def reloads_live(path: tuple[str, ...]) -> bool:
         section in ("queues", "auth")
         or (section == "limits" and name not in LIMITS_FIXED)
         or path == ("log", "level")
+        or (section == "console" and name != "path")
         or path[:2] == ("server", "tls")
     )

@@ -27,10 +27,14 @@ if TYPE_CHECKING:
 FILE_BYTES_MAX = 256 * 2**10
 DEPTH_MAX = 8
 
+_LINE_BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
+"""What YAML counts as the end of a line."""
+
 _TAGS: dict[str, Tag] = {f"tag:yaml.org,2002:{tag}": tag for tag in ("str", "int", "float", "bool", "null")}
 
 
 Form = Literal["text", "mapping", "list"]
+Source = Literal["file", "environment", "flag"]
 
 
 def dotted(path: Sequence[str]) -> str:
@@ -49,6 +53,7 @@ class Given(msgspec.Struct, frozen=True, kw_only=True):
         tag: The text's type in the source, if it has types.
         name_at, value_at: The position of the name, or the value, with which a fault begins.
         origin: The position, for `config show`.
+        source: The kind of the source.
         spell: Writes a path of names as this source does, for suggestions.
     """
 
@@ -60,6 +65,7 @@ class Given(msgspec.Struct, frozen=True, kw_only=True):
     name_at: str
     value_at: str
     origin: str
+    source: Source = "file"
     spell: Callable[[Sequence[str]], str] = dotted
 
 
@@ -100,7 +106,8 @@ def read_file(path: Path, holds: str = "sections, such as `server:`") -> Reading
 
 
 def _position(before: str) -> tuple[int, int]:
-    return before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
+    lines = _LINE_BREAK.split(before)
+    return len(lines), len(lines[-1]) + 1
 
 
 class _Reader:
@@ -132,7 +139,7 @@ class _Reader:
         """Mention the line before a fault if a colon in it lacks its space."""
         if mark is None or mark.line == 0:
             return ""
-        glued = re.match(r"\s*([a-z_]+):\S", self._text.split("\n")[mark.line - 1])
+        glued = re.match(r"\s*([a-z_]+):\S", _LINE_BREAK.split(self._text)[mark.line - 1])
         return f"; line {mark.line} has no space after `{glued[1]}:`" if glued else ""
 
     def _next(self) -> Any:

@@ -52,10 +52,15 @@ class Answered:
             families[of.HTTP_STOCK].add(count, labelled(("method", method), ("route", route), ("code", str(code))))
 
 
-def add_problems(families: QueueFamilies) -> None:
-    """Add the problems of this process: several queues of one process share these counts."""
+def problems() -> dict[str, int]:
+    """Return the problems of this process by their kind; several queues of one process share these counts."""
     counts: dict[str, int] = {}
     for row, counter in COUNTERS.items():
         counts[row.slug] = counts.get(row.slug, 0) + counter.total
-    for slug, count in counts.items():
+    return counts
+
+
+def add_problems(families: QueueFamilies) -> None:
+    """Add the problems of this process."""
+    for slug, count in problems().items():
         families[of.HTTP_PROBLEMS].add(count, labelled(("problem", slug)))

@@ -5,24 +5,35 @@ It makes the resources, and what they share: the bound of waiting requests, the 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
 from aiohttp import HttpVersion11, hdrs, web
 
-from jobqueue.http.answered import Answered, add_problems
+from jobqueue.findings.watch import Watch
+from jobqueue.http.answered import Answered, add_problems, problems
+from jobqueue.http.console_routes import PAGE, placed
 from jobqueue.http.description_routes import METRICS
-from jobqueue.http.errors import CallerLimitExceeded, MalformedRequest
+from jobqueue.http.errors import CallerLimitExceeded, InsufficientScope, MalformedRequest
 from jobqueue.http.in_flight import IN_FLIGHT, InFlightBudget
 from jobqueue.http.request.auth import GRANT, Access, caller_of_request
 from jobqueue.http.request.body import Bodies
+from jobqueue.http.request.console_action import is_of_console
 from jobqueue.http.request.early_refusal import EarlyRefusal
 from jobqueue.http.request.origins import OriginPolicy
 from jobqueue.http.request.rate_limit import RateLimits
 from jobqueue.http.request.receiving import forget_frames
+from jobqueue.http.request.sessions import SAFE, Sessions
 from jobqueue.http.resources.api_description import ApiDescription
 from jobqueue.http.resources.bulk import Bulk
+from jobqueue.http.resources.callers import Callers
+from jobqueue.http.resources.console import GUARD, Console
+from jobqueue.http.resources.console_actions import ConsoleActions
+from jobqueue.http.resources.console_session import ConsoleSession
 from jobqueue.http.resources.events import Streams
+from jobqueue.http.resources.failures import FailedJobs
+from jobqueue.http.resources.findings import Findings
 from jobqueue.http.resources.health import Health
 from jobqueue.http.resources.index import Index
 from jobqueue.http.resources.job_list import JobList
@@ -32,17 +43,22 @@ from jobqueue.http.resources.metrics import Metrics
 from jobqueue.http.resources.problem_types import ProblemTypes
 from jobqueue.http.resources.queues import Queues
 from jobqueue.http.resources.server import Server
+from jobqueue.http.resources.server_log import ServerLog
+from jobqueue.http.resources.server_settings import ServerSettings
 from jobqueue.http.resources.stats import Stats
 from jobqueue.http.resources.submissions import Submissions
+from jobqueue.http.resources.what_if import WhatIf
 from jobqueue.http.response.descriptors import DESCRIPTORS, Descriptors
 from jobqueue.http.response.problems import error_of
 from jobqueue.http.response.responses import error_answer
 from jobqueue.http.route import Resources
 from jobqueue.http.routes import ROUTES
 from jobqueue.http.streams.event_log import EventLog
+from jobqueue.http.streams.shared_log import SharedLog
 from jobqueue.http.streams.waiters import Waiters
 from jobqueue.http.transport.caller_connections import CALLER_CONNECTIONS, CallerConnections
 from jobqueue.http.transport.fast_path import FastPath
+from jobqueue.http.transport.store_path import StorePath
 from jobqueue.metrics import catalogue as of
 from jobqueue.recorder import Recorder
 
@@ -58,6 +74,9 @@ if TYPE_CHECKING:
     from jobqueue.metrics.queues import QueueFamilies
     from jobqueue.service import Service
 
+READ_ONLY = "the console is read-only (console.readonly): pages of this server change nothing; other programs may"
+TOO_MANY_REQUESTS = 429
+
 FAST_PATH = web.AppKey("fast_path", FastPath)
 """The key of an application's fast path, for a server that can use it."""
 
@@ -72,43 +91,67 @@ class Api:
         access: The keys in effect.
         in_flight: Counts bytes being received and sent, over all resources.
         policy: Checks origins and hosts.
+        simulator: Runs the simulations.
         waiters: The waiting requests of all resources.
-        recorder: Samples the counts for the history.
+        watch: Derives what is wrong now.
+        recorder: Samples the counts for the history, and for the watch.
     """
 
     def __init__(self, service: Service, lag: Callable[[], float] | None = None) -> None:
         self._service = service
         self._auth = service.settings.auth
-        self.access = Access(self._auth)
+        self.access = Access(self._auth, Sessions(readonly=service.settings.console.readonly))
         service.listeners.append(self._apply)
         self._rows: dict[web.AbstractRoute, Route] = {}
+        self._page: web.AbstractResource | None = None
         self.in_flight = InFlightBudget(self._in_flight_bytes)
         bodies = Bodies(lambda: service.settings.limits, self.in_flight)
         self.policy = OriginPolicy(service.settings.server.origins, service.settings.server.hosts)
         self.answered = Answered()
         self.waiters = Waiters(lambda: service.settings.limits, lambda: service.callers)
+        self.access.sessions.on_end = self.waiters.end_revoked
+        console, actions = Console(service, lambda: self.access.required), ConsoleActions()
         early = EarlyRefusal(service, lag)
-        self._descriptors, event_log = Descriptors(), EventLog(service)
+        is_shared = service.settings.backend == "valkey"
+        self._descriptors, event_log = Descriptors(), SharedLog(service) if is_shared else EventLog(service)
         self._rate_limits = RateLimits(lambda: service.callers, lambda: service.backend.now())
         self._connections = CallerConnections(lambda: service.callers, lambda: self.access.required)
-        self._fast_path = FastPath(service, early, self.policy, self.access, self.waiters, self._rate_limits)
-        self.recorder = Recorder(service)
+        self._fast_path = (StorePath if is_shared else FastPath)(
+            service, early, self.policy, self.access, self.waiters, self._rate_limits
+        )
+        self.watch = Watch(
+            service,
+            process=lambda: None if self.process is None else self.process.counts(),
+            problems=problems,
+            long_polls=lambda: self.waiters.count,
+        )
+        self.recorder = Recorder(service, self.watch)
         self._resources = Resources(
             submissions=Submissions(service, self.waiters, bodies, early, self._rate_limits),
             jobs=Jobs(service, self.waiters, self._descriptors, event_log),
             job_list=JobList(service, self.waiters),
             bulk=Bulk(service, bodies),
             queues=Queues(service, bodies, lag),
+            what_if=WhatIf(service, self.recorder, bodies, self.waiters),
             stats=Stats(service, self.recorder),
+            findings=Findings(service, self.watch),
+            failures=FailedJobs(service),
+            callers=Callers(service, bodies, self._rate_limits, self._connections, self.waiters, self.access),
             health=Health(service, lambda: self._fast_path.in_use),
             streams=Streams(service, self.waiters, event_log),
             job_types=JobTypes(service),
             server=Server(service, bodies, self.waiters, lambda: event_log.count, lag),
+            server_log=ServerLog(lambda: self.process),
+            server_settings=ServerSettings(service, lambda: self.process),
             problem_types=ProblemTypes(),
-            index=Index(lambda: [row.path for row in self._rows.values() if row.method == hdrs.METH_GET]),
+            index=Index(lambda: [row.path for row in self._rows.values() if row.method == hdrs.METH_GET], console),
             api_description=ApiDescription(service, _describe),
             metrics=Metrics(service),
+            console=console,
+            console_session=ConsoleSession(console, self.access, actions),
+            console_actions=actions,
         )
+        self.simulator = self._resources.what_if.simulator
         self._resources.metrics.exposition.sources += [self.answered.add, add_problems, self._add_waiters]
 
     def add_metrics_source(self, source: Callable[[QueueFamilies], None]) -> None:
@@ -130,14 +173,18 @@ class Api:
 
     def add_to(self, app: web.Application) -> None:
         """Register every resource, the middleware, and the end of waits and streams."""
-        app.middlewares.append(_answering(self.policy, self._admit, self.answered.note))
+        app.middlewares.append(_answering(self.policy, self._admit, self._note))
         if self.policy.origins:
             app.on_response_prepare.append(self.policy.expose)
         settings = self._service.settings.metrics
         own_port = settings.listen is not None
         for route in ROUTES:
             if route.name != METRICS:
-                self._rows |= route.add_to(app.router, self._resources, self._check_key)
+                route = placed(route, self._service.settings.console)
+                added = route.add_to(app.router, self._resources, self._check_key)
+                self._rows |= added
+                if route.name == PAGE:
+                    self._page = next(iter(added)).resource
             elif settings.enabled and not own_port:
                 self._add_metrics(app)
         app[FAST_PATH] = self._fast_path
@@ -167,12 +214,18 @@ class Api:
         Loopback addresses turn on the check of hosts, and, unless set otherwise, tracebacks in documents.
         """
         self.policy.listens_on(addresses)
+        self._resources.console.is_local = self.policy.is_local
         if self._service.settings.server.tracebacks is None:
             self._service.tells_tracebacks = self.policy.is_local
         return not self.policy.is_local
 
+    def console_at(self, url: str) -> str:
+        """Return the URL of the console of a server with this URL; empty: it is off, or no browser can open it."""
+        console = self._resources.console
+        return "" if console.why_off() or not url.startswith("http") else f"{url}{console.settings.path}/"
+
     def _admit(self, request: web.Request) -> None:
-        """Check a request's key, and its caller's rate. Raises Unauthorized, InsufficientScope, CallerLimitExceeded."""
+        """Check a request's key, and its caller's rate. Raises as the answers to any request."""
         # aiohttp: of a path without a resource, or a method that it hasn't got, the route is none of ours.
         self._check_key(request, self._rows.get(request.match_info.route))
         self._count(request)
@@ -182,20 +235,40 @@ class Api:
         callers = self._service.callers
         if callers.connections and self.access.required and (caller := _key_of(request)) is not None:
             self._connections.admit(request, caller)
-        if callers.requests:
-            self._rate_limits.take_request(caller_of_request(request))
+        if callers.requests or self._rate_limits.blocks:
+            caller = caller_of_request(request)
+            self._rate_limits.blocks.check(caller)
+            self._rate_limits.take_request(caller)
 
     def _check_key(self, request: web.Request, row: Route | None) -> None:
         if row is not None and (row.scope is None or (row.opened is not None and row.opened(self._service.settings))):
             return
-        request[GRANT] = grant = self.access.grant_of(request.headers)
-        if row is not None and row.scope is not None and row.scope not in grant.scopes:
+        request[GRANT] = grant = self.access.grant_of(request)
+        self._connections.show_key(request)
+        if row is None or row.scope is None:
+            return
+        read_only = self._service.settings.console.readonly and is_of_console(request, grant)
+        if read_only or row.scope not in grant.scopes:
             self._count(request)  # else a key could send any number of requests that it may not send
-            grant.require(row.scope)
+            raise InsufficientScope(row.scope, READ_ONLY if read_only else None)
+        if self._service.why_not_ready is not None and row.needs_jobs:
+            raise self._service.why_not_ready()
+
+    def _note(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Count an answer; keep what the console has changed; guard what is below the console."""
+        self.answered.note(request, response)
+        if response.status == TOO_MANY_REQUESTS:
+            with suppress(MalformedRequest):  # its connection was reset
+                self._rate_limits.rejections.add(caller_of_request(request))
+        if request.method not in SAFE and (row := self._rows.get(request.match_info.route)) is not None:
+            self._resources.console_actions.note(request, response, row.name)
+        if self._page is not None and request.path.startswith(self._page.canonical) and not response.prepared:
+            response.headers.update(GUARD)
 
     def _apply(self, settings: Settings) -> None:
         """Put reloaded limits and keys into effect: what began with another key ends."""
         self._fast_path.heed_limits()
+        self.access.sessions.set_readonly(settings.console.readonly)
         if settings.auth == self._auth:
             return
         self._auth = settings.auth
@@ -212,7 +285,10 @@ class Api:
 
     async def _end(self, app: web.Application) -> None:
         self.recorder.stop()
+        self.watch.stop()
+        self.access.sessions.stop()
         self.waiters.end()
+        self.simulator.stop()
         self._resources.streams.stop()
 
 

@@ -35,6 +35,10 @@ class NotServed(errors.JobQueueError):
     """The API is mounted in an application, which has a server of its own."""
 
 
+class NotMeasuredYet(errors.JobQueueError):
+    """The history of the queue has too little to simulate it."""
+
+
 class MethodNotAllowed(errors.JobQueueError):
     """The resource exists, but not for this method; `allowed` lists its methods."""
 
@@ -62,8 +66,8 @@ class Unauthorized(errors.JobQueueError):
 class InsufficientScope(errors.JobQueueError):
     """The key lacks a scope; `challenge` is the `WWW-Authenticate`."""
 
-    def __init__(self, scope: str) -> None:
-        super().__init__(f"the key lacks the scope {scope}, which this request needs")
+    def __init__(self, scope: str, detail: str | None = None) -> None:
+        super().__init__(detail or f"the key lacks the scope {scope}, which this request needs")
         self.scope = scope
         self.challenge = f'{REALM}, error="insufficient_scope", scope="{scope}"'
 
@@ -96,16 +100,16 @@ class UnknownTransferCoding(errors.JobQueueError):
     """The body's transfer coding is unknown."""
 
 
+class SimulatorInUse(errors.Refused):
+    """One simulation runs already."""
+
+
 class TooManyConnections(errors.Refused):
     """The limit of open connections is reached."""
 
 
 class TooManyLongPolls(errors.Refused):
     """The limit of waiting requests is reached, and this one is an event stream."""
-
-
-class Overloaded(errors.Refused):
-    """The load exceeds the memory budget, or the event loop is late."""
 
 
 class CallerLimitExceeded(errors.RateLimited):

@@ -30,7 +30,13 @@ from jobqueue.keys import Scope  # msgspec reads it from the annotations
 if TYPE_CHECKING:
     from jobqueue.http.resources.api_description import ApiDescription
     from jobqueue.http.resources.bulk import Bulk
+    from jobqueue.http.resources.callers import Callers
+    from jobqueue.http.resources.console import Console
+    from jobqueue.http.resources.console_actions import ConsoleActions
+    from jobqueue.http.resources.console_session import ConsoleSession
     from jobqueue.http.resources.events import Streams
+    from jobqueue.http.resources.failures import FailedJobs
+    from jobqueue.http.resources.findings import Findings
     from jobqueue.http.resources.health import Health
     from jobqueue.http.resources.index import Index
     from jobqueue.http.resources.job_list import JobList
@@ -40,8 +46,11 @@ if TYPE_CHECKING:
     from jobqueue.http.resources.problem_types import ProblemTypes
     from jobqueue.http.resources.queues import Queues
     from jobqueue.http.resources.server import Server
+    from jobqueue.http.resources.server_log import ServerLog
+    from jobqueue.http.resources.server_settings import ServerSettings
     from jobqueue.http.resources.stats import Stats
     from jobqueue.http.resources.submissions import Submissions
+    from jobqueue.http.resources.what_if import WhatIf
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 ExpectHandler = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
@@ -52,6 +61,10 @@ EVENT_STREAM = "text/event-stream"
 TEXT_TYPE = "text/plain"
 OPENMETRICS_TYPE = "application/openmetrics-text"
 ANY_TYPE = "*/*"
+
+OF_JOBS = ("/v1/jobs", "/v1/events", "/v1/failures")
+CHANGED_BY_THEM = ("/v1/queues", "/v1/types")
+"""Beginnings of the paths of `Route.needs_jobs`."""
 
 _HEADERS: tuple[tuple[type[BaseException], tuple[str, ...]], ...] = (
     (errors.Refused, ("Retry-After",)),
@@ -75,15 +88,24 @@ class Resources:
     job_list: JobList
     bulk: Bulk
     queues: Queues
+    what_if: WhatIf
     stats: Stats
+    findings: Findings
+    failures: FailedJobs
+    callers: Callers
     streams: Streams
     health: Health
     job_types: JobTypes
     metrics: Metrics
     server: Server
+    server_log: ServerLog
+    server_settings: ServerSettings
     problem_types: ProblemTypes
     index: Index
     api_description: ApiDescription
+    console: Console
+    console_session: ConsoleSession
+    console_actions: ConsoleActions
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -106,27 +128,29 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Body(msgspec.Struct, frozen=True):
-    """A body that a request must have.
+    """A body that a request must or may have.
 
     Attributes:
         document: Type of the JSON; in a form, of its part `job`.
         kinds: The media types.
+        required: False: the request may have none.
     """
 
     document: type[msgspec.Struct]
     kinds: tuple[BodyKind, ...] = (BodyKind.JSON,)
+    required: bool = True
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
     """A row: a method and a path, with its requests and its answers.
 
     Attributes:
-        path: With names in braces: `/v1/jobs/{id}`. A name stands for text without `/` and `:`.
+        path: With names in braces: `/v1/jobs/{id}`. A name stands for text without `/` and `:`, `{caller}` for any.
         name: Identifies the operation.
         summary: One sentence, without a full stop.
         handler: Names the method of a resource that answers.
         expect: Names the method that answers `Expect: 100-continue`; by default it is always continued.
-        body: None: the request needs none, and one that is sent is ignored.
+        body: None: the request takes none, and one that is sent is ignored.
         scope: What the key of a request must have; None: the request needs no key.
         opened: Whether the settings open it to requests without a key; None: never.
         query: Its fields are the parameters of the query.
@@ -152,13 +176,18 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def pattern(self) -> str:
         """The path as aiohttp matches it."""
-        return re.sub(r"\{(\w+)\}", r"{\1:[^/:]+}", self.path)
+        return re.sub(r"\{(\w+)\}", r"{\1:[^/:]+}", self.path.replace("{caller}", "{caller:.+}"))
 
     @property
     def methods(self) -> tuple[str, ...]:
         """The method, and HEAD with GET."""
         streams = any(answer.media_type == EVENT_STREAM for answer in self.answers)
         return (hdrs.METH_GET, hdrs.METH_HEAD) if self.method == hdrs.METH_GET and not streams else (self.method,)
+
+    @property
+    def needs_jobs(self) -> bool:
+        """Whether it reads or changes what a start brings back from the journal."""
+        return self.path.startswith(OF_JOBS) or (self.method != hdrs.METH_GET and self.path.startswith(CHANGED_BY_THEM))
 
     @property
     def own_answers(self) -> tuple[Answer, ...]:

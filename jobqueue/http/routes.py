@@ -5,14 +5,16 @@ Rules:
 1. Rows of one path are adjacent, so that they are one resource of aiohttp, with one list of allowed methods.
 2. aiohttp tries the resources below a path in their order, so the most frequent one comes first.
 3. `docs/reference/http.md` says the same as the rows, in words.
-4. Each row has the scope that it needs of a key; only the probes of a balancer, the types of problems and the index
-   have none.
+4. Each row has the scope that it needs of a key; only the probes of a balancer, the types of problems, the index and
+   the page of the console have none.
 """
 
 from __future__ import annotations
 
 from jobqueue import errors
 from jobqueue.handlers import Submission
+from jobqueue.http.caller_routes import CALLER_ROUTES
+from jobqueue.http.console_routes import CONSOLE_ROUTES
 from jobqueue.http.description_routes import DESCRIPTION_ROUTES
 from jobqueue.http.errors import (
     BodyTooLarge,
@@ -24,7 +26,6 @@ from jobqueue.http.errors import (
     MalformedRequest,
     MethodNotAllowed,
     MisdirectedRequest,
-    Overloaded,
     PathNotFound,
     QueueNotFound,
     TooManyConnections,
@@ -34,14 +35,16 @@ from jobqueue.http.errors import (
     UnknownTransferCoding,
     UnsupportedMediaType,
 )
+from jobqueue.http.failure_routes import FAILURE_ROUTES
 from jobqueue.http.request.batch import Batch
 from jobqueue.http.request.body import BodyKind
 from jobqueue.http.request.include import JobQuery
 from jobqueue.http.resources.bulk import BulkDocument, BulkFilter
+from jobqueue.http.resources.events import EventsQuery
 from jobqueue.http.resources.health import AliveDocument, ReadyDocument
 from jobqueue.http.resources.included_document import IncludedDocument
 from jobqueue.http.resources.job_list import ListDocument, ListQuery
-from jobqueue.http.resources.queues import QueueChange, QueuesDocument
+from jobqueue.http.resources.queues import QueueChange, QueuePause, QueuesDocument
 from jobqueue.http.resources.stats import StatsDocument, StatsQuery
 from jobqueue.http.resources.submissions import BatchDocument
 from jobqueue.http.response.job_document import JobDocument
@@ -49,6 +52,7 @@ from jobqueue.http.response.queue_document import QueueDocument
 from jobqueue.http.route import ANY_TYPE, EVENT_STREAM, JSON_TYPE, Answer, Body, Route, problem
 from jobqueue.http.server_routes import SERVER_ROUTES
 from jobqueue.http.streams.event_document import EventDocument
+from jobqueue.http.what_if_routes import WHAT_IF_ROUTES
 
 JOBS = "/v1/jobs"
 JOB = "/v1/jobs/{id}"
@@ -78,7 +82,9 @@ ANY_REQUEST: tuple[Answer, ...] = tuple(
             errors.RateLimited,
             HeadTooLarge,
             Exception,
-            Overloaded,
+            errors.Overloaded,
+            errors.Recovering,
+            errors.StoreUnavailable,
             TooManyConnections,
         ),
     )
@@ -121,7 +127,7 @@ ROUTES: tuple[Route, ...] = (
         summary="Deletes the record of a terminal job and its files",
         handler=lambda resources: resources.jobs.delete,
         answers=(Answer(204, when="The record is deleted"),),
-        problems=(*NO_JOB, errors.WrongState),
+        problems=(*NO_JOB, errors.WrongState, errors.JournalFailed),
     ),
     Route(
         method="POST",
@@ -160,8 +166,10 @@ ROUTES: tuple[Route, ...] = (
             errors.TypeQuarantined,
             errors.StatusesFull,
             errors.SpoolFull,
-            Overloaded,
+            errors.Overloaded,
             errors.Draining,
+            errors.JournalFull,
+            errors.JournalFailed,
         ),
     ),
     Route(
@@ -195,8 +203,10 @@ ROUTES: tuple[Route, ...] = (
             InvalidRequest,
             errors.RateLimited,
             errors.QueueFull,
-            Overloaded,
+            errors.Overloaded,
             errors.Draining,
+            errors.JournalFull,
+            errors.JournalFailed,
         ),
     ),
     Route(
@@ -219,7 +229,7 @@ ROUTES: tuple[Route, ...] = (
                 when="The result",
             ),
         ),
-        problems=(*NO_JOB, errors.WrongState, Overloaded, errors.Refused),
+        problems=(*NO_JOB, errors.WrongState, errors.Overloaded, errors.Refused),
     ),
     Route(
         method="GET",
@@ -240,7 +250,7 @@ ROUTES: tuple[Route, ...] = (
         summary="Cancels a live job",
         handler=lambda resources: resources.jobs.cancel,
         answers=(TERMINAL, LIVE),
-        problems=(*NO_JOB, errors.WrongState),
+        problems=(*NO_JOB, errors.WrongState, errors.JournalFailed),
     ),
     Route(
         method="POST",
@@ -258,6 +268,8 @@ ROUTES: tuple[Route, ...] = (
             errors.QueueFull,
             errors.TypeQuarantined,
             errors.Draining,
+            errors.JournalFull,
+            errors.JournalFailed,
         ),
     ),
     Route(
@@ -268,7 +280,7 @@ ROUTES: tuple[Route, ...] = (
         summary="Lets a delayed job, or one that waits for its next attempt, start now",
         handler=lambda resources: resources.jobs.run,
         answers=(LIVE,),
-        problems=(*NO_JOB, errors.WrongState),
+        problems=(*NO_JOB, errors.WrongState, errors.JournalFailed),
     ),
     Route(
         method="POST",
@@ -279,7 +291,7 @@ ROUTES: tuple[Route, ...] = (
         handler=lambda resources: resources.bulk.retry,
         body=Body(BulkFilter),
         answers=(COUNTED,),
-        problems=(InvalidRequest,),
+        problems=(InvalidRequest, errors.JournalFailed),
     ),
     Route(
         method="POST",
@@ -290,7 +302,7 @@ ROUTES: tuple[Route, ...] = (
         handler=lambda resources: resources.bulk.cancel,
         body=Body(BulkFilter),
         answers=(COUNTED,),
-        problems=(InvalidRequest,),
+        problems=(InvalidRequest, errors.JournalFailed),
     ),
     Route(
         method="POST",
@@ -301,18 +313,19 @@ ROUTES: tuple[Route, ...] = (
         handler=lambda resources: resources.bulk.delete,
         body=Body(BulkFilter),
         answers=(COUNTED,),
-        problems=(InvalidRequest,),
+        problems=(InvalidRequest, errors.JournalFailed),
     ),
     Route(
         method="GET",
         path="/v1/events",
         name="stream_events",
         scope="read",
-        summary="The events of all jobs, from now on",
+        summary="The events of all jobs, from now on, or a sample of them",
         handler=lambda resources: resources.streams.all,
+        query=EventsQuery,
         headers=("Last-Event-ID",),
         answers=(STREAM,),
-        problems=(TooManyLongPolls,),
+        problems=(MalformedRequest, TooManyLongPolls),
     ),
     Route(
         method="GET",
@@ -338,21 +351,24 @@ ROUTES: tuple[Route, ...] = (
         path=QUEUE,
         name="change_queue",
         scope="operate",
-        summary="Changes what is given, at once, until the next reload of that queue's settings or a restart",
+        summary="Changes what is given, at once, until that queue's configured settings change or, without a journal, "
+        "a restart",
         handler=lambda resources: resources.queues.change,
         body=Body(QueueChange),
         answers=(ONE_QUEUE,),
-        problems=(QueueNotFound, InvalidRequest),
+        problems=(QueueNotFound, InvalidRequest, errors.JournalFailed),
     ),
     Route(
         method="POST",
         path=f"{QUEUE}:pause",
         name="pause_queue",
         scope="operate",
-        summary="Starts no more jobs of the queue, until `:resume` or a restart",
+        summary="Starts no more jobs of the queue, until `:resume`, the end of the pause or, without a journal, "
+        "a restart",
         handler=lambda resources: resources.queues.pause,
+        body=Body(QueuePause, required=False),
         answers=(ONE_QUEUE,),
-        problems=(QueueNotFound,),
+        problems=(QueueNotFound, InvalidRequest, errors.JournalFailed),
     ),
     Route(
         method="POST",
@@ -362,8 +378,9 @@ ROUTES: tuple[Route, ...] = (
         summary="Starts jobs of the queue again",
         handler=lambda resources: resources.queues.resume,
         answers=(ONE_QUEUE,),
-        problems=(QueueNotFound,),
+        problems=(QueueNotFound, errors.JournalFailed),
     ),
+    *WHAT_IF_ROUTES,
     Route(
         method="GET",
         path="/v1/stats",
@@ -392,10 +409,13 @@ ROUTES: tuple[Route, ...] = (
         summary="Tells whether jobs are admitted",
         handler=lambda resources: resources.health.ready,
         answers=(Answer(200, ReadyDocument, JSON_TYPE, when="Jobs are admitted"),),
-        problems=(errors.Draining,),
+        problems=(errors.Draining, errors.JournalFailed),  # `Recovering` is an answer to any request
     ),
+    *FAILURE_ROUTES,
+    *CALLER_ROUTES,
     *SERVER_ROUTES,
     *DESCRIPTION_ROUTES,
+    *CONSOLE_ROUTES,
 )
 
 

@@ -81,6 +81,33 @@ SPOOL_BYTES = _gauge("jobqueue_spool_bytes", "Bytes of files in the spool")
 SPOOL_BYTES_MAX = _gauge("jobqueue_spool_bytes_max", "Maximum number of these bytes")
 SPOOL_ERRORS = _counter("jobqueue_spool_errors_total", "Files that could not be written or removed")
 
+JOURNAL_FAILED = _gauge("jobqueue_journal_failed", "1 while the journal can't keep jobs, so that none is admitted")
+JOURNAL_COMMITS = _counter("jobqueue_journal_commits_total", "Commits of the journal")
+JOURNAL_COMMIT = _histogram(
+    "jobqueue_journal_commit_seconds", "From the first write of a commit to the end of its sync"
+)
+JOURNAL_BYTES = _gauge("jobqueue_journal_bytes", "Bytes of the files in the folder of the journal")
+JOURNAL_BYTES_MAX = _gauge("jobqueue_journal_bytes_max", "Maximum number of these bytes")
+JOURNAL_SEGMENTS = _gauge("jobqueue_journal_segments", "Files of the journal's log")
+JOURNAL_ERRORS = _counter("jobqueue_journal_errors_total", "Writes and syncs of the journal that failed")
+JOURNAL_SNAPSHOT = _gauge(
+    "jobqueue_journal_snapshot_seconds", "Duration of the last snapshot; no sample: there was none"
+)
+JOURNAL_SNAPSHOT_AT = _gauge(
+    "jobqueue_journal_snapshot_timestamp_seconds", "When the last snapshot was complete, in Unix time"
+)
+JOURNAL_RECOVERED = _gauge("jobqueue_journal_recovered_jobs", "Jobs that the start restored from the journal", "state")
+
+STORE_UP = _gauge("jobqueue_store_up", "1 while the store answers, 0 while nothing can be accepted or looked up")
+STORE_CALLS = _counter("jobqueue_store_calls_total", "Calls of the store that were answered", "function")
+STORE_CALL = _histogram("jobqueue_store_call_seconds", "From a call of the store to its answer")
+STORE_ERRORS = _counter("jobqueue_store_errors_total", "Calls and connections that failed", "kind")
+STORE_RECONNECTS = _counter("jobqueue_store_reconnects_total", "Connections to the store after the first one")
+STORE_SERVERS = _gauge("jobqueue_store_servers", "Live servers that share the store, this one included")
+STORE_COPY_AGE = _gauge(
+    "jobqueue_store_copy_age_seconds", "Age of the numbers of the store that this server knows; no sample: none yet"
+)
+
 THREADS = _gauge("jobqueue_threads", "Threads of handlers", "state")
 PROCESSES = _gauge("jobqueue_processes", "Processes of handlers", "state")
 RESTARTS = _counter("jobqueue_process_restarts_total", "Processes of handlers that were replaced", "reason")

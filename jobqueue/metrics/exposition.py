@@ -14,8 +14,10 @@ from jobqueue import __version__
 from jobqueue.build import build, interpreter
 from jobqueue.metrics import catalogue as of
 from jobqueue.metrics.family import labelled
+from jobqueue.metrics.journal import add_journal
 from jobqueue.metrics.process import add_process
 from jobqueue.metrics.queues import QueueFamilies
+from jobqueue.metrics.store import add_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -75,7 +77,7 @@ class Exposition:
         families[of.BUILD_INFO].add(
             1, labelled(("version", __version__), ("python", interpreter()), ("build", build()))
         )
-        for add in (*self.sources, add_process):
+        for add in (*self.sources, add_journal, add_store, add_process):
             add(families)
         written = 0
         for family in families.filled:

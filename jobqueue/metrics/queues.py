@@ -21,6 +21,8 @@ from jobqueue.metrics.family import Family, labelled
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from jobqueue.backend.journal.figures import JournalFigures
+    from jobqueue.backend.store import StoreFigures
     from jobqueue.core.counting.counts import Durations, QueueCounts
     from jobqueue.core.counting.stats import QueueStats
     from jobqueue.core.job import Job
@@ -85,7 +87,8 @@ class QueueFamilies:
 
     def __init__(self, service: Service, *, with_examples: bool) -> None:
         self._service = service
-        self._with_examples = with_examples
+        # Each has its value from the record at hand.
+        self._with_examples = with_examples and not service.backend.shared
         self._families: dict[Spec, Family] = {spec: Family(spec) for spec in of.CATALOGUE}
         self._snapshot = service.snapshot()
         self._types = {each.name: _Type() for each in self._snapshot.types}
@@ -113,6 +116,16 @@ class QueueFamilies:
     def filled(self) -> Iterable[Family]:
         """All families, in the order of the catalogue; some may be empty."""
         return self._families.values()
+
+    @property
+    def journal(self) -> JournalFigures | None:
+        """The figures of the journal; None: there is none."""
+        return self._snapshot.journal
+
+    @property
+    def shared_store(self) -> StoreFigures | None:
+        """The figures of the store that holds the jobs; None: they are in this process."""
+        return self._snapshot.shared_store
 
     def __getitem__(self, spec: Spec) -> Family:
         return self._families[spec]

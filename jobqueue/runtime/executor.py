@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,14 +20,14 @@ from jobqueue.runtime.pools.call import Call, success_of
 from jobqueue.runtime.progress import ProgressReporter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine
     from pathlib import Path
 
     from jobqueue.backend.base import Backend
     from jobqueue.context import JobContext, ProgressSink
     from jobqueue.core.job import JobId, Lease
     from jobqueue.core.report import Progress
-    from jobqueue.core.stored_file import Upload
+    from jobqueue.core.stored_file import StoredFile, Upload
     from jobqueue.handlers import Handler, Registry
     from jobqueue.handlers.result import Trace
 
@@ -53,8 +54,9 @@ class Executor:
 
     Args:
         pools: The pools, by name (`thread`, `process`).
-        folder_of: Returns the folder of a job's result file; made when a handler asks for it.
+        folder_of: Returns the folder of a job's result file, made when a handler asks for it; None: it can't have one.
         check_room: Raises Refused when there is no room for a file of this size.
+        settle: Waits until the files of a folder are as durable as their record is going to be. Raises Refused.
         trace: Gives the traceback, as text, of an exception that a handler on the loop raised.
 
     Attributes:
@@ -67,8 +69,9 @@ class Executor:
         registry: Registry,
         backend: Backend,
         pools: dict[str, Offload],
-        folder_of: Callable[[JobId, Upload | None], Path],
+        folder_of: Callable[[JobId, Upload | None], Path | None],
         check_room: Callable[[int], None],
+        settle: Callable[[str], Awaitable[None]],
         result_bytes_max: int,
         trace: Trace = trace_of,
     ) -> None:
@@ -76,7 +79,7 @@ class Executor:
         self._backend = backend
         self._pools = pools
         self._folder_of = folder_of
-        self._check_room = check_room
+        self._check_room, self._settle = check_room, settle
         self._result_bytes_max = result_bytes_max
         self._trace = trace
         self.state: Any = None
@@ -112,7 +115,9 @@ class Executor:
         else:
             outcome = await self._pools[handler.run_in].run(call, on_progress=reporter.tell)
         await reporter.finish()
-        return self._judged(outcome)
+        if isinstance(outcome, Success) and outcome.file is not None:
+            return await self._with_file(outcome, outcome.file)
+        return outcome
 
     async def _report(self, lease: Lease, progress: Progress) -> None:
         with contextlib.suppress(StaleLease):  # the attempt is over for the backend: its progress is of no use
@@ -138,14 +143,14 @@ class Executor:
                 raise error
         return failure_of(error, handler.retry_on, handler.reject_on, trace=self._trace)
 
-    def _judged(self, outcome: Success | Failure) -> Success | Failure:
-        """Reject a result file for which there is no room."""
-        if isinstance(outcome, Success) and outcome.file is not None:
-            try:
-                self._check_room(outcome.file.size_bytes)
-            except Refused as refusal:
-                return Failure(ErrorCode.RESULT_TOO_LARGE, f"no room for the result file: {refusal}", final=True)
-        return outcome
+    async def _with_file(self, success: Success, file: StoredFile) -> Success | Failure:
+        """Keep a result file, or reject it if there is no room."""
+        try:
+            self._check_room(file.size_bytes)
+            await self._settle(os.path.dirname(file.path))
+        except Refused as refusal:
+            return Failure(ErrorCode.RESULT_TOO_LARGE, f"no room for the result file: {refusal}", final=True)
+        return success
 
     def _call(self, handler: Handler, kwargs: dict[str, Any], lease: Lease) -> Call:
         files = lease.upload.files if lease.upload is not None else {}
@@ -158,8 +163,9 @@ class Executor:
             attempt=lease.attempt,
             group=lease.spec.group,
             traceparent=lease.spec.traceparent,
+            recovered=lease.recovered,
             files=files,
-            folder="" if handler.run_in == "loop" else str(self._folder_of(lease.job_id, lease.upload)),
+            folder="" if handler.run_in == "loop" else str(self._folder_of(lease.job_id, lease.upload) or ""),
             result_bytes_max=self._result_bytes_max,
             retry_on=handler.retry_on,
             reject_on=handler.reject_on,

@@ -1,4 +1,4 @@
-"""Job log: writes log lines from the engine's events: failures, early evictions, quarantines.
+"""Job log: writes log lines from the engine's events: failures, early evictions, quarantines, pauses.
 
 Rules:
 
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from jobqueue.core.events import AttemptFailed, Ended, Evicted, Expired, Quarantined, Released, Started
+from jobqueue.core.events import AttemptFailed, Ended, Evicted, Expired, Paused, Quarantined, Released, Resumed, Started
 from jobqueue.core.job import DELAYED, FAILED
 from jobqueue.line_rate import LineRate
 from jobqueue.log import event_logger
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from jobqueue.core.events import Event
     from jobqueue.core.job import Job
 
-_FAILURES = (AttemptFailed, Expired, Evicted, Quarantined, Released)
+_ALWAYS = (AttemptFailed, Expired, Evicted, Quarantined, Released, Paused, Resumed)
 
 log = event_logger("jobqueue.jobs")
 
@@ -47,7 +47,7 @@ class JobLog:
     kinds: tuple[type[Event], ...]
 
     def __init__(self, now: Callable[[], float], settings: LogSettings) -> None:
-        self.kinds = (*_FAILURES, Started, Ended) if settings.jobs == "all" else _FAILURES
+        self.kinds = (*_ALWAYS, Started, Ended) if settings.jobs == "all" else _ALWAYS
         self._now = now
         self._rate = LineRate(settings.lines_per_s_max)
         self._unlogged = log.counter("job.unlogged", every_s=10.0)
@@ -74,7 +74,12 @@ class JobLog:
                 probe_s = round(event.until - self._now(), 3)
                 log.warning("type.quarantined", type=event.type, reason=event.reason, probe_s=probe_s)
             case Released():
-                log.info("type.released", type=event.type)
+                log.info("type.released", type=event.type, on_request=event.on_request)
+            case Paused(queue=queue, pause=pause):
+                for_s = None if pause.until is None else round(pause.until - self._now(), 3)
+                log.info("queue.paused", queue=queue, reason=pause.reason, for_s=for_s, by=pause.by)
+            case Resumed(queue=queue, by=by):
+                log.info("queue.resumed", queue=queue, by=by)
 
     def _may_tell(self) -> bool:
         if self._rate.take():

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import sys
+import sysconfig
 import threading
 import time
 import traceback
+from array import array
 from bisect import bisect_left
-from collections import deque
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -38,6 +40,13 @@ THREAD_LATE_S = 0.5
 MEMORY_S = 0.5
 LAG_WINDOW_S = 60.0
 FRAMES_MAX = 20
+
+
+class Block(msgspec.Struct, frozen=True):
+    """A time in which one call held the event loop, and where: `tasks.py:41 in resize`; empty: not known."""
+
+    seconds: float
+    where: str
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,6 +121,7 @@ class LoopMonitor:
         lag: Call it for the present lag; 0.0 before the start, undefined after the stop.
         late_counts, late_sum_s: The lateness of each beat, by `histogram.BOUNDS_S`, and the sum.
         blocked_total: Number of beats that were over `blocked_s` late.
+        last_block: The last of these times; None: there was none.
     """
 
     def __init__(
@@ -126,10 +136,14 @@ class LoopMonitor:
         self._on_suspended = on_suspended
         self._thread_ran_at = self._cpu_s = 0.0
         self.lag = Lag(beat_s)
-        self._lags: deque[float] = deque(maxlen=round(LAG_WINDOW_S / beat_s))
+        # Not as objects: each would live for a minute, among those of a load.
+        self._lags = array("d")
+        self._lags_max = round(LAG_WINDOW_S / beat_s)
         self.late_counts = [0] * BUCKETS
         self.late_sum_s = 0.0
         self.blocked_total = 0
+        self.last_block: Block | None = None
+        self._where = ""
         self._process = psutil.Process()
         self._changed = threading.Condition()
         self._reported = False
@@ -162,9 +176,13 @@ class LoopMonitor:
         return Health(
             lag_s_p50=lags[len(lags) // 2],
             lag_s_max=lags[-1],
-            rss_bytes=self._process.memory_info().rss,
+            rss_bytes=self.rss_bytes(),
             open_files=self._process.num_fds(),
         )
+
+    def rss_bytes(self) -> int:
+        """Measure the memory of the process. Reads /proc: not for each request."""
+        return int(self._process.memory_info().rss)
 
     def _beat_later(self, loop: asyncio.AbstractEventLoop) -> float:
         late_s = self.lag.beat()
@@ -176,6 +194,7 @@ class LoopMonitor:
             suspended = self._suspended()
             self._cpu_s = time.process_time()
             late_s = self._beat_later(loop)
+            where, self._where = self._where, ""
             if self._reported:
                 self._reported = False
                 self._changed.notify()
@@ -184,11 +203,14 @@ class LoopMonitor:
             if self._on_suspended is not None:
                 self._on_suspended(late_s)
             return
+        if len(self._lags) == self._lags_max:
+            del self._lags[0]
         self._lags.append(late_s)
         self.late_counts[bisect_left(BOUNDS_S, late_s)] += 1
         self.late_sum_s += late_s
         if late_s >= self._blocked_s:
             self.blocked_total += 1
+            self.last_block = Block(late_s, where)
             log.warning("loop.unblocked", seconds=round(late_s, 3))
 
     def _suspended(self) -> bool:
@@ -216,8 +238,27 @@ class LoopMonitor:
     def _report(self, loop_thread: int) -> None:
         self._reported = True
         frame = sys._current_frames().get(loop_thread)
+        self._where = _where(frame)
         seconds = round(time.monotonic() - self.lag.due_at, 3)
         log.warning("loop.blocked", seconds=seconds, stack=_stack(frame))
+
+
+def _where(frame: FrameType | None) -> str:
+    """Return the line that blocks: the innermost one of neither a library nor this package, if there is one."""
+    innermost = frame
+    while frame is not None and frame.f_code.co_filename.startswith(_LIBRARIES):
+        frame = frame.f_back
+    found = frame or innermost
+    if found is None:
+        return ""
+    return f"{os.path.basename(found.f_code.co_filename)}:{found.f_lineno} in {found.f_code.co_name}"
+
+
+_LIBRARIES = (
+    *dict.fromkeys(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+    os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
+    "<frozen ",
+)
 
 
 def _stack(frame: FrameType | None) -> str:

@@ -23,7 +23,7 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeVar
 
 import msgspec
 
@@ -31,13 +31,13 @@ from jobqueue.context import RESULT_PREFIX
 from jobqueue.core.events import Ended, Evicted
 from jobqueue.core.job import JobState
 from jobqueue.core.stored_file import StoredFile, Upload
-from jobqueue.errors import ConfigError, SpoolFull
+from jobqueue.errors import ConfigError, RateLimited, SpoolFull
 from jobqueue.files.uploaded import safe_filename
 from jobqueue.log import event_logger
 from jobqueue.paths import written_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from jobqueue.config import SpoolSettings
     from jobqueue.core.events import Event
@@ -50,7 +50,9 @@ WRITE_BYTES = 64 * 1024
 
 RETRY_AFTER_S = 10.0
 STRANGE_TOLD_MAX = 10
-_THREADS = 4
+THREADS = 4
+UPLOAD_PREFIX = "up-"
+JOB_PREFIX = "job-"
 _RUN_PREFIX = "run-"
 
 log = event_logger(__name__)
@@ -79,6 +81,13 @@ class Doomed(NamedTuple):
         return number != name and number.isdecimal() and int(number) > self.attempt
 
 
+class Share(NamedTuple):
+    """The uploaded files of one caller: the bytes that they may have together; None: they are not bounded."""
+
+    caller: str
+    bytes_max: int | None
+
+
 class Found(NamedTuple):
     """Folders of dead runs, and entries that have such a name but are none, each with a reason."""
 
@@ -87,7 +96,13 @@ class Found(NamedTuple):
 
 
 class Spool:
-    """The files of one run. Every method is for the loop's thread, except `folder_of`."""
+    """The files of one run. Every method is for the loop's thread, except `folder_of`.
+
+    Attributes:
+        kinds: The events that `on_event` is for.
+    """
+
+    kinds: ClassVar[tuple[type[Event], ...]] = (Ended, Evicted)
 
     def __init__(self, settings: SpoolSettings) -> None:
         self._dir = settings.dir
@@ -96,6 +111,9 @@ class Spool:
         self.errors_total = 0
         # Bytes by folder: of each upload, and of each job that has files.
         self._held: dict[str, int] = {}
+        # The caller of each upload, and what each of them has.
+        self._caller_of: dict[str, str] = {}
+        self._by_caller: dict[str, int] = {}
         # The folder that a job's handler knows: an abandoned one may write to it even after the job's end.
         self._handed: dict[JobId, str] = {}
         self._run: Path | None = None
@@ -121,7 +139,7 @@ class Spool:
             base = written_path(self._dir or tempfile.gettempdir()) / f"jobqueue-{os.geteuid()}"
         except ValueError as error:
             raise ConfigError(f"spool.dir: {error}") from error
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="jobqueue-spool")
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="jobqueue-spool")
         try:
             self._run, self._lock_fd, found = await self.in_thread(partial(_claim_run, base))
         except OSError as error:
@@ -144,6 +162,16 @@ class Spool:
         self._threads.shutdown(wait=False)
         self._threads = None
 
+    async def adopt(self, jobs: Iterable[Job]) -> None:
+        """Count the files of restored jobs, and remove all others: here there are none yet."""
+
+    async def settle(self, folder: str) -> None:
+        """Wait until a folder's files are as durable as their record is going to be: here they end with the process.
+
+        Raises:
+            SpoolFull: The disk can't take them.
+        """
+
     async def in_thread(self, call: Callable[[], T]) -> T:
         """Run something that touches the disk, beside the loop."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
@@ -156,15 +184,43 @@ class Spool:
             detail = f"the spool holds {self._bytes_used} of {self._bytes_max} bytes of files"
             raise SpoolFull(detail, retry_after_s=RETRY_AFTER_S)
 
-    def new_upload(self) -> PendingUpload:
-        """Begin to receive a submission's files; leaving the `async with` removes them, unless they were kept."""
-        return PendingUpload(self, str(self.folder / f"up-{secrets.token_urlsafe(16)}"))
+    def check_share(self, share: Share, size_bytes: int) -> None:
+        """Raise RateLimited if a caller would have more bytes of uploaded files than it may."""
+        held_bytes = self._by_caller.get(share.caller, 0)
+        if share.bytes_max is not None and held_bytes + size_bytes > share.bytes_max:
+            detail = f"this caller has {held_bytes} of {share.bytes_max} bytes of uploaded files, its limit"
+            raise RateLimited(f"{detail} (limits.caller_spool_bytes_max)", retry_after_s=RETRY_AFTER_S)
 
-    def reserve(self, folder: str, size_bytes: int) -> None:
-        """Count bytes that are about to be written below `folder`. Raises SpoolFull."""
+    def new_upload(self, share: Share | None = None) -> PendingUpload:
+        """Begin to receive a submission's files; leaving the `async with` removes them, unless they were kept.
+
+        Args:
+            share: Of the caller; None: it is the application itself.
+        """
+        return PendingUpload(self, str(self.folder / f"{UPLOAD_PREFIX}{secrets.token_urlsafe(16)}"), share)
+
+    def reserve(self, folder: str, size_bytes: int, share: Share | None = None) -> None:
+        """Count bytes that are about to be written below `folder`. Raises SpoolFull, RateLimited."""
+        if share is not None:
+            self.check_share(share, size_bytes)
         self.check_room(size_bytes)
-        self._bytes_used += size_bytes
-        self._held[folder] = self._held.get(folder, 0) + size_bytes
+        if share is not None:
+            self._caller_of[folder] = share.caller
+        self._count(folder, size_bytes)
+
+    def _count(self, folder: str, change_bytes: int) -> None:
+        """Count the change of a folder, for its caller, too."""
+        self._bytes_used += change_bytes
+        held_bytes = self._held.pop(folder, 0) + change_bytes
+        caller = self._caller_of.get(folder)
+        if caller is not None:
+            of_caller = self._by_caller.pop(caller, 0) + change_bytes
+            if of_caller:
+                self._by_caller[caller] = of_caller
+        if held_bytes:
+            self._held[folder] = held_bytes
+        else:
+            self._caller_of.pop(folder, None)
 
     def discard(self, folder: str) -> None:
         """Remove a folder and free its bytes."""
@@ -172,14 +228,14 @@ class Spool:
 
     # -- jobs
 
-    def folder_of(self, job_id: JobId, upload: Upload | None) -> Path:
-        """Return the folder of a job's result file, without making it. Thread-safe."""
-        folder = str(self.folder / f"job-{job_id}") if upload is None else upload.folder
+    def folder_of(self, job_id: JobId, upload: Upload | None) -> Path | None:
+        """Return the folder of a job's result file, without making it; None: it can't have one. Thread-safe."""
+        folder = str(self.folder / f"{JOB_PREFIX}{job_id}") if upload is None else upload.folder
         self._handed[job_id] = folder
         return Path(folder)
 
     def on_event(self, event: Event) -> None:
-        """Remove what an event has made useless; to be subscribed to the backend."""
+        """Remove what an event has made useless; to be subscribed to the backend for `kinds`."""
         if isinstance(event, Ended):
             self._end(event.job)
         elif isinstance(event, Evicted) and (self._held or self._handed):
@@ -207,10 +263,9 @@ class Spool:
 
     def _keep(self, folder: str, files: dict[str, int], attempt: int | None = None) -> None:
         """Remove all of a folder but these files (name and size), as `Doomed` for a failed attempt."""
-        size_bytes = sum(files.values())
-        self._bytes_used += size_bytes - self._held.pop(folder, 0)
+        self._count(folder, sum(files.values()) - self._held.get(folder, 0))
         if files:
-            self._held[folder] = size_bytes
+            self._held.setdefault(folder, 0)
         self._remove(Doomed(folder, frozenset(files), attempt))
 
     def _remove(self, doomed: Doomed) -> None:
@@ -230,9 +285,10 @@ class Spool:
 class PendingUpload:
     """The files of a submission that is not accepted yet."""
 
-    def __init__(self, spool: Spool, folder: str) -> None:
+    def __init__(self, spool: Spool, folder: str, share: Share | None = None) -> None:
         self.spool = spool
         self.folder = folder
+        self.share = share
         self.files: dict[str, tuple[StoredFile, ...]] = {}
         self.count = 0
         self.writing: asyncio.Future[None] | None = None
@@ -281,8 +337,13 @@ class PendingFile:
         return len(self._buffer)
 
     async def write(self, chunk: bytes) -> None:
-        """Take the next bytes. Raises SpoolFull if the spool or its disk has no room for them."""
-        self._upload.spool.reserve(self._upload.folder, len(chunk))
+        """Take the next bytes.
+
+        Raises:
+            SpoolFull: The spool or its disk has no room for them.
+            RateLimited: The caller's share has none.
+        """
+        self._upload.spool.reserve(self._upload.folder, len(chunk), self._upload.share)
         self.size_bytes += len(chunk)
         self._buffer += chunk
         if len(self._buffer) >= WRITE_BYTES:

@@ -97,6 +97,11 @@ class WorkerPool:
         self._context = contextvars.copy_context()
         self._isolation = Isolation()
 
+    @property
+    def busy(self) -> int:
+        """Number of attempts that run."""
+        return len(self._by_job)
+
     def start(self) -> None:
         self._open = True
         self.resize(self.size)
@@ -107,6 +112,10 @@ class WorkerPool:
         while idle < jobs and self._open and self._strength < self._places:
             self._hire()
             idle += 1
+
+    def free(self) -> int:
+        """As `Workers.free`."""
+        return self._places - len(self._by_job) if self._open else 0
 
     def resize(self, size: int) -> None:
         """Change the number of places: surplus idle workers end now, busy ones after their job."""

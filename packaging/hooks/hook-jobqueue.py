@@ -1,4 +1,4 @@
-"""PyInstaller's hook for the package: it adds the imports of compiled modules, which PyInstaller can't read."""
+"""PyInstaller's hook for the package: imports of compiled modules, which it can't read, and files of other kinds."""
 
 from __future__ import annotations
 
@@ -25,5 +25,12 @@ def imported(source: str) -> Iterator[str]:
 
 ROOT = Path(__file__).resolve().parents[2]
 hiddenimports = sorted({name for path in modules(ROOT) for name in imported((ROOT / path).read_text())})
+FOLDERS = (ROOT / "jobqueue" / "http" / "console", ROOT / "jobqueue" / "backend" / "valkey" / "lua")
+datas = [
+    (str(path), str(path.parent.relative_to(ROOT)))
+    for folder in FOLDERS
+    for path in folder.rglob("*")
+    if path.is_file()
+]
 if list(ROOT.joinpath(*LIBRARY.split(".")).parent.glob("*__mypyc.*")):
     hiddenimports.append(f"{LIBRARY}__mypyc")

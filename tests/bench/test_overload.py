@@ -15,15 +15,17 @@ import pytest
 
 from bench.overload import __main__ as overload
 from bench.overload.choice import choice
-from bench.overload.clients import ELEPHANT, MICE_LOAD, PAUSE_S, RetryBehaviour, Service, arrivals, whole_seconds
-from bench.overload.figures import Figures, quantiles
+from bench.overload.clients import ELEPHANT, MICE_LOAD, RetryBehaviour, Service, arrivals
+from bench.overload.figures import Figures
 from bench.overload.policies import CHOICES, POLICIES, RED_THRESHOLDS, DropByCoDel, Red
 from bench.overload.returns import SCENES, ReturnFigures, Scene, peak_to_mean, poisson_peak_to_mean, run_scene
 from bench.overload.run import LOADS, SERVICE, Load, run
-from bench.overload.simulated_queue import SimulatedQueue
 from bench.overload.table import overview, returns_table, table
 from jobqueue.core.job import Job, JobSpec
 from jobqueue.core.policy import QueuePolicy
+from jobqueue.what_if.quantiles import quantiles
+from jobqueue.what_if.simulated_queue import Attempt, SimulatedQueue
+from jobqueue.what_if.visits import PAUSE_S, whole_seconds
 
 ROOT = Path(__file__).parents[2]
 POLICY = {policy.name(SERVICE): policy for policy in POLICIES}
@@ -209,7 +211,7 @@ def test_waits_at_the_desk_match_erlangs_c_formula() -> None:
     queue = SimulatedQueue(QueuePolicy(capacity=10_000, workers=workers), seed="1", on_end=end)
 
     def arrive(_: None) -> None:
-        queue.submit(JobSpec(type="work"), rng.expovariate(1.0))
+        queue.submit(JobSpec(type="work"), (Attempt(rng.expovariate(1.0)),))
         queue.at(queue.now + rng.expovariate(load * workers), arrive, None)
 
     queue.at(0.0, arrive, None)
@@ -229,7 +231,7 @@ def test_the_desk_keeps_to_its_workers_and_slots() -> None:
 
     def arrive(client: object) -> None:
         if queue.queue_state.live < SERVICE.slots:
-            queue.submit(JobSpec(type="work"), 1.0)
+            queue.submit(JobSpec(type="work"), (Attempt(1.0),))
         live.append(queue.queue_state.live)
 
     for client in arrivals(10.0, until=20.0, seed="1", service=SERVICE):

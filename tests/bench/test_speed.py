@@ -26,6 +26,7 @@ from bench.speed.life import Via
 from bench.speed.memory import EngineFigures, Pauses, ServerFigures, measure_engine
 from bench.speed.operations import ORDERS, EngineBench, Figure, make_jobs, measure_order, measured
 from bench.speed.targets import Aim, Bounds, Target, target_table
+from bench.store import MISSING
 
 MACHINE = Machine(
     at="now",
@@ -273,10 +274,10 @@ def test_event_streams_are_measured_after_every_other_way(monkeypatch: pytest.Mo
 
 
 def test_an_unavailable_stack_is_skipped_with_its_requirement(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shutil.which", lambda name: None)
+    monkeypatch.setattr("bench.peers.stacks.executable", lambda: None)
     found, skipped = stacks()
     assert found == []
-    assert skipped[0].endswith("there is no `redis-server`; install it (Debian: apt-get install redis-server)")
+    assert skipped[0].endswith(MISSING)
 
 
 def test_stacks_are_skipped_when_their_packages_can_not_be_installed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from bench.load.driving import GENERATOR_CORE, SERVER_CORE
 from bench.measure.builds import Build
 from bench.measure.machine import describe
 from bench.peers.contenders import Bare, Ours
-from bench.speed import fleet, http, in_process, life
+from bench.speed import fleet, http, in_process, journal, life, valkey
 from bench.speed.bench import SpeedBench, in_turn
 from bench.speed.comparison import FLAGS, chosen
 from bench.speed.fleet import DefaultServer
@@ -63,8 +63,15 @@ def test_a_quick_run_skips_no_contender_of_a_target() -> None:
 
 def test_every_target_is_the_figure_of_a_bench() -> None:
     ratios = {what for what, *_ in (*http.RATIOS, *life.RATIOS)} | {life.WAITS}
+    no_journal = journal.Results(
+        machine=MACHINE, options=journal.QUICK, skipped=[], readings=[], recoveries=[], snapshots=[]
+    )
     empty = fleet.Results(machine=MACHINE, skipped=[], phases=[], seconds=[])
-    found = {target.what for target in fleet.targets(empty)}
+    no_store = valkey.Results(
+        machine=MACHINE, options=valkey.QUICK, program="", skipped=[], readings=[], hset_us=[], costs=None
+    )
+    figures = (*fleet.targets(empty), *journal.targets(no_journal), *valkey.targets(no_store))
+    found = {target.what for target in figures}
     assert set(AIMS) - ratios - found == {
         "bytes a stored status",
         "longest pause to a million statuses and back, ms",

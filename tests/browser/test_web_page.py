@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -20,8 +21,11 @@ if TYPE_CHECKING:
 
 __all__ = ["browser", "page", "page_url", "pytestmark"]
 
-ROWS = "".join(f"customer {n},{n},{n / 4}\n" for n in range(300_000))
-TABLE = {"name": "orders.csv", "mimeType": "text/csv", "buffer": f"customer,pieces,price\n{ROWS}".encode()}
+
+@cache
+def table() -> dict[str, Any]:
+    rows = "".join(f"customer {n},{n},{n / 4}\n" for n in range(300_000))
+    return {"name": "orders.csv", "mimeType": "text/csv", "buffer": f"customer,pieces,price\n{rows}".encode()}
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +66,7 @@ async def test_a_file_is_uploaded_followed_and_summed_up(page: Page, page_url: s
     await page.goto(page_url)
     await picture(page, "empty")
     await notes_of(page)
-    await page.set_input_files("#file", files=[TABLE])
+    await page.set_input_files("#file", files=[table()])
     await page.click("#start")
     await page.wait_for_function("() => document.getElementById('bar').value > 0.3")
     await picture(page, "running")
@@ -80,7 +84,7 @@ async def test_a_file_is_uploaded_followed_and_summed_up(page: Page, page_url: s
 
 async def test_a_job_is_cancelled_by_the_page(page: Page, page_url: str, faults: list[str]) -> None:
     await page.goto(page_url)
-    await page.set_input_files("#file", files=[TABLE])
+    await page.set_input_files("#file", files=[table()])
     await page.click("#start")
     await page.wait_for_function("() => document.getElementById('bar').value > 0")
     await page.click("#cancel")
@@ -92,7 +96,7 @@ async def test_a_job_is_cancelled_by_the_page(page: Page, page_url: str, faults:
 
 async def test_a_rejection_is_shown_in_words(page: Page, page_url: str) -> None:
     await page.goto(page_url)
-    await page.set_input_files("#file", files=[{**TABLE, "buffer": b"a,b\n" + b'"' + b"x" * 200_000}])
+    await page.set_input_files("#file", files=[{**table(), "buffer": b"a,b\n" + b'"' + b"x" * 200_000}])
     await page.click("#start")
     await page.wait_for_function("() => document.getElementById('state').textContent === 'Failed'")
     await picture(page, "failed")

@@ -30,7 +30,7 @@ PATIENCE_S = 30.0
 
 # The server under test, and its loop, are those of tests/http.
 pytest_asyncio_loop_factories = server_tests.pytest_asyncio_loop_factories
-start, serving = server_tests.start, server_tests.serving
+place, start, serving = server_tests.place, server_tests.start, server_tests.serving
 
 
 class Ran(NamedTuple):

@@ -39,22 +39,33 @@ def test_a_reload_prints_the_changes_and_the_faults(tmp_path: Path, here: Here) 
         assert server.stop() == 0
 
 
-def test_a_diff_names_the_settings_that_differ(tmp_path: Path, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_diff_names_every_setting_that_differs_and_where_the_server_has_it(
+    tmp_path: Path, here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "config.yaml"
     file.write_text("queues: {default: {workers: 4}}\n")
     with ServerProcess(tmp_path / "spool", f"--config={file}") as server:
         url = f"--url={server.url}"
-        assert here("config", "diff", url).code == 0
-        file.write_text("queues: {default: {workers: 5}, mail: {workers: 1}}\nlog: {level: debug}\n")
         ran = here("config", "diff", url)
+        of_flags = {each["setting"]: each["source"] for each in ran.lines}
+        assert set(of_flags.values()) == {"flag"}  # those of this test's server
+        same = ["--set={setting}={running}".format(**each).replace('"', "") for each in ran.lines]
+        assert here("config", "diff", url, *same).code == 0
+        assert here("queues", "set", "default", "weight=3", url).code == 0
+        file.write_text("queues: {default: {workers: 5}, mail: {workers: 1}}\nlimits: {files: 3}\n")
+        ran = here("config", "diff", url, *same)
         assert ran.code == 1
-        assert [(each["setting"], each["running"], each["here"]) for each in ran.lines] == [
-            ("queues.default.workers", 4, 5),
-            ("log.level", "info", "debug"),
-            ("queues.mail", None, "there"),
+        assert [tuple(each.values()) for each in ran.lines] == [
+            ("queues.default.workers", "4", "file", "5"),
+            ("queues.default.weight", "3", "request", "1"),
+            ("limits.files", "16", "default", "3"),
+            ("queues.mail", None, None, "there"),
         ]
-        assert "queues.default.workers: 4 -> 5\n" in here("config", "diff", url, "-o", "table").out
+        table = here("config", "diff", url, *same, "-o", "table").out
+        assert f"queues.default.workers: 4 ({file}:1) -> 5\n" in table
+        assert "queues.default.weight: 3 (a request) -> 1\n" in table
+        assert "queues.mail: missing -> there\n" in table
         assert server.stop() == 0
 
 

@@ -20,6 +20,8 @@ from jobqueue.service import Service
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from jobqueue.config.load import Loaded
+
 ROOT = Path(__file__).parents[2]
 
 TASKS = """
@@ -60,9 +62,9 @@ def served(monkeypatch: pytest.MonkeyPatch, reloads: list[Callable[[], Settings]
     """The queues and settings passed to the server, which does not start."""
     served: list[tuple[Service, Settings]] = []
 
-    def serve(service: Service, settings: Settings, *, load: Callable[[], Settings], sources: str) -> int:
-        served.append((service, settings))
-        reloads.append(load)
+    def serve(service: Service, loaded: Loaded, *, load: Callable[[], Loaded]) -> int:
+        served.append((service, loaded.settings))
+        reloads.append(lambda: load().settings)
         return 0
 
     monkeypatch.setattr(server, "serve", serve)
@@ -295,6 +297,21 @@ def test_check_prints_ok_and_the_sources(
     monkeypatch.setenv("JOBQUEUE_SERVER__HOST", "::1")
     assert main(["config", "check"]) == 0
     assert capsys.readouterr().out == "configuration OK: config.yaml, 2 environment variables\n"
+
+
+def test_check_warns_of_a_journal_that_the_records_may_fill_for_good(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = folder / "config.yaml"
+    settings.write_text("journal: {dir: jobs, bytes_max: 256MiB}\nstatuses: {bytes_max: 1GiB}")
+    assert main(["config", "check"]) == 0
+    out, err = capsys.readouterr()
+    assert out == "configuration OK: config.yaml\n"
+    assert err.startswith("warning: journal.bytes_max is 268435456, and the records that")
+    needed = err.split(": set it to ")[1].split(" bytes")[0]
+    settings.write_text(f"journal: {{dir: jobs, bytes_max: {needed}}}\nstatuses: {{bytes_max: 1GiB}}")
+    assert main(["config", "check"]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_a_variable_with_one_underscore_is_a_fault_in_every_command(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,6 +16,9 @@ from jobqueue.cli.remote.queues import Queue
 from jobqueue.cli.remote.samples import Rates, Sample, spark
 from jobqueue.client import Unreachable
 from jobqueue.client.protocol import Answer
+from tests import store_figures
+from tests.journal_figures import FIGURES, figures, give_journal
+from tests.store_figures import give_store
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -37,6 +41,17 @@ async def test_queues_lists_them_and_a_name_shows_one(run: Run) -> None:
 async def test_a_queue_is_paused_resumed_and_changed(run: Run) -> None:
     assert (await run("queues", "pause", "default")).lines[0]["paused"] is True
     assert (await run("queues", "resume", "default")).lines[0]["paused"] is False
+    ran = await run("queues", "pause", "default", "--reason", "a deploy\x1b", "--for", "1h30m", "-o", "table")
+    assert "paused since" in ran.out
+    assert ": a deploy\n" in ran.out
+    pause = (await run("queues", "default")).lines[0]["pause"]
+    begin, end = (datetime.fromisoformat(pause[name]) for name in ("since", "until"))
+    assert round((end - begin).total_seconds()) == 5400
+    ran = await run("queues", "pause", "default", "--for", "soon")
+    assert (ran.code, "write it as 30s, 5m" in ran.err) == (2, True)
+    ran = await run("queues", "pause", "default", "--for", "0s")
+    assert (ran.code, "for_s" in ran.err) == (2, True)
+    assert (await run("queues", "resume", "default")).lines[0]["pause"] is None
     (queue,) = (await run("queues", "set", "default", "workers=3", "discipline=lifo")).lines
     assert (queue["workers"], queue["discipline"]) == (3, "lifo")
 
@@ -79,6 +94,32 @@ async def test_status_of_a_draining_server_is_exit_code_3(run: Run, serving: Ser
     await drained
 
 
+async def test_status_and_top_have_a_line_of_the_store(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    give_store(monkeypatch, store_figures.FIGURES)
+    line = "store ok; Valkey 9.1.0, valkey://store:6379/0, 3 servers share it, durability async, calls 0.4 ms"
+    assert f"  {line}\n" in (await run("status", "-o", "table")).out
+    assert line in (await run("top", "--count", "1", "-o", "table")).out
+    give_store(monkeypatch, store_figures.figures(up=False, reason="connection refused", servers=1, call_s_p50=None))
+    told = (await run("status", "-o", "table")).out
+    assert "  store down: connection refused; Valkey 9.1.0, valkey://store:6379/0, 1 server shares it, dur" in told
+
+
+async def test_status_and_top_have_a_line_of_the_journal(
+    run: Run, serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "journal" not in (await run("status", "-o", "table")).out
+    give_journal(monkeypatch, serving.service, FIGURES)
+    line = "journal ok; sync always, 12 of 4,096 MiB, commits 0.9 ms, 7.1 ms at worst, 15 jobs restored"
+    shown = await run("status", "-o", "table")
+    assert (shown.code, f"  {line}\n" in shown.out) == (0, True)
+    assert f"{line}\n" in (await run("top", "--count", "1", "-o", "table")).out
+    give_journal(monkeypatch, serving.service, figures(state="failed", reason="Input/output error"))
+    shown = await run("status", "-o", "table")
+    assert (shown.code, f"at {serving.url}: journal failed\n" in shown.out) == (3, True)
+    assert "  journal failed: Input/output error; sync always" in shown.out
+    assert (await run("status", "-q")).code == 3
+
+
 async def test_top_writes_a_document_for_each_reading_into_a_pipe(run: Run) -> None:
     ran = await run("top", "--count", "2", "--interval", "100ms")
     assert ran.code == 0
@@ -97,6 +138,25 @@ async def test_top_is_a_screen_on_a_terminal_and_q_ends_it(
     assert "default" in ran.out
     assert "it can't be done" in ran.out
     assert ran.out.endswith("\x1b[?1049l")
+
+
+async def test_top_shows_the_types_at_the_key_t(run: Run, on_terminal: Callable[..., Awaitable[Ran]]) -> None:
+    await run("submit", "fail", "--wait")
+    ran = await on_terminal("top", "--interval", "10s", typed="tq", after="it can't be done")
+    assert ran.code == 0
+    assert "wait p95" in ran.out
+    assert "sizes" in ran.out
+
+
+async def test_top_writes_the_types_into_a_pipe_on_request(run: Run) -> None:
+    await run("submit", "fail", "--wait")
+    (document,) = (await run("top", "--count", "1", "--types")).lines
+    failed = {each["type"]: each["failed_total"] for each in document["types"]}
+    assert (failed["fail"], failed["echo"]) == (1, 0)
+    (document,) = (await run("top", "--count", "1", "--types", "--queue", "other")).lines
+    assert document["types"] == []
+    ran = await run("top", "--count", "2", "--interval", "100ms", "--types", "-o", "table")
+    assert all(word in ran.out for word in ("done/s", "run p95", "wait p50", "echo"))
 
 
 async def test_top_shows_no_escape_of_a_job(run: Run, on_terminal: Callable[..., Awaitable[Ran]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.cli.conftest import Run
+    from tests.http.serving import Serving
+
+
+async def echo_back() -> None: ...
 
 
 async def test_types_lists_them_and_a_name_shows_its_arguments(run: Run) -> None:
@@ -46,3 +51,22 @@ async def test_openapi_is_printed_or_written(run: Run, tmp_path: Path) -> None:
     assert (await run("openapi")).lines[0]["openapi"].startswith("3.1")
     assert (await run("openapi", "--types", "-O", str(tmp_path / "api.json"))).code == 0
     assert json.loads((tmp_path / "api.json").read_text())["openapi"].startswith("3.1")
+
+
+async def test_release_ends_a_quarantine_and_prints_the_type(run: Run, serving: Serving) -> None:
+    for _ in range(serving.service.settings.queues["default"].retry_budget):
+        await serving.queue.submit("fail")
+    while not serving.service.backend.quarantined():  # the jobs run in this loop
+        await asyncio.sleep(0.01)
+    (released,) = (await run("types", "release", "fail")).lines
+    assert (released["type"], released["quarantined"]) == ("fail", None)
+    assert not serving.service.backend.quarantined()
+    assert (await run("types", "release", "fial")).code == 1
+
+
+async def test_a_type_with_the_name_of_a_command_is_shown_by_the_long_form(run: Run, serving: Serving) -> None:
+    serving.queue.handler(echo_back, name="release")
+    (shown,) = (await run("types", "show", "release")).lines
+    assert shown["type"] == "release"
+    assert (await run("types", "release")).code == 2, "a name is missing"
+    assert "release" in (await run("types", "list", "-o", "id")).out.split()

@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from jobqueue.cli.terminal.table import Column, plain
-from jobqueue.cli.terminal.times import since, spell
+from jobqueue.cli.terminal.times import since
 from jobqueue.cli.terminal.visible import visible, visible_json, visible_lines, width_of
+from jobqueue.duration import spell
 
 
 @pytest.mark.parametrize(

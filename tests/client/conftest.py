@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # The server under test, and its loop, are those of tests/http.
 pytest_asyncio_loop_factories = server_tests.pytest_asyncio_loop_factories
-start, serving = server_tests.start, server_tests.serving
+place, start, serving = server_tests.place, server_tests.start, server_tests.serving
 http_to, http = server_tests.http_to, server_tests.http
 
 

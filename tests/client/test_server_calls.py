@@ -20,6 +20,7 @@ async def test_types_of_the_server_are_documents(call: Call) -> None:
 
     assert {"echo", "hold", "fail"} <= {each["type"] for each in types}
     assert (await call("job_type", "echo"))["type"] == "echo"
+    assert (await call("release_type", "echo"))["quarantined"] is None
     with pytest.raises(ErrorAnswer, match="404") as missing:
         await call("job_type", "no/such type")
     assert missing.value.status == 404
@@ -54,6 +55,20 @@ async def test_a_document_has_the_members_that_were_included(call: Call) -> None
         await call("get", job.id, include=["nothing"])
 
 
+async def test_findings_and_settings_are_documents(call: Call) -> None:
+    findings = await call("findings")
+    assert [each["kind"] for each in findings] == ["started_recently"]
+    settings = await call("server_settings")
+    assert {each["path"] for each in settings["settings"]} >= {"server.port", "queues.default.workers"}
+
+
+async def test_the_log_takes_its_parameters(call: Call) -> None:
+    assert await call("server_log") == {"lines": [], "dropped": 3}
+    assert (await call("server_log", level="warning", event="job.", limit=7))["lines"] == []
+    with pytest.raises(ErrorAnswer, match="level is one of"):
+        await call("server_log", level="loud")
+
+
 async def test_operators_reload_drain_and_change_the_log(kind: str) -> None:
     reloaded = {"changed": ["log.level"], "restart_required": []}
     answers = (answer(200, reloaded), answer(202, {"live": 3}), answer(200, {"log_level": "debug"}))
@@ -82,3 +97,27 @@ async def test_an_answer_of_another_form_is_an_error(kind: str, body: object) ->
     async with scripted(kind, answer(200, body)) as (call, _):  # type: ignore[arg-type]
         with pytest.raises(ErrorAnswer, match="not an answer of this API"):
             await call("types")
+
+
+async def test_failures_are_documents_by_filter(call: Call) -> None:
+    with pytest.raises(errors.JobFailed):
+        await call("run", "fail")
+    found = await call("failures", type="fail", args={}, since=datetime(2020, 1, 1, tzinfo=UTC), sort="count", limit=5)
+    (group,) = found["groups"]
+    assert (await call("failure", group["id"]))["sample"] == group["sample"]
+    assert [job.id for job in (await call("list", failure=group["id"])).jobs] == group["sample"]
+    with pytest.raises(ErrorAnswer, match="sort is one of newest, count"):
+        await call("failures", sort="oldest")
+    with pytest.raises(errors.JobNotFound, match="no failed job is in the group"):
+        await call("failure", "0" * 16)
+
+
+async def test_callers_are_blocked_and_unblocked(call: Call) -> None:
+    await call("run", "echo")
+    own = (await call("callers", limit=1))["callers"][0]["name"]
+    with pytest.raises(errors.InvalidSubmission, match="it would be blocked itself"):
+        await call("block_caller", own, 60)
+    assert (await call("block_caller", "2001:db8::17", 60))["blocked_until"] is not None
+    assert (await call("unblock_caller", "2001:db8::/64"))["blocked_until"] is None
+    with pytest.raises(errors.JobNotFound, match="no caller has the name"):
+        await call("block_caller", "nothing", 60)

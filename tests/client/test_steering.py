@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -72,6 +73,28 @@ async def test_pause_holds_jobs_until_resume(call: Call) -> None:
 
     assert (await call("resume", "default"))["paused"] is False
     assert (await call("wait", job.id, timeout_s=10)).result == 1
+
+
+async def test_a_pause_has_a_reason_and_an_end(call: Call) -> None:
+    pause = (await call("pause", "default", reason="deploy", for_s=timedelta(minutes=10)))["pause"]
+    assert pause["reason"] == "deploy"
+    assert datetime.fromisoformat(pause["until"]) > datetime.fromisoformat(pause["since"])
+    assert (await call("pause", "default"))["pause"]["reason"] is None
+    with pytest.raises(errors.InvalidSubmission) as raised:
+        await call("pause", "default", for_s=0)
+    assert [fault.pointer for fault in raised.value.errors] == ["/for_s"]
+    await call("resume", "default")
+
+
+async def test_simulate_queue_returns_a_forecast(call: Call, serving: Serving) -> None:
+    question = {"arrivals_per_s": 1.0, "run_s": 1.0, "seconds": 1.0, "loads": [1.0], "alternatives": [{"workers": 2}]}
+    forecast = await call("simulate_queue", "default", **question)
+    assert forecast["alternatives"][1]["settings"]["workers"] == 2
+    with pytest.raises(ErrorAnswer) as raised:
+        await call("simulate_queue", "default")
+    assert raised.value.status == 409
+    with pytest.raises(errors.InvalidSubmission):
+        await call("simulate_queue", "default", loads=[])
 
 
 async def test_change_queue_changes_a_busy_queue(call: Call, serving: Serving) -> None:

@@ -95,6 +95,11 @@ def test_differences_name_the_keys_that_changed(folder: Path) -> None:
     assert differences(first, load(folder / "config.yaml", environ={})) == {
         "auth.keys.ci.scopes": '["submit"] -> ["read", "submit"]'
     }
+    (folder / "config.yaml").write_text(f"auth: {{keys: {{ci: {entry(OTHER, 'submit')}}}}}")
+    assert differences(first, load(folder / "config.yaml", environ={})) == {
+        "auth.keys.ci.id": "changed",
+        "auth.keys.ci.sha256": "changed",
+    }
 
 
 @pytest.mark.parametrize(

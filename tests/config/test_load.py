@@ -279,6 +279,7 @@ def test_null_is_a_fault_where_a_setting_needs_a_value(write: Callable[[str], Pa
     [
         ("server: {tls: {cert: a.pem}}", "1:22: server.tls.cert: needs server.tls.key"),
         ("server: {tls: {key: a.key}}", "1:21: server.tls.key: needs server.tls.cert"),
+        ("server: {drain_mode: keep}", "1:22: server.drain_mode: keep needs a journal"),
         ("server: {tls: {client_ca: a.pem}}", "1:27: server.tls.client_ca: needs server.tls.cert and server.tls.key"),
         ("server: {port: null}", "1:16: server.port: is null, and so is server.socket"),
         (
@@ -434,7 +435,7 @@ def test_all_faults_of_all_sources_are_reported_at_once(write: Callable[[str], P
     [
         ("port: 1", "config.yaml:1:1: port: unknown setting, did you mean 'server.port'?"),
         ("worker: 1", "config.yaml:1:1: worker: unknown setting, did you mean 'queues.default.workers'?"),
-        ("1: 2", "config.yaml:1:1: 1: unknown setting; known settings: server, queues, statuses"),
+        ("1: 2", "config.yaml:1:1: 1: unknown setting; known settings: backend, server, queues, statuses"),
         ("server: {quick: 1}", "config.yaml:1:10: server.quick: unknown setting; known settings: host, port"),
         ("server: 5", "config.yaml:1:9: server: is a section; set what is in it (host, port"),
         ("queues: [a]", "config.yaml:1:9: queues: is a section; set what is in it"),
@@ -526,6 +527,9 @@ def test_a_flag_below_a_setting_is_a_fault() -> None:
         ("server:port", "config.yaml:1:1: the file must be a mapping of sections, such as `server:`"),
         ("server:\n  port:1\n  host: h", "config.yaml:3:7: not YAML: mapping values are not allowed here; line 2 has"),
         ("server:\n  port:1\n  host:h", "config.yaml:2:3: server: is a section; write `port: 1`, with a space after"),
+        (b"server:\r  port:1\r  host: h", "config.yaml:3:7: not YAML: mapping values are not allowed here; line 2 has"),
+        (b'\r\r"', "config.yaml:3:2: not YAML: while scanning a quoted scalar found unexpected end of stream"),
+        (b"log:\r\n  level: \x07", "config.yaml:2:10: holds U+0007, which YAML does not allow"),
         ("log: {}\n---\nlog: {}", "config.yaml:2:1: a second document starts here; a settings file has one document"),
         ("a: &a 1\nlog: *a", "config.yaml:2:6: log: aliases (`*name`) can't be used here"),
         ("log: !!python/object:os.system x", "config.yaml:1:6: log: tags (`tag:yaml.org,2002:python/object:os"),
@@ -581,10 +585,10 @@ def test_any_file_loads_or_raises_config_error_with_positions(
 def test_show_has_the_source_of_each_value(write: Callable[[str], Path]) -> None:
     path = write("server:\n  port: 1000\n  host: 'odd # \"host\"'\nqueues:\n  mail:\n    workers: 3\n")
     overrides = [Override("--workers", "queues.default.workers", "9")]
-    shown = trace(path, environ={"JOBQUEUE_STATUSES__TTL_S": "90"}, overrides=overrides).show()
+    shown = trace(path, environ={"JOBQUEUE_STATUSES__TTL_S_MAX": "90"}, overrides=overrides).show()
     lines = {line.split(":")[0].strip(): re.sub(" +", " ", line.strip()) for line in shown.splitlines()}
     assert lines["port"] == "port: 1000 # config.yaml:2"
-    assert lines["ttl_s"] == "ttl_s: 1m30s # JOBQUEUE_STATUSES__TTL_S"
+    assert lines["ttl_s_max"] == "ttl_s_max: 1m30s # JOBQUEUE_STATUSES__TTL_S_MAX"
     assert lines["threads"] == "threads: 32 # default"
     assert "    workers: 9                            # --workers\n" in shown
     assert "    workers: 3                            # config.yaml:6\n" in shown

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from jobqueue.config import LogSettings, QueueSettings, ServerSettings, Settings
+from jobqueue.config.load import Loaded
 from jobqueue.config.reload import Reload, Reloaded
 from jobqueue.errors import ConfigError, Draining
 from jobqueue.log import EventMessage
@@ -68,13 +69,13 @@ class Sources:
         self.may_load.set()
         self._loop = asyncio.get_running_loop()
 
-    def load(self) -> Settings:
+    def load(self) -> Loaded:
         self.readings += 1
         self._loop.call_soon_threadsafe(self.begun.set)
         assert self.may_load.wait(10)
         if isinstance(self.settings, Exception):
             raise self.settings
-        return self.settings
+        return Loaded(self.settings)
 
 
 @pytest.fixture
@@ -90,9 +91,9 @@ def events() -> Iterator[Events]:
 
 @asynccontextmanager
 async def reloading(
-    queue: FakeQueue, load: Callable[[], Settings], set_level: Callable[[str], None] = lambda level: None
+    queue: FakeQueue, load: Callable[[], Loaded], set_level: Callable[[str], None] = lambda level: None
 ) -> AsyncIterator[Reload]:
-    reload = Reload(queue, load, set_level=set_level)
+    reload = Reload(queue, Loaded(queue.settings), load, set_level=set_level)
     task = asyncio.create_task(reload.run())
     yield reload
     assert not task.done()
@@ -111,7 +112,7 @@ async def test_a_reload_applies_and_logs_the_changes(events: Events) -> None:
     settings = Settings(
         queues={"default": QueueSettings(workers=7)}, server=ServerSettings(port=1), log=LogSettings(level="error")
     )
-    async with reloading(queue, lambda: settings, levels.append) as reload:
+    async with reloading(queue, lambda: Loaded(settings), levels.append) as reload:
         reload.ask()
         changed = {"queues.default.workers": "1000 -> 7", "log.level": "info -> error"}
         assert await events.next() == ("config.reloaded", {"changed": changed})
@@ -121,7 +122,7 @@ async def test_a_reload_applies_and_logs_the_changes(events: Events) -> None:
 
 
 async def test_a_reload_without_restart_settings_logs_no_restart(events: Events) -> None:
-    async with reloading(FakeQueue(), Settings) as reload:
+    async with reloading(FakeQueue(), lambda: Loaded(Settings())) as reload:
         reload.ask()
         assert await events.next() == ("config.reloaded", {"changed": {}})
     assert events.none_left
@@ -145,7 +146,7 @@ async def test_an_invalid_reload_logs_every_fault_and_keeps_the_settings(events:
 async def test_a_setting_that_the_queue_rejects_is_logged_as_a_fault(events: Events) -> None:
     queue, levels = FakeQueue(), list[str]()
     queue.fault = ConfigError("queues.mail: a handler's jobs go there")
-    async with reloading(queue, lambda: workers(7), levels.append) as reload:
+    async with reloading(queue, lambda: Loaded(workers(7)), levels.append) as reload:
         reload.ask()
         assert await events.next() == ("config.invalid", {"fault": "queues.mail: a handler's jobs go there"})
     assert levels == []
@@ -154,7 +155,7 @@ async def test_a_setting_that_the_queue_rejects_is_logged_as_a_fault(events: Eve
 async def test_a_reload_after_a_failed_one_works(events: Events) -> None:
     queue = FakeQueue()
     queue.fault = RuntimeError("broken")
-    async with reloading(queue, lambda: workers(7)) as reload:
+    async with reloading(queue, lambda: Loaded(workers(7))) as reload:
         reload.ask()
         assert (await events.next())[0] == "config.reload_failed"
         queue.fault = None
@@ -204,11 +205,13 @@ async def test_a_reload_by_request_returns_its_changes(events: Events) -> None:
     queue = FakeQueue()
     queue.needs_restart = ["server.port"]
     settings = Settings(queues={"default": QueueSettings(workers=7)}, server=ServerSettings(port=1))
-    async with reloading(queue, lambda: settings) as reload:
+    async with reloading(queue, lambda: Loaded(settings)) as reload:
         assert await reload.now() == Reloaded(["queues.default.workers"], ["server.port"])
         assert (await events.next())[0] == "config.reloaded"
         assert (await events.next())[0] == "config.restart_required"
     assert reload.succeeded
+    assert reload.restart_required == {"server.port": "8080 -> 1"}
+    assert [each.settings for each in reload.readings] == [settings, Settings()]
 
 
 async def test_a_reload_by_request_raises_the_faults_and_logs_them(events: Events) -> None:
@@ -221,9 +224,10 @@ async def test_a_reload_by_request_raises_the_faults_and_logs_them(events: Event
         assert raised.value.faults == ("config.yaml:1:1: this", "config.yaml:2:2: that")
         assert [(await events.next())[0] for _ in range(2)] == ["config.invalid"] * 2
         assert (reload.succeeded, reload.succeeded_at) == (False, before)
+        assert reload.faults == raised.value.faults
         sources.settings = Settings()
         await reload.now()
-        assert reload.succeeded
+        assert (reload.succeeded, reload.faults) == (True, ())
         assert reload.succeeded_at >= before
 
 

@@ -2,12 +2,43 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from tests.contract.backends import BACKENDS, Make
+from bench.store import MISSING, executable
+from jobqueue.core.policy import Discipline
+from tests.contract.backends import BACKENDS, Make, on_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bench.store import Store
+
+NOT_SHARED = (Discipline.FAIR, Discipline.ADAPTIVE)
 
 
-@pytest.fixture(params=list(BACKENDS))
-def make(request: pytest.FixtureRequest) -> Make:
-    """The factory of the backend under test."""
-    return BACKENDS[request.param]
+@pytest.fixture(scope="session")
+def store_of_suite(request: pytest.FixtureRequest) -> Store | None:
+    """The store of all tests, before any of them looks for what it leaves behind; None: there is no server here."""
+    return None if executable() is None else request.getfixturevalue("shared_store")
+
+
+@pytest.fixture(params=[*BACKENDS, "valkey", pytest.param("valkey_twice", marks=pytest.mark.slow)])
+def make(request: pytest.FixtureRequest, store_of_suite: Store | None) -> Iterator[Make]:
+    """The factory of the backend under test; `valkey_twice`: each call is sent twice, as after a lost reply."""
+    if request.param in BACKENDS:
+        yield BACKENDS[request.param]
+    elif (lacks := _lacks(request)) is not None:
+        pytest.skip(f"a store that is shared has no queues of the discipline {lacks}: the configuration refuses them")
+    elif store_of_suite is None:
+        pytest.skip(MISSING)
+    else:
+        with on_store(store_of_suite, twice=request.param == "valkey_twice") as make:
+            yield make
+
+
+def _lacks(request: pytest.FixtureRequest) -> Discipline | None:
+    """Return the discipline that a test is about, if queues in a store don't have it."""
+    marker = request.node.get_closest_marker("discipline")
+    return marker.args[0] if marker is not None and marker.args[0] in NOT_SHARED else None

@@ -10,13 +10,16 @@ from typing import Any
 import pytest
 
 from jobqueue.backend.base import Backend, BulkCount, Count, InvalidCursor
+from jobqueue.core.caller_holdings import CallerHolding
 from jobqueue.core.counting.stats import QueueStats
+from jobqueue.core.events import Ended, Started, Submitted
 from jobqueue.core.job import IdempotencyKey, JobId, JobSpec, JobState, Lease, Unique, Uniqueness
 from jobqueue.core.job_filter import JobFilter
 from jobqueue.core.job_view import JobView
 from jobqueue.core.policy import Discipline, Limits, QueuePolicy
 from jobqueue.core.quotas import Quota, Quotas
 from jobqueue.core.report import ErrorCode, Failure, Progress, Success
+from jobqueue.core.scheduling.eta import Estimate
 from jobqueue.core.stored_file import Upload
 from jobqueue.core.submit import SubmitReceipt
 from jobqueue.core.transitions import LEASE_GRACE_S
@@ -65,6 +68,12 @@ async def states(backend: Backend, *jobs: JobView) -> list[str]:
     return [(await backend.get(job.id)).state for job in jobs]
 
 
+async def estimate_of(backend: Backend, job: JobView) -> Estimate:
+    """Return the estimate of a job as it is now."""
+    await backend.refresh()
+    return backend.estimate(await backend.get(job.id))
+
+
 def stats_of(backend: Backend, name: str = "default") -> QueueStats:
     (stats,) = [queue for queue in backend.stats()[1] if queue.name == name]
     return stats
@@ -83,6 +92,9 @@ class Workers:
         self.calls.append(jobs)
         self.called.set()
 
+    def free(self) -> int:
+        return 10
+
     def stop(self, job_id: JobId, attempt: int) -> None:
         self.stopped.append((job_id, attempt))
 
@@ -100,12 +112,17 @@ async def one_turn() -> None:
     await asyncio.sleep(0)
 
 
+def seen(*jobs: JobView) -> dict[JobId, int]:
+    """Return the versions of these records by their ids."""
+    return {job.id: job.version for job in jobs}
+
+
 async def wait_for_end(backend: Backend, job_id: JobId) -> None:
     await backend.wait(job_id)
 
 
 async def wait_for_change(backend: Backend, job_id: JobId) -> None:
-    await backend.wait_for_change([job_id])
+    await backend.wait_for_change(seen(await backend.get(job_id)))
 
 
 @virtual_time
@@ -207,9 +224,10 @@ async def test_cancelling_a_waiting_lease_loses_no_job(make: Make) -> None:
     backend = make()
     waiting = asyncio.create_task(lease_one(backend))
     await settle()
-    job = await submit(backend)
+    submitting = asyncio.create_task(submit(backend))
+    await one_turn()  # the job is there, and the wait has not gone on yet
     waiting.cancel()
-    assert (await backend.lease()).job_id == job.id
+    assert (await backend.lease()).job_id == (await submitting).id
 
 
 @virtual_time
@@ -254,7 +272,7 @@ async def test_a_wait_begins_with_its_call_and_outlives_the_record(make: Make) -
     assert cancelled.cancelled()
     for unknown in (job.id, "x"):
         with pytest.raises((JobGone, JobNotFound)):
-            backend.ending(unknown)
+            await backend.ending(unknown)
     over = await submit(backend)
     await backend.cancel(over.id)
     assert (await backend.ending(over.id)).state is JobState.CANCELLED
@@ -375,6 +393,45 @@ async def test_pages_cover_all_matching_jobs_newest_first(make: Make) -> None:
 
 
 @virtual_time
+async def test_callers_are_found_by_the_records_that_they_hold(make: Make) -> None:
+    backend = make()
+    for caller, jobs in (("ann", 3), ("bob", 1)):
+        for _ in range(jobs):
+            await backend.submit(SPEC, b"[]", uniqueness=Uniqueness(caller))
+    await submit(backend)
+    names, complete = backend.holders(100)
+    assert ({*names}, complete) == ({"ann", "bob", None}, True)
+    assert backend.holding("ann") == CallerHolding(live=3, records=3, size_bytes=6)
+    lease = await backend.lease()
+    await backend.ack(lease.job_id, lease.attempt, Success(b"1"))
+    held = backend.holding("ann")
+    assert (held.live, held.records) == (2, 3)
+    assert backend.holding("stranger") == CallerHolding()
+    few, complete = backend.holders(1)
+    assert (len(few) <= 2, complete) == (True, False)
+
+
+@virtual_time
+async def test_failed_jobs_are_found_in_groups_and_by_the_group(make: Make) -> None:
+    backend = make()
+    for message in ("user 1 is gone", "user 2 is gone", "no mail"):
+        job = await submit(backend)
+        lease = await backend.lease()
+        await backend.nack(job.id, lease.attempt, Failure(ErrorCode.HANDLER_ERROR, message))
+    await submit(backend)
+    found = await backend.failures(JobFilter())
+    assert [(group.message, group.count) for group in found.groups] == [("no mail", 1), ("user # is gone", 2)]
+    assert (found.complete, found.other) == (True, None)
+    of_users = JobFilter(failure=found.groups[1].id)
+    page = await backend.page(of_users, limit=10, cursor=None)
+    assert [job.id for job in page.jobs] == found.groups[1].sample
+    assert (await backend.failures(of_users)).groups == found.groups[1:]
+    assert (await backend.failures(JobFilter(owner="stranger"))).groups == []
+    assert (await backend.bulk("retry", of_users)).count == 2
+    assert [group.message for group in (await backend.failures(JobFilter())).groups] == ["no mail"]
+
+
+@virtual_time
 async def test_pages_from_the_oldest_on_cover_all_jobs_and_later_submissions(make: Make) -> None:
     backend = make()
     ids = [(await submit(backend)).id for _ in range(8)]
@@ -475,6 +532,7 @@ async def test_a_unique_value_belongs_to_a_job_of_each_owner(make: Make) -> None
     assert len(set(first)) == 3
 
 
+@pytest.mark.discipline(Discipline.FAIR)
 @virtual_time
 async def test_groups_of_two_owners_take_turns_although_their_names_are_equal(make: Make) -> None:
     backend = make(default=QueuePolicy(discipline=Discipline.FAIR))
@@ -511,7 +569,7 @@ async def test_a_returned_record_is_an_immutable_snapshot(make: Make) -> None:
 async def test_the_estimate_of_a_job_that_became_terminal_is_empty(make: Make) -> None:
     backend = make()
     job = await submit(backend)
-    assert backend.estimate(job).position == 1
+    assert (await estimate_of(backend, job)).position == 1
     await backend.cancel(job.id)
     assert (backend.estimate(job).position, backend.estimate(job).eta_s) == (None, None)
 
@@ -537,7 +595,7 @@ async def test_a_drain_rejects_submissions_and_returns_after_the_last_live_job(m
 
 
 @virtual_time
-async def test_a_drain_cancels_the_remaining_jobs_at_its_deadline(make: Make) -> None:
+async def test_a_drain_ends_or_keeps_the_remaining_jobs_at_its_deadline(make: Make) -> None:
     backend = make()
     running, waiting = await submit(backend), await submit(backend)
     lease = await backend.lease()
@@ -546,10 +604,16 @@ async def test_a_drain_cancels_the_remaining_jobs_at_its_deadline(make: Make) ->
     await asyncio.sleep(10.5)
     assert left == [2], "the remaining jobs are counted before the first of them ends"
     await backend.stopped(running.id, lease.attempt)
-    await draining
+    assert await draining == int(backend.keeps)
     for job_id in (running.id, waiting.id):
-        ended = await backend.get(job_id)
-        assert (ended.state, ended.error and ended.error.code) == (JobState.CANCELLED, ErrorCode.SHUTDOWN)
+        left_over = await backend.get(job_id)
+        if backend.keeps:
+            assert left_over.state is JobState.QUEUED
+        else:
+            assert (left_over.state, left_over.error and left_over.error.code) == (
+                JobState.CANCELLED,
+                ErrorCode.SHUTDOWN,
+            )
 
 
 @virtual_time
@@ -767,6 +831,26 @@ async def test_a_paused_queue_starts_no_job_until_it_is_resumed(make: Make) -> N
 
 
 @virtual_time
+async def test_a_queue_that_was_paused_for_a_time_resumes_by_itself(make: Make) -> None:
+    backend = make()
+    await backend.start(Workers())
+    worker = asyncio.create_task(lease_one(backend))
+    await backend.pause("default", reason="deploy", for_s=60.0, by="key:ops")
+    job = await submit(backend)
+    pause = stats_of(backend).pause
+    assert pause is not None
+    assert (pause.reason, pause.until, pause.by) == ("deploy", pause.since + 60.0, "key:ops")
+    await asyncio.sleep(59.0)
+    assert not worker.done()
+    await backend.change_queue("default", QueuePolicy(workers=3))
+    assert stats_of(backend).pause == pause
+    await asyncio.sleep(1.5)
+    assert worker.result().job_id == job.id
+    assert stats_of(backend).pause is None
+    await backend.stop()
+
+
+@virtual_time
 async def test_a_changed_policy_applies_to_waiting_workers_and_to_submissions(make: Make) -> None:
     backend = make(default=QueuePolicy(workers=1))
     jobs = [await submit(backend) for _ in range(4)]
@@ -815,7 +899,8 @@ async def test_a_worker_cancelled_among_blocked_jobs_leaves_the_ready_job_to_the
     await one_turn()
     workers[0].cancel()
     await settle()
-    assert workers[1].result().job_id == free.id
+    leased = [worker.result() for worker in workers if worker.done() and not worker.cancelled()]
+    assert [lease.job_id for lease in leased] == [free.id]
 
 
 @virtual_time
@@ -834,7 +919,8 @@ async def test_a_lease_that_passes_thousands_of_blocked_jobs_yields_to_the_loop(
         turns += 1
         await one_turn()
     assert worker.result().job_id == free.id
-    assert 10 <= turns <= 200
+    # A store passes them by itself.
+    assert (1 if backend.shared else 10) <= turns <= 200
 
 
 # -- failed and delayed jobs
@@ -990,7 +1076,8 @@ async def test_a_bulk_retry_skips_jobs_without_a_slot_or_with_a_taken_unique_val
     jobs = [await submit_failed(backend) for _ in range(5)]
     unique = await submit_failed(backend, uniqueness=Uniqueness(unique=Unique("u")))
     holder = await submit(backend, uniqueness=Uniqueness(unique=Unique("u")))
-    assert await backend.bulk("retry", JobFilter()) == BulkCount(count=2, skipped=4)
+    done = await backend.bulk("retry", JobFilter())
+    assert done == BulkCount(count=2, skipped=4, skipped_by={QueueFull: 3, WrongState: 1})
     assert await states(backend, *jobs) == ["failed"] * 3 + ["queued"] * 2, "the newest first"
     assert await states(backend, unique, holder) == ["failed", "queued"]
 
@@ -1005,7 +1092,8 @@ async def test_a_bulk_retry_into_a_full_queue_does_not_increase_retry_after(make
             await asyncio.sleep(0.01)
         await backend.submit(SPEC)
         await backend.submit(SMALL)
-        assert await backend.bulk("retry", JobFilter(state=JobState.FAILED)) == BulkCount(0, dead)
+        done = await backend.bulk("retry", JobFilter(state=JobState.FAILED))
+        assert done == BulkCount(0, dead, skipped_by={QueueFull: dead} if dead else {})
         with pytest.raises(QueueFull) as refusal:
             await backend.submit(SPEC)
         waits.append(refusal.value.retry_after_s)
@@ -1054,7 +1142,7 @@ async def test_an_estimate_without_finished_runs_has_only_a_position(make: Make)
     backend = make()
     first, second = await submit(backend), await submit(backend)
     for job, position in ((first, 1), (second, 2)):
-        estimate = backend.estimate(job)
+        estimate = await estimate_of(backend, job)
         assert (estimate.position, estimate.eta_s) == (position, None)
         assert 0.1 <= estimate.poll_after_s <= 3.0
 
@@ -1076,25 +1164,25 @@ async def test_an_estimate_follows_the_measured_drain_rate_and_run_time(make: Ma
     queued = [await submit(backend) for _ in range(20)]
     delayed = await submit(backend, JobSpec(type="t", delay_s=60.0))
 
-    estimate = backend.estimate(running)
+    estimate = await estimate_of(backend, running)
     assert estimate.position is None
     assert estimate.eta_s == pytest.approx(0.5)
-    estimate = backend.estimate(queued[9])
+    estimate = await estimate_of(backend, queued[9])
     assert estimate.position == 10
     assert estimate.eta_s == pytest.approx(9 / 2.0 + 0.5, rel=0.05)
-    estimate = backend.estimate(queued[2])
+    estimate = await estimate_of(backend, queued[2])
     assert estimate.poll_after_s == estimate.eta_s == pytest.approx(2 / 2.0 + 0.5, rel=0.05)
-    estimate = backend.estimate(delayed)
+    estimate = await estimate_of(backend, delayed)
     assert estimate.position is None
     assert estimate.eta_s == pytest.approx(60 + 20 / 2.0 + 0.5, rel=0.1)
     assert estimate.poll_after_s == 3.0, "the maximum poll interval"
     await asyncio.sleep(0.3)
-    assert backend.estimate(running).eta_s == pytest.approx(0.2)
+    assert (await estimate_of(backend, running)).eta_s == pytest.approx(0.2)
     await asyncio.sleep(0.3)
-    assert backend.estimate(running).eta_s is None, "it already runs longer than its type usually does"
-    assert backend.estimate(running).poll_after_s == pytest.approx(0.3)
+    assert (await estimate_of(backend, running)).eta_s is None, "it already runs longer than its type usually does"
+    assert (await estimate_of(backend, running)).poll_after_s == pytest.approx(0.3)
     await asyncio.sleep(60)
-    assert backend.estimate(running).poll_after_s == 3.0
+    assert (await estimate_of(backend, running)).poll_after_s == 3.0
 
 
 @virtual_time
@@ -1104,30 +1192,30 @@ async def test_an_estimate_uses_the_run_times_of_the_jobs_own_type(make: Make) -
     slow = [await submit(backend, JobSpec(type="slow")) for _ in range(5)]
     leases = [await backend.lease() for _ in range(2)]
     for job in slow:
-        assert backend.estimate(job).eta_s is None, "no job of its type has ended so far"
-        assert backend.estimate(job).poll_after_s == 1.0
+        assert (await estimate_of(backend, job)).eta_s is None, "no job of its type has ended so far"
+        assert (await estimate_of(backend, job)).poll_after_s == 1.0
     await asyncio.sleep(3.0)
     await backend.ack(slow[0].id, leases[0].attempt, Success(b"1"))
     await backend.lease()
-    assert backend.estimate(slow[1]).eta_s == pytest.approx(0.0, abs=1e-6)
-    assert backend.estimate(slow[2]).eta_s == pytest.approx(3.0)
-    assert backend.estimate(slow[3]).eta_s == pytest.approx(3.0 / 2 + 3.0)
-    assert backend.estimate(slow[4]).eta_s == pytest.approx(2 * 3.0 / 2 + 3.0)
+    assert (await estimate_of(backend, slow[1])).eta_s == pytest.approx(0.0, abs=1e-6)
+    assert (await estimate_of(backend, slow[2])).eta_s == pytest.approx(3.0)
+    assert (await estimate_of(backend, slow[3])).eta_s == pytest.approx(3.0 / 2 + 3.0)
+    assert (await estimate_of(backend, slow[4])).eta_s == pytest.approx(2 * 3.0 / 2 + 3.0)
     quick = await submit(backend)
-    assert (backend.estimate(quick).eta_s or 0.0) > 3.0, "it is behind the slow jobs"
+    assert ((await estimate_of(backend, quick)).eta_s or 0.0) > 3.0, "it is behind the slow jobs"
 
 
 @virtual_time
 async def test_the_first_job_of_an_idle_queue_is_estimated_to_start_immediately(make: Make) -> None:
     backend = make()
     await run_some(backend, 10, 0.5)
-    await asyncio.sleep(3600)
+    await asyncio.sleep(600)
     job = await submit(backend)
-    assert backend.estimate(job).eta_s == pytest.approx(0.5)
-    assert backend.estimate(job).poll_after_s == pytest.approx(0.5)
+    assert (await estimate_of(backend, job)).eta_s == pytest.approx(0.5)
+    assert (await estimate_of(backend, job)).poll_after_s == pytest.approx(0.5)
     await submit(backend)
     third = await submit(backend)
-    assert backend.estimate(third).eta_s == pytest.approx(3 * 0.5), "a single worker is assumed"
+    assert (await estimate_of(backend, third)).eta_s == pytest.approx(3 * 0.5), "a single worker is assumed"
 
 
 @virtual_time
@@ -1138,7 +1226,7 @@ async def test_an_estimate_with_all_workers_busy_includes_the_wait_for_one_of_th
         await submit(backend)
         await backend.lease()
     job = await submit(backend)
-    assert backend.estimate(job).eta_s == pytest.approx(3.0 / 2 + 3.0), "two workers of 3 s each"
+    assert (await estimate_of(backend, job)).eta_s == pytest.approx(3.0 / 2 + 3.0), "two workers of 3 s each"
 
 
 @virtual_time
@@ -1147,7 +1235,7 @@ async def test_a_job_of_a_paused_queue_has_a_position_but_no_eta(make: Make) -> 
     await run_some(backend, 10, 0.5)
     job = await submit(backend)
     await backend.pause("default")
-    estimate = backend.estimate(job)
+    estimate = await estimate_of(backend, job)
     assert (estimate.position, estimate.eta_s) == (1, None)
 
 
@@ -1158,9 +1246,9 @@ async def test_failed_attempts_suffice_for_an_estimate(make: Make) -> None:
     lease = await backend.lease()
     await asyncio.sleep(2)
     await backend.nack(job.id, lease.attempt, Failure(ErrorCode.HANDLER_ERROR, "boom", retry_after_s=10.0))
-    assert backend.estimate(job).eta_s == pytest.approx(10 + 2)
+    assert (await estimate_of(backend, job)).eta_s == pytest.approx(10 + 2)
     waiting = await submit(backend)
-    assert backend.estimate(waiting).eta_s == pytest.approx(2), "no worker is busy, so it may start now"
+    assert (await estimate_of(backend, waiting)).eta_s == pytest.approx(2), "no worker is busy, so it may start now"
 
 
 # -- waiting for any change
@@ -1188,7 +1276,7 @@ async def test_wait_for_change_returns_on_every_change_of_a_job(make: Make) -> N
         lambda: backend.delete(job.id),
     ]
     for n, step in enumerate(steps):
-        watcher = asyncio.create_task(backend.wait_for_change([job.id]))
+        watcher = asyncio.create_task(backend.wait_for_change(seen(await backend.get(job.id))))
         await settle()
         await step()
         await settle()
@@ -1200,8 +1288,8 @@ async def test_wait_for_change_returns_on_every_change_of_a_job(make: Make) -> N
 async def test_wait_for_change_of_several_jobs_returns_on_the_first_change_of_any_of_them(make: Make) -> None:
     backend = make()
     first, second, other = await submit(backend), await submit(backend), await submit(backend)
-    watcher = asyncio.create_task(backend.wait_for_change([first.id, second.id]))
-    both = asyncio.create_task(backend.wait_for_change([second.id, second.id]))
+    watcher = asyncio.create_task(backend.wait_for_change(seen(first, second)))
+    both = asyncio.create_task(backend.wait_for_change(seen(second)))
     await settle()
     await backend.cancel(other.id)
     await settle()
@@ -1209,6 +1297,7 @@ async def test_wait_for_change_of_several_jobs_returns_on_the_first_change_of_an
     await backend.cancel(second.id)
     await asyncio.gather(watcher, both)
     await backend.cancel(first.id)
+    await backend.wait_for_change(seen(other, first))  # changed since they were seen
 
 
 # -- counts
@@ -1240,6 +1329,21 @@ async def test_the_stats_of_a_queue_have_its_drain_rate_and_the_quarantined_type
 
 
 @virtual_time
+async def test_a_released_type_is_in_no_quarantine_and_a_waiting_worker_gets_its_jobs(make: Make) -> None:
+    backend = make(default=QueuePolicy(retry_budget=3))
+    assert not await backend.release("bad")
+    for _ in range(3):
+        await submit_failed(backend, JobSpec(type="bad"))
+    waiting = await submit(backend, JobSpec(type="bad"))
+    worker = asyncio.create_task(backend.lease())
+    await settle()
+    assert not worker.done()
+    assert await backend.release("bad")
+    assert (await worker).job_id == waiting.id
+    assert backend.quarantined() == []
+
+
+@virtual_time
 async def test_limiters_count_the_permits_held_and_the_jobs_that_wait(make: Make) -> None:
     backend = make()
     spec = JobSpec(type="one", limits=Limits(concurrency=1))
@@ -1251,3 +1355,57 @@ async def test_limiters_count_the_permits_held_and_the_jobs_that_wait(make: Make
     worker.cancel()
     (limiter,) = [limiter for limiter in backend.limiters() if limiter.kind == "type"]
     assert (limiter.name, limiter.permits, limiter.held, limiter.waiting) == ("one", 1, 1, 1)
+
+
+@virtual_time
+async def test_many_records_are_read_at_once_and_each_id_without_one_says_why(make: Make) -> None:
+    backend = make()
+    done = await submit_failed(backend)
+    await backend.delete(done.id)
+    mine = await submit(backend, uniqueness=Uniqueness("ann", plain=True, owner="ann"))
+    others = await submit(backend, uniqueness=Uniqueness("bob", plain=True, owner="bob"))
+    found = await backend.get_many([mine.id, "no-id", done.id, others.id])
+    assert [each.id if isinstance(each, JobView) else type(each) for each in found] == [
+        mine.id,
+        JobNotFound,
+        JobGone,
+        others.id,
+    ]
+    found = await backend.get_many([mine.id, others.id], "ann")
+    assert [each.id if isinstance(each, JobView) else type(each) for each in found] == [mine.id, JobNotFound]
+    assert await backend.get_many([]) == []
+
+
+@virtual_time
+async def test_a_listener_gets_the_events_of_its_own_process_in_order(make: Make) -> None:
+    backend = make()
+    heard: list[tuple[str, str, str]] = []
+    leave = backend.subscribe(
+        lambda event: heard.append((type(event).__name__, event.job.id, event.job.state)), Submitted, Started, Ended
+    )
+    job = await submit(backend)
+    lease = await lease_one(backend)
+    await backend.ack(job.id, lease.attempt, Success(b"1"))
+    assert heard == [
+        ("Submitted", job.id, "queued"),
+        ("Started", job.id, "running"),
+        ("Ended", job.id, "succeeded"),
+    ]
+    leave()
+    await submit(backend)
+    assert len(heard) == 3
+
+
+@virtual_time
+async def test_a_suspension_of_the_process_is_no_part_of_an_attempts_time(make: Make) -> None:
+    backend, workers = make(), Workers()
+    await backend.start(workers)
+    job = await submit(backend, JobSpec(type="t", timeout_s=10.0))
+    await lease_one(backend)
+    await asyncio.sleep(8.0)
+    backend.excuse(5.0)
+    await asyncio.sleep(4.0)
+    assert workers.stopped == []
+    await asyncio.sleep(4.0)
+    assert workers.stopped == [(job.id, 1)]
+    await backend.stop()

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from markdown_it import MarkdownIt
 
+from bench.store import executable
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -34,6 +36,7 @@ VERBS = {
 }
 """The checks of a language besides its syntax."""
 
+STORE = "valkey-server"
 NEEDS_VERB = {"sh", "text"}
 """Languages for which a check of syntax alone says nothing."""
 
@@ -83,7 +86,7 @@ def block_of(page: str, line: int, info: str, text: str) -> Block:
     program = given.pop("needs", "")
     verb, file = "".join(verbs), "".join(given.values())
     not_run = reason.strip()
-    if program and shutil.which(program) is None:
+    if program and not is_there(program):
         not_run = f"needs {program}"
     if "not run:" in info and not not_run:
         raise BadPage(f"{page}:{line}: not run, without a reason")
@@ -100,6 +103,11 @@ def block_of(page: str, line: int, info: str, text: str) -> Block:
         text=text,
         appended="append" in given,
     )
+
+
+def is_there(program: str) -> bool:
+    """Return whether a program is installed; that of a store may be within a package."""
+    return shutil.which(program) is not None or (program == STORE and executable() is not None)
 
 
 class Page:

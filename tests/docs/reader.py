@@ -15,9 +15,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from bench.store import executable
 from tests.docs import syntax
 from tests.docs.expected import are_among, is_shown, wrong_statuses
-from tests.docs.page import ROOT, BadPage, Block, Page
+from tests.docs.page import ROOT, STORE, BadPage, Block, Page
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +48,9 @@ class Ports:
     """The ports on a page, and the free ports that replace them."""
 
     HOST = r"(?:127\.0\.0\.1|localhost|example\.com|\]):"
-    NAMED = re.compile(rf"({HOST}|--port[= ]|\bport: ?|\b(?:port|PORT)=|\blisten |^:)(80\d\d|9\d\d\d)\b", re.MULTILINE)
+    NAMED = re.compile(
+        rf"({HOST}|--port[= ]|\bport: ?|\b(?:port|PORT)=|\blisten |^:)(80\d\d|9\d\d\d|6379)\b", re.MULTILINE
+    )
 
     def __init__(self) -> None:
         self._given: dict[str, str] = {}
@@ -135,6 +138,8 @@ class Reader:
             program = folder / "bin" / name
             program.write_text(f'#!/bin/sh\nexec {sys.executable} {module}"$@"\n')
             program.chmod(0o755)
+        if (store := executable()) is not None:
+            (folder / "bin" / STORE).symlink_to(store)
         if page.in_checkout:
             self._link_checkout()
         self._ports = Ports()

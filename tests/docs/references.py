@@ -87,7 +87,9 @@ def known_names() -> set[str]:
     """Return the full names of all settings, and of the log events that the reference lists."""
     sections = {field.name: field.type for field in msgspec.structs.fields(Settings) if field.name != "queues"}
     sections["queues.<name>"] = sections["queues.default"] = QueueSettings
-    settings = {f"{section}.{key}" for section, struct in sections.items() for key in struct.__struct_fields__}
+    settings = {
+        f"{section}.{key}" for section, struct in sections.items() for key in getattr(struct, "__struct_fields__", ())
+    }
     return settings | {word for _, word in page("docs/reference/events.md").words}
 
 

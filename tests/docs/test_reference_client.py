@@ -14,6 +14,7 @@ from jobqueue.client import (
     BulkCount,
     Client,
     ErrorAnswer,
+    FailureFilter,
     FateUnknown,
     JobDocument,
     JobEvent,
@@ -57,7 +58,7 @@ def signature_of(function: Callable[..., Any]) -> str:
 
 
 def methods(of: type) -> dict[str, str]:
-    found = {name: value for name, value in vars(of).items() if inspect.isfunction(value) and not name.startswith("_")}
+    found = {name: value for name, value in inspect.getmembers(of, inspect.isfunction) if not name.startswith("_")}
     return {name: signature_of(function) for name, function in found.items()}
 
 
@@ -87,6 +88,7 @@ def test_the_page_has_the_names_of_options_filters_and_changes() -> None:
     on_page = {codes(cells[0])[0]: codes(cells[1]) for cells in table("## Methods", "Names")}
     assert on_page["**options"][: len(SubmitOptions.__annotations__)] == list(SubmitOptions.__annotations__)
     assert on_page["**filters"] == list(ListFilter.__annotations__)
+    assert on_page["**failure_filter"] == list(FailureFilter.__annotations__)
     assert on_page["**job_filter"] == list(JobFilter.__annotations__)
     assert on_page["**changes"] == list(QueueChanges.__annotations__)
 

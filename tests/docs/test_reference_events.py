@@ -36,6 +36,7 @@ NEVER = {"job.failed": {"retry_in_s"}}
 
 SPREAD = {
     "lost": set(LIVE_STATES),
+    "kept": set(LIVE_STATES),
     "about_request": {"method", "path", "item"},
     "self.about()": {"pid", *ATTEMPT_FIELDS},
     "self._about()": {"pid", *ATTEMPT_FIELDS},

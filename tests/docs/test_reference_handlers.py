@@ -110,7 +110,7 @@ def test_the_page_has_the_exceptions_of_submit() -> None:
     on_page = re.findall(r"^    ([A-Z]\w+): ", doc.partition("Raises:\n")[2], re.MULTILINE)
     assert names(SUBMIT, "Raises") == on_page
     refused = {kind.__name__ for kind in errors.Refused.__subclasses__() if kind.__module__ == errors.__name__}
-    assert refused - set(on_page) == {"RateLimited"}, "only HTTP callers are rate limited"
+    assert refused - set(on_page) == {"RateLimited", "Recovering"}, "both are of HTTP callers alone"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import inspect
 import json
 import re
 import typing
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,10 +21,11 @@ from jobqueue.http.resources.bulk import BulkFilter
 from jobqueue.http.resources.job_list import PARAMETERS
 from jobqueue.http.resources.queues import QueueChange
 from jobqueue.http.resources.server import ServerChange
+from jobqueue.http.resources.server_log import LogQuery
 from jobqueue.http.resources.stats import StatsQuery
 from jobqueue.http.response.problems import INTERNAL, TABLE
 from jobqueue.http.routes import ROUTES
-from jobqueue.http.streams import event_log
+from jobqueue.http.streams import event_log, event_names, event_writer, steering_events, subscriber, watched_jobs
 from tests.docs.http_page import ANY_BODY, ANY_REQUEST, operations
 from tests.docs.tables import codes, members, page, rows, section
 
@@ -129,6 +130,8 @@ def test_the_page_has_the_query_parameters_filters_and_changes() -> None:
     assert first_names(rows_of("### `POST /v1/jobs:retry`", "Filter")) == list(BulkFilter.__struct_fields__)
     queries = rows_of("### `GET /v1/stats`, `HEAD /v1/stats`", "Query")
     assert first_names(queries) == list(StatsQuery.__struct_fields__)
+    queries = rows_of("### `GET /v1/server/log`, `HEAD /v1/server/log`", "Query")
+    assert first_names(queries) == list(LogQuery.__struct_fields__)
     changes = rows_of("### `PATCH /v1/queues/{name}`", "Change")
     assert first_names(changes) == list(QueueChange.__struct_fields__)
     changes = rows_of("### `PATCH /v1/server`", "Change")
@@ -138,43 +141,45 @@ def test_the_page_has_the_query_parameters_filters_and_changes() -> None:
 def test_the_page_lists_exactly_the_events_of_streams() -> None:
     named = {
         str(word.value)
-        for function in (event_log._name_of, event_log._name_of_state)
+        for function in (event_names.name_of, event_names.name_of_state)
         for node in ast.walk(ast.parse(inspect.getsource(function)))
         if isinstance(node, ast.Return) and node.value is not None
         for word in ast.walk(node.value)
         if isinstance(word, ast.Constant) and word.value
     }
-    named |= set(TERMINAL) | set(event_log._NAMES.values())
+    named |= set(TERMINAL) | set(event_names.NAMES.values())
     named |= {
         str(call.args[1].value)
         for call in ast.walk(ast.parse(inspect.getsource(events)))
         if isinstance(call, ast.Call) and ast.unparse(call.func) == "frame" and isinstance(call.args[1], ast.Constant)
     }
+    named.add(subscriber.SKIPPED.decode().split()[1])
     assert set(first_names(rows_of("### Events", "Event"))) == named
 
 
 def test_the_page_has_the_members_of_event_data() -> None:
-    on_page = {cells[0]: set(codes(cells[1])) - {"quarantined"} for cells in rows_of("### Events", "Data")}
+    on_page = {cells[0]: set(codes(cells[1])) - {"quarantined", "paused"} for cells in rows_of("### Events", "Data")}
 
     def keys(function: Any) -> set[str]:
         source = inspect.getsource(function)
         dicts = (node for node in ast.walk(ast.parse(source.lstrip())) if isinstance(node, ast.Dict))
         return {str(key.value) for each in dicts for key in each.keys if isinstance(key, ast.Constant)}
 
-    log: Any = event_log.EventLog(cast("Any", None))
     seen = event_log.Seen(JobId("a"), JobSpec(type="t"), JobState.QUEUED, 1, None, None, 0.0)
-    assert on_page["job"] == set(json.loads(log._written(seen)))
-    assert on_page["type"] == keys(event_log.EventLog._type_data)
-    assert on_page["reset"] == set(json.loads(events._RESET))
+    assert on_page["job"] == set(json.loads(event_writer.EventWriter().write(seen)))
+    assert on_page["type"] == keys(steering_events._type_data)
+    assert on_page["queue"] == keys(steering_events._queue_data)
+    assert on_page["reset"] == set(json.loads(event_writer.RESET))
 
 
 def test_the_page_has_the_limits_of_streams() -> None:
     below = section(PAGE, "## Event streams")
     first, last = events.RETRY_MS
     for number in (
-        f"{event_log.RING_MAX:,}",
+        f"{event_log.RING_MAX:,} events",
+        f"{watched_jobs.LEFT_MAX:,} jobs",
         f"{first:,} to {last:,}",
-        f"{event_log.BACKLOG_BYTES_MAX // 1024} KiB",
+        f"{subscriber.BACKLOG_BYTES_MAX // 1024} KiB",
         f"{events.ALL_MAX} ",
     ):
         assert number in below

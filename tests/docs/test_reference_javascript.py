@@ -45,7 +45,7 @@ def test_the_page_has_the_methods_with_their_arguments() -> None:
 
 
 def test_both_clients_have_the_same_methods() -> None:
-    of_python = {name for name, value in vars(Client).items() if inspect.isfunction(value) and name[0] != "_"}
+    of_python = {name for name, _ in inspect.getmembers(Client, inspect.isfunction) if name[0] != "_"}
     in_camel_case = {re.sub(r"_(\w)", lambda found: found[1].upper(), name) for name in of_python}
     assert {*methods()} - {"download", "progress"} == in_camel_case - {"close"}
 

@@ -8,12 +8,16 @@ import typing
 import msgspec
 import pytest
 
+from jobqueue.config.effective import EffectiveSetting
 from jobqueue.core.job import LIVE, TERMINAL
 from jobqueue.core.limits.limiter_stats import LimiterStats
 from jobqueue.core.report import ErrorCode, Progress
 from jobqueue.core.scheduling.eta import WaitReason
 from jobqueue.http.request.include import INCLUDABLE
 from jobqueue.http.resources.bulk import BulkDocument
+from jobqueue.http.resources.console_actions import ActionDocument
+from jobqueue.http.resources.console_session import SessionDocument
+from jobqueue.http.resources.findings import FindingDocument, FindingsDocument
 from jobqueue.http.resources.health import ReadyDocument
 from jobqueue.http.resources.included_document import (
     FileDocument,
@@ -29,12 +33,33 @@ from jobqueue.http.resources.job_list import ListDocument
 from jobqueue.http.resources.job_types import TypeDocument
 from jobqueue.http.resources.problem_types import ProblemTypeDocument
 from jobqueue.http.resources.queues import QueuesDocument
-from jobqueue.http.resources.server import DrainDocument, ProcessDocument, ReloadDocument, ServerDocument
+from jobqueue.http.resources.server import (
+    DrainDocument,
+    ProcessDocument,
+    ReloadDocument,
+    ServerDocument,
+    StoreDocument,
+)
+from jobqueue.http.resources.server_log import ServerLogDocument
+from jobqueue.http.resources.server_settings import ServerSettingsDocument
 from jobqueue.http.resources.stats import SeriesDocument, StatsDocument
 from jobqueue.http.resources.submissions import BatchItemDocument
 from jobqueue.http.response.job_document import AttemptDocument, JobDocument, UnknownJobDocument, WaitingDocument
 from jobqueue.http.response.limiter_document import LimiterDocument
-from jobqueue.http.response.queue_document import QuarantinedDocument, QueueDocument
+from jobqueue.http.response.queue_document import PauseDocument, QuarantinedDocument, QueueDocument
+from jobqueue.what_if.documents import (
+    AlternativeDocument,
+    ComparedSettingsDocument,
+    ForecastCellDocument,
+    ForecastDocument,
+    ForecastFigureDocument,
+    MeasuredQueueDocument,
+    MeasuredTypeDocument,
+    RunTimesDocument,
+    SimulatedClientsDocument,
+    SimulatedTimeDocument,
+    WaitsDocument,
+)
 from tests.docs.tables import codes, members, page, rows, section
 from tests.http.declared import members_of
 
@@ -64,6 +89,7 @@ def test_the_page_has_the_members_and_nullability_of_a_job_document() -> None:
     check_struct("## Job", JobDocument)
     check_struct("### Waiting for", WaitingDocument)
     check_struct("### Failed attempt", AttemptDocument)
+    check_struct("### Setting", EffectiveSetting)
 
 
 def test_the_page_has_the_members_that_a_request_includes() -> None:
@@ -121,18 +147,37 @@ def check_dict(heading: str, of: type) -> None:
         ("## Batch", BatchItemDocument),
         ("## Bulk action", BulkDocument),
         ("## Queue", QueueDocument),
+        ("### Pause", PauseDocument),
         ("### Quarantined type", QuarantinedDocument),
         ("## Queues", QueuesDocument),
         ("## Statistics", StatsDocument),
         ("### Series", SeriesDocument),
+        ("## Forecast", ForecastDocument),
+        ("### Measured", MeasuredQueueDocument),
+        ("### Measured type", MeasuredTypeDocument),
+        ("### Run times", RunTimesDocument),
+        ("### Waits", WaitsDocument),
+        ("### Simulated clients", SimulatedClientsDocument),
+        ("### Simulated time", SimulatedTimeDocument),
+        ("### Alternative", AlternativeDocument),
+        ("### Compared settings", ComparedSettingsDocument),
+        ("### Cell", ForecastCellDocument),
+        ("### Figure", ForecastFigureDocument),
         ("### Limiter", LimiterDocument),
         ("## Type", TypeDocument),
+        ("## Findings", FindingsDocument),
+        ("### Finding", FindingDocument),
         ("## Server", ServerDocument),
         ("### Process", ProcessDocument),
+        ("### Store", StoreDocument),
+        ("## Log", ServerLogDocument),
+        ("## Settings", ServerSettingsDocument),
         ("## Reload", ReloadDocument),
         ("## Drain", DrainDocument),
         ("## Health", ReadyDocument),
         ("## Type of problems", ProblemTypeDocument),
+        ("## Session", SessionDocument),
+        ("## Console action", ActionDocument),
         ("## Links", IndexDocument),
     ],
 )

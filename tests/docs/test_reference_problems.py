@@ -59,6 +59,13 @@ def test_the_server_explains_each_type_in_the_words_of_the_page() -> None:
     assert on_page == EXPLANATIONS
 
 
+def test_the_log_events_to_which_explanations_point_are_in_the_reference_of_events() -> None:
+    pointed = " ".join(re.findall(r"the log \(([^)]*)\)", " ".join(each.remedy for each in EXPLANATIONS.values())))
+    named = set(codes(pointed))
+    assert {"journal.failed", "store.lost"} <= named
+    assert named <= {name for row in rows(page("events.md"), columns=5) for name in codes(row[0])}
+
+
 @pytest.mark.parametrize("kind", TABLE, ids=lambda kind: kind.__name__)
 def test_a_row_has_the_extension_members_and_headers_of_the_problem(kind: type[BaseException]) -> None:
     problem = problem_of(example_of(kind))

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 PAGE = Path(__file__).parents[2] / "docs/reference/settings.md"
 OTHER_VALUES: Mapping[str, str] = {
+    "console.enabled": "false",
+    "console.path": "/internal/console",
+    "console.readonly": "true",
     "otel.enabled": "true",
     "metrics.enabled": "false",
     "metrics.path": "/internal/metrics",
@@ -48,6 +51,19 @@ OTHER_VALUES: Mapping[str, str] = {
     "limits.caller_requests": "10/s",
     "limits.header_bytes": "2KiB",
     "spool.dir": "elsewhere",
+    "journal.dir": "elsewhere",
+    "server.drain_mode": "keep",
+    "journal.sync": "interval",
+    "journal.bytes_max": "5GiB",
+    "journal.unknown": "fail",
+    "backend": "valkey",
+    "valkey.url": "redis://elsewhere",
+    "valkey.password_file": "elsewhere",
+    "valkey.sentinels": "sentinel-1:26379",
+    "valkey.namespace": "elsewhere",
+    "valkey.durability": "replica",
+    "valkey.call_timeout_s": "1s",
+    "valkey.tls.check_hostname": "false",
     "spool.bytes_max": "5GiB",
     "runtime.shares": "strict",
     "log.level": "error",
@@ -66,6 +82,16 @@ def test_the_page_equals_the_output_of_config_reference(capsys: pytest.CaptureFi
         "regenerate it: python -m jobqueue config reference > docs/reference/settings.md"
     )
 
+
+TLS_TO_STORE = {
+    f"valkey.tls.{name}": [Override("--set", "valkey.url", "rediss://elsewhere"), *others]
+    for name, others in {
+        "ca": [],
+        "cert": [Override("--set", "valkey.tls.key", "elsewhere")],
+        "key": [Override("--set", "valkey.tls.cert", "elsewhere")],
+    }.items()
+}
+"""What the settings of TLS to a store need."""
 
 CERTIFICATES = ("server.tls.cert", "server.tls.key", "server.tls.client_ca")
 """Settings that are valid together, and of a port that has TLS."""
@@ -98,7 +124,9 @@ async def test_the_page_marks_exactly_the_settings_that_a_reload_applies(tmp_pat
             if name in CERTIFICATES:
                 continue
             value = values.get(name, "3MiB" if "bytes" in name else "7")
-            more = of_a_key if name.startswith("auth.keys.") else []
+            more = of_a_key if name.startswith("auth.keys.") else TLS_TO_STORE.get(name, [])
+            if name == "server.drain_mode":
+                more = [Override("--set", "journal.dir", "journal")]
             changed = load(None, environ={}, overrides=[*more, Override("--set", name, value)])
             assert changed != Settings(), name
             needs_restart.update(await queue.reload(changed))

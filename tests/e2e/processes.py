@@ -22,10 +22,11 @@ class ServerProcess:
     Args:
         folder: The parent folder of its spool.
         target: The served target; the demo handlers by default.
-        settings: Further `--set`s, as `section.key=value`.
+        settings: Further `--set`s, as `section.key=value`, and other options, as `--name=value`.
         under: A command that runs it as its own last arguments.
         module: The program, with the arguments of `jobqueue`.
         environment: Further variables.
+        pass_fds: Descriptors that it inherits.
     """
 
     def __init__(
@@ -36,13 +37,19 @@ class ServerProcess:
         under: Sequence[str] = (),
         module: str = "jobqueue",
         environment: Mapping[str, str] | None = None,
+        pass_fds: Sequence[int] = (),
     ) -> None:
-        options = [f"--set={each}" for each in (f"spool.dir={folder}", "server.linger_s=0.2", *settings)]
+        given = ("server.linger_s=0.2", *settings)
+        options = [each if each.startswith("--") else f"--set={each}" for each in given]
+        if not any(each.startswith(("journal.dir=", "backend=valkey")) for each in settings):
+            options.append(f"--set=spool.dir={folder}")
         if not any(each.startswith("server.port=") for each in settings):
             options.append("--port=0")
         command = [sys.executable, "-m", module, "serve", *([target] if target else []), *options]
         variables = {**os.environ, **(environment or {})}
-        self.process = subprocess.Popen([*under, *command], cwd=ROOT, env=variables, stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            [*under, *command], cwd=ROOT, env=variables, stderr=subprocess.PIPE, text=True, pass_fds=pass_fds
+        )
         self.events: list[dict[str, Any]] = []
         self._changed = threading.Condition()
         self._ended = False

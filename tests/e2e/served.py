@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from jobqueue.app import JobQueue
-from jobqueue.config.load import load
+from jobqueue.config.load import trace
 from jobqueue.server import serve
 
 queue = JobQueue()
@@ -88,5 +88,5 @@ if __name__ == "__main__":
     # Imported by its own name, so a process of the pool can import its handlers.
     from tests.e2e import served
 
-    read = functools.partial(load, Path(sys.argv[1]), environ={})
+    read = functools.partial(trace, Path(sys.argv[1]), environ={})
     sys.exit(serve(served.queue.service, read(), load=read))

@@ -13,6 +13,7 @@ from urllib.request import Request, urlopen
 import psutil
 import pytest
 
+from tests.packaging.console_files import LOADED, files_of_console
 from tests.packaging.programs import compiled
 
 if TYPE_CHECKING:
@@ -104,6 +105,11 @@ def test_the_command_line_runs_without_python(start: Start) -> None:
 def test_the_server_is_compiled_where_a_compiler_is_there(start: Start) -> None:
     out, _ = start("jobqueue", "--version").communicate(timeout=60)
     assert f", {'pure' if compiled.missing() else 'compiled'}, CPython 3." in out
+
+
+def test_the_console_is_in_the_program(serve: Serve) -> None:
+    _, url = serve()
+    assert files_of_console(url) >= LOADED
 
 
 def test_a_process_handler_of_the_demo_runs(serve: Serve) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import signal
 import socket
@@ -18,8 +19,12 @@ from tests.e2e.test_server import running, submit
 if TYPE_CHECKING:
     from pathlib import Path
 
-NOT_YET = {"jobqueue_queue_oldest_job_timestamp_seconds", "jobqueue_http_stock_requests"}
-"""Without a sample: no job is queued, and no request was answered on the stock path."""
+NOT_YET = {
+    "jobqueue_queue_oldest_job_timestamp_seconds",
+    "jobqueue_journal_snapshot_seconds",
+    "jobqueue_journal_snapshot_timestamp_seconds",
+}
+"""Without a sample: no job is queued, and the journal of a first start has no snapshot."""
 
 
 def faults_in(text: str) -> str:
@@ -34,13 +39,28 @@ async def text_of(url: str) -> str:
         return await response.text()
 
 
+async def ready(http: aiohttp.ClientSession) -> None:
+    """Wait until a server with a journal has recovered."""
+    while True:
+        async with http.get("/readyz") as response:
+            if response.status == 200:
+                return
+        await asyncio.sleep(0.05)
+
+
 async def test_a_server_exports_every_metric_of_the_catalogue(tmp_path: Path) -> None:
-    async with running(tmp_path) as server:
+    journal = {"dir": str(tmp_path / "journal")}
+    async with running(tmp_path, journal=journal, spool={}) as server:
+        async with aiohttp.ClientSession(await server.url()) as http:
+            await ready(http)
+        # Over a connection of its own: one that the stock path is still busy with keeps its next request there.
         async with aiohttp.ClientSession(await server.url()) as http:
             await submit(http, "echo")
         text = await text_of(await server.url())
     names = {spec.name.removesuffix("_total") for spec in CATALOGUE}
-    assert names - {family.name for family in parse_text(text)} == NOT_YET
+    of_a_store = {name for name in names if name.startswith("jobqueue_store_")}
+    assert of_a_store
+    assert names - {family.name for family in parse_text(text)} == NOT_YET | of_a_store
     assert 'jobqueue_http_requests_total{path="fast"} 1\n' in text
 
 

@@ -699,6 +699,7 @@ async def test_on_a_terminal_the_server_prints_a_banner_and_text_lines(tmp_path:
         first, *rest = screen.text[screen.text.index("jobqueue ") : screen.text.index("Ctrl-C")].splitlines()
         url = first.removeprefix(f"jobqueue {__version__} on ")
         assert rest == [
+            f"  console   {url}/console/",
             "  handlers  echo, sleep, fail, spin, digest",
             "  settings  config.yaml, 3 flags",
             f"  build     {build()}, {interpreter()}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,10 @@ async def served(application: web.Application) -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{site.port}"
     finally:
         await runner.cleanup()
+        # aiohttp: a connection that its client has closed just now ends its task in the next iterations.
+        ending = [task for task in asyncio.all_tasks() if "RequestHandler.start" in repr(task.get_coro())]
+        if ending:
+            await asyncio.wait(ending, timeout=5.0)
 
 
 @pytest.fixture

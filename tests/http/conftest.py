@@ -11,6 +11,7 @@ import uvloop
 
 from jobqueue.wiring import system
 from tests.http.declared import ANSWERS
+from tests.http.far import far
 from tests.http.serving import Serving
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jobqueue.config import Settings
-    from jobqueue.wiring import Surroundings
+    from jobqueue.surroundings import Surroundings
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], AbstractEventLoop]]:
@@ -34,16 +35,34 @@ def _every_answer_is_declared() -> Iterator[None]:
     assert ANSWERS.undeclared == []
 
 
+BACKENDS = {"memory": "memory", "far": "valkey"}
+"""Where the jobs of a server under test are, and the setting `backend` for it."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests of a module with `ON_EACH_BACKEND` on each, unless one is marked as of jobs in this process."""
+    of_one = metafunc.definition.get_closest_marker("in_process") is not None
+    if "start" in metafunc.fixturenames and getattr(metafunc.module, "ON_EACH_BACKEND", False) and not of_one:
+        metafunc.parametrize("place", list(BACKENDS), indirect=True)
+
+
 @pytest.fixture
-async def start(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Serving]]]:
+def place(request: pytest.FixtureRequest) -> str:
+    """Where the jobs of the server under test are."""
+    name: str = getattr(request, "param", "memory")
+    return name
+
+
+@pytest.fixture
+async def start(tmp_path: Path, place: str) -> AsyncIterator[Callable[..., Awaitable[Serving]]]:
     """Start a server with the given settings; it is stopped after the test."""
     started: list[Serving] = []
 
     async def start(
         surroundings: Callable[[Settings], Surroundings] = system, /, **settings: dict[str, object]
     ) -> Serving:
-        serving = Serving(tmp_path / "spool", settings)
-        serving.service.surroundings = surroundings
+        serving = Serving(tmp_path / "spool", settings, BACKENDS[place])
+        serving.service.surroundings = far(surroundings) if place == "far" else surroundings
         started.append(serving)
         await serving.start()
         return serving

@@ -16,6 +16,7 @@ import orjson
 from aiohttp import web
 
 from jobqueue.http.in_flight import SMALL_BYTES
+from jobqueue.http.resources.console import GUARD
 from jobqueue.http.route import ANY_TYPE, PROBLEM_TYPE, Answer, Route
 from jobqueue.http.routes import ANY_REQUEST, PREFLIGHT, ROUTES, answers_of
 from tests.http.openapi.described import differences_from_description
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
 OF_ALL_ANSWERS = {
     *("server", "date", "cache-control", "content-type", "content-length", "transfer-encoding", "connection", "vary"),
     *("ratelimit", "ratelimit-policy", "access-control-allow-origin", "access-control-expose-headers"),
+    *(name.lower() for name in GUARD),
 }
-"""Headers of all answers, of all that have a body, of all to a submission, and of all to a listed origin."""
+"""Headers of all answers, of all with a body, of all to a submission, to a listed origin, or below the console."""
 
 
 @cache
@@ -37,7 +39,7 @@ def route_of(method: str, path: str) -> Route | None:
 
 
 def _pattern(row: Route) -> str:
-    return re.sub(r"\\\{\w+\\\}", "[^/:]+", re.escape(row.path))
+    return re.sub(r"\\\{\w+\\\}", "[^/:]+", re.escape(row.path).replace(r"\{caller\}", ".+"))
 
 
 def problem_in(body: bytes) -> str:

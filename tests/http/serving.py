@@ -16,11 +16,13 @@ from jobqueue.app import JobQueue
 from jobqueue.config import Settings
 from jobqueue.config.reload import Reloaded
 from jobqueue.context import JobContext
+from jobqueue.findings.sight import ProcessCounts
 from jobqueue.http.assembly import FAST_PATH, Api
 from jobqueue.http.resources.server import Figures
 from jobqueue.http.response.descriptors import DESCRIPTORS
 from jobqueue.http.transport.access_log import access_log_of
 from jobqueue.http.transport.job_server import JobServer
+from jobqueue.log_ring import LogRing
 from tests.http.declared import ANSWERS
 from tests.streams import connected
 
@@ -28,7 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from jobqueue.config.load import Loaded
     from jobqueue.http.streams.waiters import Waiters
+    from jobqueue.log_ring import Line
     from jobqueue.recorder import Recorder
     from tests.streams import Streams
 
@@ -39,10 +43,11 @@ DEFAULTS: dict[str, dict[str, object]] = {
 
 
 class Serving:
-    def __init__(self, spool_dir: Path, settings: dict[str, dict[str, object]]) -> None:
+    def __init__(self, spool_dir: Path, settings: dict[str, dict[str, object]], backend: str = "memory") -> None:
         merged = {name: {**DEFAULTS.get(name, {}), **settings.get(name, {})} for name in {*DEFAULTS, *settings}}
-        merged.setdefault("spool", {}).setdefault("dir", str(spool_dir))
-        self.queue = JobQueue(msgspec.convert(merged, Settings))
+        if backend == "memory":
+            merged.setdefault("spool", {}).setdefault("dir", str(spool_dir))
+        self.queue = JobQueue(msgspec.convert({"backend": backend, **merged}, Settings))
         self.service = self.queue.service
         self.gate = asyncio.Event()
         self.spool_dir = spool_dir
@@ -141,12 +146,26 @@ class FakeProcess:
     Attributes:
         error: Raised by the next reloads.
         commands: Those that have come.
+        ring: The lines of its log.
+        readings, restart_required: As of `Reload`.
+        counted: What it counts.
     """
 
     def __init__(self) -> None:
         self.error: Exception | None = None
         self.commands: list[str] = []
         self.level = "info"
+        self.ring = LogRing()
+        self.readings: list[Loaded] = []
+        self.restart_required: dict[str, str] = {}
+        self.counted = ProcessCounts(connections=1, connections_max=2)
+
+    @property
+    def log_level(self) -> str:
+        return self.level
+
+    def latest_lines(self) -> tuple[list[Line], int]:
+        return self.ring.lines(), 3
 
     def figures(self) -> Figures:
         return Figures(
@@ -162,6 +181,9 @@ class FakeProcess:
             config_at=0.0,
             config_ok=self.error is None,
         )
+
+    def counts(self) -> ProcessCounts:
+        return self.counted
 
     async def reload(self) -> Reloaded:
         self.commands.append("reload")

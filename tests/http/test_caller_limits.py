@@ -54,10 +54,16 @@ class Wire:
     """One connection of a client with a key."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, key: Key | None) -> None:
-        self._reader, self._writer, self._key = reader, writer, key
+        self._reader, self._writer, self.key = reader, writer, key
+
+    def send_raw(self, data: bytes) -> None:
+        self._writer.write(data)
+
+    async def answer(self) -> Answer:
+        return await read_answer(self._reader)
 
     def send(self, method: str, path: str, *lines: str, body: bytes = b"") -> None:
-        self._writer.write(request(method, path, self._key, *lines, body=body))
+        self._writer.write(request(method, path, self.key, *lines, body=body))
 
     async def ask(self, method: str, path: str, *lines: str, body: bytes = b"") -> Answer:
         self.send(method, path, *lines, body=body)
@@ -425,3 +431,62 @@ async def test_keys_without_limits_of_their_own_share_the_common_ones(
     async with wire(serving, OPS) as ops, wire(serving, BOB) as bob:
         for client in (ops, bob):
             assert [(await client.submit()).status for _ in range(3)] == [202, 202, 429]
+
+
+# -- files
+
+
+def form_of(size_bytes: int, type_name: str = "hold") -> tuple[str, bytes]:
+    """Return the media type and the body of a submission with one file."""
+    job = b'--xyz\r\nContent-Disposition: form-data; name="job"\r\n\r\n{"type":"%b"}\r\n' % type_name.encode()
+    file = b'--xyz\r\nContent-Disposition: form-data; name="f"; filename="f"\r\n\r\n%b\r\n--xyz--\r\n'
+    return "Content-Type: multipart/form-data; boundary=xyz", job + file % (b"x" * size_bytes)
+
+
+async def upload(client: Wire, size_bytes: int, type_name: str = "hold", *lines: str) -> Answer:
+    media_type, body = form_of(size_bytes, type_name)
+    client.send_raw(request("POST", "/v1/jobs", client.key, media_type, f"Content-Length: {len(body)}", *lines) + body)
+    return await client.answer()
+
+
+async def test_one_callers_files_leave_the_spool_to_the_others(started: Callable[..., Awaitable[Serving]]) -> None:
+    serving = await started(keys={"bob": {"spool_bytes_max": 5000}}, caller_spool_bytes_max=1000)
+    async with wire(serving, ANN) as ann, wire(serving, BOB) as bob, wire(serving, OPS) as ops:
+        job_id = id_of(await upload(ann, 600))
+        refused = await upload(ann, 600)
+        assert_limited(refused, '"files";q=1000;qu="content-bytes"')
+        assert "600 of 1000 bytes" in refused.problem["detail"]
+        assert id_of(await upload(ann, 0))
+        for _ in range(3):
+            assert id_of(await upload(bob, 1400))
+        assert_limited(await upload(bob, 1400), '"files";q=5000')
+        assert (await ops.ask("POST", f"/v1/jobs/{job_id}:cancel")).status in (200, 202)
+        async with asyncio.timeout(5):
+            while (await upload(ann, 700)).status != 202:  # until the cancelled handler has stopped
+                await asyncio.sleep(0.01)
+
+
+async def test_failed_jobs_keep_their_files_and_succeeded_ones_do_not(
+    started: Callable[..., Awaitable[Serving]],
+) -> None:
+    serving = await started(keys={}, caller_spool_bytes_max=1000)
+    async with wire(serving, ANN) as ann:
+        for _ in range(3):
+            answer = await upload(ann, 600, "sizes", WAIT)
+            assert (answer.status, json.loads(answer.rest)["state"]) == (200, "succeeded")
+        answer = await upload(ann, 600, "fail", WAIT)
+        assert json.loads(answer.rest)["state"] == "failed"
+        assert_limited(await upload(ann, 600), '"files";q=1000')
+        assert (await ann.ask("DELETE", f"/v1/jobs/{json.loads(answer.rest)['id']}")).status in (204, 403)
+
+
+async def test_a_form_without_a_length_is_cut_at_the_bound(started: Callable[..., Awaitable[Serving]]) -> None:
+    serving = await started(keys={}, caller_spool_bytes_max=1000)
+    async with wire(serving, ANN) as ann:
+        media_type, body = form_of(3000)
+        head = request("POST", "/v1/jobs", ANN, media_type, "Transfer-Encoding: chunked")
+        ann.send_raw(head + b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
+        assert_limited(await ann.answer(), '"files";q=1000')
+        assert serving.service.spool.bytes_used == 0
+    async with wire(serving, ANN) as ann:
+        assert id_of(await upload(ann, 700))

@@ -8,25 +8,33 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import defaultdict
+from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import aiohttp
 import pytest
 
 from jobqueue import JobQueue
 from jobqueue.core.job import LIVE
-from jobqueue.errors import ConfigError, Draining
+from jobqueue.errors import ConfigError, Draining, JournalFailed, JournalFull, Recovering, Refused, StoreUnavailable
 from jobqueue.http import api
+from jobqueue.http.console_routes import is_of_console
 from jobqueue.http.request.origins import PREFLIGHT
+from jobqueue.http.resources.console_files import console_files
 from jobqueue.http.resources.job_list import PARAMETERS
 from jobqueue.http.response.problems import TABLE
 from jobqueue.http.route import Route
 from jobqueue.http.routes import ANY_BODY, ANY_REQUEST, ROUTES
+from jobqueue.runtime import simulator
+from jobqueue.wiring import system
+from tests.backend.keeping import HeldKeeper
 from tests.http.declared import problem_in, slug_of
 from tests.http.keyed import READER, SUB, auth, bearer
 from tests.http.serving import read_answer
+from tests.journal_figures import figures, give_journal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -54,13 +62,16 @@ class Seen:
         self.answers: dict[tuple[str, str], set[Given]] = defaultdict(set)
         self.headers: dict[tuple[str, str, Given], set[str]] = defaultdict(set)
 
-    async def ask(self, http: aiohttp.ClientSession, method: str, template: str, path: str = "", **more: Any) -> Any:
+    async def ask(
+        self, http: aiohttp.ClientSession, method: str, template: str, path: str = "", at: str = "", **more: Any
+    ) -> Any:
         """Send a request, record the response, and return the document.
 
         Args:
             path: The value of the name in braces, and a query.
+            at: The whole path, where several names are in braces.
         """
-        url = re.sub(r"\{\w+\}", path, template) if "{" in template else template + path
+        url = at or re.sub(r"\{\w+\}", path, template) if "{" in template else template + path
         async with http.request(method, url, **more) as response:
             is_json = method != "HEAD" and "json" in response.headers.get("Content-Type", "")
             document = await response.json(content_type=None) if is_json else None
@@ -89,11 +100,30 @@ async def test_the_server_gives_every_declared_response_with_its_headers(start: 
     seen = Seen()
     serving = await start()
     http = await http_to(serving)
-    scenarios = (submissions, reads, actions, lists_and_bulk, streams, queues, statistics, descriptions, the_server)
+    scenarios = (
+        submissions,
+        reads,
+        actions,
+        lists_and_bulk,
+        streams,
+        queues,
+        callers,
+        statistics,
+        descriptions,
+        the_server,
+        simulations,
+        the_console,
+    )
     for scenario in scenarios:
         await scenario(serving, http, seen)
-    rejections = (rejected_without_room, rejected_over_quota, rejected_in_quarantine, rejected_without_memory)
-    for rejected in (*rejections, rejected_without_scope, draining):
+    rejections = (
+        without_console,
+        rejected_without_room,
+        rejected_over_quota,
+        rejected_in_quarantine,
+        rejected_without_memory,
+    )
+    for rejected in (*rejections, rejected_by_the_journal, rejected_without_scope, draining):
         await rejected(start, http_to, seen)
     missing = []
     for (method, path), row in OPERATIONS.items():
@@ -183,6 +213,13 @@ async def lists_and_bulk(serving: Serving, http: aiohttp.ClientSession, seen: Se
         await seen.ask(http, method, "/v1/jobs", "?limit=0")
         await seen.ask(http, method, "/v1/jobs", "?ids=nope", headers={"Prefer": "wait=0"})
         await seen.ask(http, method, "/v1/jobs", "?ids=nope", headers={"If-None-Match": "*", "Prefer": "wait=0"})
+        await seen.ask(http, method, "/v1/failures", "?limit=0")
+    await made(http, "fail", "failed")
+    failures = await seen.ask(http, "GET", "/v1/failures")
+    for method in ("GET", "HEAD"):
+        await seen.ask(http, method, "/v1/failures")
+        for failure in (failures["groups"][0]["id"], "nope"):
+            await seen.ask(http, method, "/v1/failures/{failure}", failure)
     for action in ("retry", "cancel", "delete"):
         await seen.ask(http, "POST", f"/v1/jobs:{action}", json={"type": "nope"})
         await seen.ask(http, "POST", f"/v1/jobs:{action}", json={})
@@ -198,6 +235,7 @@ async def streams(serving: Serving, http: aiohttp.ClientSession, seen: Seen) -> 
         last_id = (await response.text()).split("id: ")[1].split("\n")[0]
     await seen.ask(http, "GET", f"{JOB}/events", done)
     await seen.ask(http, "GET", f"{JOB}/events", done, headers={"Last-Event-ID": last_id})
+    await seen.ask(http, "GET", "/v1/events", "?rate_max=0")
     async with http.get("/v1/events") as response:
         seen.answers["GET", "/v1/events"].add((response.status, ""))
         seen.headers["GET", "/v1/events", (response.status, "")].update(name.lower() for name in response.headers)
@@ -212,6 +250,7 @@ async def queues(serving: Serving, http: aiohttp.ClientSession, seen: Seen) -> N
             await seen.ask(http, method, QUEUE, name)
         for name in ("echo", "nope"):
             await seen.ask(http, method, "/v1/types/{name}", name)
+            await seen.ask(http, "POST", "/v1/types/{name}:release", name)
         for accept in ("*/*", "application/openmetrics-text"):
             await seen.ask(http, method, "/metrics", headers={"Accept": accept})
         await seen.ask(http, method, "/openapi.json", "?types=2")
@@ -222,6 +261,32 @@ async def queues(serving: Serving, http: aiohttp.ClientSession, seen: Seen) -> N
             await seen.ask(http, "POST", QUEUE + action, name)
         await seen.ask(http, "PATCH", QUEUE, name, json={"weight": 2})
     await seen.ask(http, "PATCH", QUEUE, "default", json={"weight": 0})
+    await seen.ask(http, "POST", f"{QUEUE}:pause", "default", json={"for_s": 0})
+
+
+async def simulations(serving: Serving, http: aiohttp.ClientSession, seen: Seen) -> None:
+    async def simulate(queue: str = "default", **question: Any) -> None:
+        await seen.ask(http, "POST", f"{QUEUE}:simulate", queue, json=question)
+
+    given = {"arrivals_per_s": 1.0, "run_s": 1.0, "seconds": 1.0, "loads": [1.0], "alternatives": [{"workers": 1}]}
+    await simulate(**given)
+    await simulate("nope")
+    await simulate(loads=[])
+    await simulate()
+    await asyncio.gather(simulate(**given), simulate(**given))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(simulator, "EXTRA_S", -simulator.TIME_S)
+        await simulate(**given)
+
+
+async def callers(serving: Serving, http: aiohttp.ClientSession, seen: Seen) -> None:
+    for method in ("GET", "HEAD"):
+        for query in ("", "?limit=0"):
+            await seen.ask(http, method, "/v1/callers", query)
+    for name in ("203.0.113.9", "nobody"):
+        await seen.ask(http, "POST", "/v1/callers/{caller}:block", name, json={"for_s": 60})
+        await seen.ask(http, "POST", "/v1/callers/{caller}:unblock", name)
+    await seen.ask(http, "POST", "/v1/callers/{caller}:block", "127.0.0.1", json={"for_s": 60})
 
 
 async def statistics(serving: Serving, http: aiohttp.ClientSession, seen: Seen) -> None:
@@ -263,6 +328,8 @@ async def the_server(serving: Serving, http: aiohttp.ClientSession, seen: Seen) 
 
     for method in ("GET", "HEAD"):
         await seen.ask(http, method, "/v1/server")
+        for path in ("/v1/findings", "/v1/server/log", "/v1/server/settings"):
+            await seen.ask(http, method, path)
     await seen.ask(http, "PATCH", "/v1/server", json={"log_level": "loud"})
     await command()
     for error in (ConfigError("config.yaml:1:1: unknown setting"), Draining()):
@@ -270,7 +337,34 @@ async def the_server(serving: Serving, http: aiohttp.ClientSession, seen: Seen) 
         await seen.ask(http, "POST", "/v1/server:reload")
     serving.api.process = None
     await seen.ask(http, "GET", "/v1/server")
+    for method in ("GET", "HEAD"):
+        await seen.ask(http, method, "/v1/server/log")
     await command()
+
+
+async def the_console(serving: Serving, http: aiohttp.ClientSession, seen: Seen) -> None:
+    files = console_files()
+    for method in ("GET", "HEAD"):
+        await seen.ask(http, method, "/", headers={"Accept": "text/html"}, allow_redirects=False)
+        await seen.ask(http, method, "/console", allow_redirects=False)
+        await seen.ask(http, method, "/console/session")
+        await seen.ask(http, method, "/v1/server/actions")
+        for known in ({}, {"If-None-Match": "*"}):
+            await seen.ask(http, method, "/console/", headers=known)
+            for template in ("/console/{version}/{file}", "/console/{version}/{folder}/{file}"):
+                depth = template.count("{") - 2
+                name = next(name for name, of in files.by_name.items() if name.count("/") == depth and of.zipped)
+                await seen.ask(http, method, template, at=f"/console/{files.version}/{name}", headers=known)
+
+
+async def without_console(start: Start, http_to: Open, seen: Seen) -> None:
+    http = await http_to(await start(console={"enabled": False}))
+    for (method, path), row in OPERATIONS.items():
+        if is_of_console(row):
+            await seen.ask(http, method, path, "x", allow_redirects=False)
+    http = await http_to(await start(auth=auth("reader")))
+    await seen.ask(http, "POST", "/console/session", headers=bearer(READER))
+    await seen.ask(http, "DELETE", "/console/session")
 
 
 async def rejected_without_room(start: Start, http_to: Open, seen: Seen) -> None:
@@ -286,9 +380,10 @@ async def rejected_without_room(start: Start, http_to: Open, seen: Seen) -> None
     await seen.ask(http, "POST", "/v1/jobs:batch", json={"jobs": [{"type": "echo"}]})
     await seen.ask(http, "POST", f"{JOB}:retry", failed)
     done = await seen.ask(http, "POST", "/v1/jobs:retry", json={"state": "failed"})
-    assert done == {"count": 0, "skipped": 1}
+    assert done == {"count": 0, "skipped": 1, "skipped_by": {"queue-full": 1}}
     await seen.ask(http, "GET", f"{JOB}/events", held)
     await seen.ask(http, "GET", "/v1/events")
+    await seen.ask(http, "POST", f"{QUEUE}:simulate", "default", json={"arrivals_per_s": 1.0, "run_s": 1.0})
 
 
 async def rejected_over_quota(start: Start, http_to: Open, seen: Seen) -> None:
@@ -328,6 +423,39 @@ async def rejected_without_scope(start: Start, http_to: Open, seen: Seen) -> Non
             await seen.ask(http, method, path, "default" if "{" in path else "", headers=bearer(key))
 
 
+async def rejected_by_the_journal(start: Start, http_to: Open, seen: Seen) -> None:
+    keeper = HeldKeeper(waits=False)
+    serving = await start(lambda settings: replace(system(settings), journal=keeper))
+    http = await http_to(serving)
+    failed, done = await made(http, "fail", "failed"), await made(http, "echo", "succeeded")
+    held = await made(http, "hold", "running")
+    later = (await seen.ask(http, "POST", "/v1/jobs", json={"type": "echo", "delay_s": 60}))["id"]
+    admission = cast("Any", serving.service.backend)._engine.admission
+    with pytest.MonkeyPatch.context() as patch:
+        for kind in (JournalFull, JournalFailed):
+            patch.setattr(keeper, "check", partial(_refuse, kind))
+            await seen.ask(http, "POST", "/v1/jobs", json={"type": "echo"})
+            await seen.ask(http, "POST", f"{JOB}:retry", failed)
+            admission.close(partial(kind, "the disk is broken", 10.0))
+            await seen.ask(http, "POST", "/v1/jobs:batch", json={"jobs": [{"type": "echo"}]})
+            admission.reopen()
+        await seen.ask(http, "DELETE", JOB, done)
+        await seen.ask(http, "POST", f"{JOB}:run", later)
+        await seen.ask(http, "POST", f"{JOB}:cancel", held)
+        for action in ("retry", "cancel", "delete"):
+            await seen.ask(http, "POST", f"/v1/jobs:{action}", json={"type": "fail"})
+        await seen.ask(http, "PATCH", QUEUE, "default", json={"weight": 2})
+        for action in (":pause", ":resume"):
+            await seen.ask(http, "POST", QUEUE + action, "default")
+        give_journal(patch, serving.service, figures(state="failed"))
+        for method in ("GET", "HEAD"):
+            await seen.ask(http, method, "/readyz")
+
+
+def _refuse(kind: type[Refused]) -> None:
+    raise kind("the disk is broken", 10.0)
+
+
 async def draining(start: Start, http_to: Open, seen: Seen) -> None:
     serving = await start()
     http = await http_to(serving)
@@ -336,6 +464,7 @@ async def draining(start: Start, http_to: Open, seen: Seen) -> None:
     await seen.ask(http, "POST", "/v1/jobs", json={"type": "echo"})
     await seen.ask(http, "POST", "/v1/jobs:batch", json={"jobs": [{"type": "echo"}]})
     await seen.ask(http, "POST", f"{JOB}:retry", failed)
+    await seen.ask(http, "POST", f"{QUEUE}:simulate", "default", json={})
     for method in ("GET", "HEAD"):
         await seen.ask(http, method, "/readyz")
 
@@ -364,6 +493,10 @@ async def test_the_server_gives_the_responses_to_any_request_and_any_body(start:
         given |= answers_in(await serving.talk(raw))
     given |= await failed_and_crowded_out(start, http_to)
     given |= answers_in(await (await start(auth=auth())).talk(CODED))
+    for kind in (Recovering, partial(StoreUnavailable, "the store doesn't answer", 2.0)):
+        not_ready = await start()
+        not_ready.service.why_not_ready = kind
+        given |= answers_in(await not_ready.talk(b"GET /v1/jobs HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"))
     limited = await start(limits={"caller_requests": {"count": 1, "period_s": 60.0}})
     asked = b"GET /livez HTTP/1.1\r\nHost: h\r\n"
     given |= answers_in(await limited.talk(asked + b"\r\n" + asked + b"Connection: close\r\n\r\n"))

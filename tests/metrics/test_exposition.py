@@ -18,6 +18,9 @@ from jobqueue.metrics.catalogue import CATALOGUE
 from jobqueue.metrics.exposition import OPENMETRICS, TEXT, Exposition, media_type_for
 from jobqueue.metrics.family import labelled
 from jobqueue.testing import virtual_time
+from tests import store_figures
+from tests.journal_figures import FIGURES, figures, give_journal
+from tests.store_figures import give_store
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 SERVER_ONLY = re.compile(r"jobqueue_(http_|loop_|log_|config_)")
+OF_JOURNAL, OF_STORE = "jobqueue_journal_", "jobqueue_store_"
 
 
 def queue_of_two() -> JobQueue:
@@ -57,6 +61,11 @@ def samples(queue: JobQueue) -> Samples:
     return {
         (each.name, frozenset(each.labels.items())): each.value for family in families(queue) for each in family.samples
     }
+
+
+def named(start: str) -> set[str]:
+    """Return the names of the families that begin so."""
+    return {spec.name.removesuffix("_total") for spec in CATALOGUE if spec.name.startswith(start)}
 
 
 def value(found: Samples, name: str, **labels: str) -> float:
@@ -168,8 +177,55 @@ async def test_every_exported_metric_is_in_the_catalogue_with_its_kind_and_label
         for each in family.samples:
             assert set(each.labels) - {"le"} == set(spec.labels)
     missing = set(specs) - {family.name for family in exported}
+    for absent in (OF_JOURNAL, OF_STORE):
+        assert {name for name in missing if name.startswith(absent)} == named(absent)
+        missing -= named(absent)
     expected = {"jobqueue_queue_oldest_job_timestamp_seconds", "jobqueue_process_restarts"}
     assert {name for name in missing if not SERVER_ONLY.match(name)} == expected
+
+
+@virtual_time
+async def test_a_journal_has_all_its_families(monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = queue_of_two()
+    async with queue:
+        give_journal(monkeypatch, queue.service, FIGURES)
+        found, exported = samples(queue), families(queue)
+        of_new = figures(commit_counts=(), snapshot_at=None, snapshot_s=None, recovered={}, state="failed")
+        give_journal(monkeypatch, queue.service, of_new)
+        fresh = samples(queue)
+    assert {family.name for family in exported if family.name.startswith(OF_JOURNAL)} == named(OF_JOURNAL)
+    assert value(found, "jobqueue_journal_failed") == 0
+    assert value(found, "jobqueue_journal_commits_total") == 7
+    assert value(found, "jobqueue_journal_commit_seconds_count") == 7
+    assert value(found, "jobqueue_journal_commit_seconds_bucket", le="0.005") == 6
+    assert value(found, "jobqueue_journal_bytes") / value(found, "jobqueue_journal_bytes_max") == 12 / 4096
+    assert value(found, "jobqueue_journal_recovered_jobs", state="queued") == 12
+    assert value(found, "jobqueue_journal_recovered_jobs", state="failed") == 0
+    assert value(fresh, "jobqueue_journal_failed") == 1
+    assert value(fresh, "jobqueue_journal_commit_seconds_count") == 0
+    assert ("jobqueue_journal_snapshot_seconds", frozenset()) not in fresh
+    assert ("jobqueue_journal_snapshot_timestamp_seconds", frozenset()) not in fresh
+
+
+@virtual_time
+async def test_a_shared_store_has_all_its_families(monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = queue_of_two()
+    async with queue:
+        give_store(monkeypatch, store_figures.FIGURES)
+        found, exported = samples(queue), families(queue)
+        give_store(monkeypatch, store_figures.figures(up=False, call_counts=(), copy_age_s=None))
+        fresh = samples(queue)
+    assert {family.name for family in exported if family.name.startswith(OF_STORE)} == named(OF_STORE)
+    assert value(found, "jobqueue_store_up") == 1
+    assert value(found, "jobqueue_store_servers") == 3
+    assert value(found, "jobqueue_store_calls_total", function="submit") == 7
+    assert value(found, "jobqueue_store_call_seconds_count") == 12
+    assert value(found, "jobqueue_store_errors_total", kind="timeout") == 0
+    assert value(found, "jobqueue_store_reconnects_total") == 1
+    assert value(found, "jobqueue_store_copy_age_seconds") == 0.25
+    assert value(fresh, "jobqueue_store_up") == 0
+    assert value(fresh, "jobqueue_store_call_seconds_count") == 0
+    assert ("jobqueue_store_copy_age_seconds", frozenset()) not in fresh
 
 
 @virtual_time

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from jobqueue.app import JobQueue
-from jobqueue.config.load import load
+from jobqueue.config.load import trace
 from jobqueue.server import serve
 
 queue = JobQueue()
@@ -25,5 +25,5 @@ async def send() -> None:
 
 
 if __name__ == "__main__":
-    read = functools.partial(load, Path(sys.argv[1]), environ={})
+    read = functools.partial(trace, Path(sys.argv[1]), environ={})
     sys.exit(serve(queue.service, read(), load=read))

@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import itertools
+import linecache
 import subprocess
 import sys
+import weakref
+from typing import TYPE_CHECKING
 
 import pytest
 
 from jobqueue.runtime.freed_memory import EVERY_S, EVERY_S_MAX, FreedMemory, heap_trim
 from jobqueue.testing import virtual_time
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 MIB = 2**20
+
+
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Keep the collector from starting by itself in the block."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 class Heap:
@@ -72,11 +90,74 @@ async def test_trims_that_return_little_come_ever_later() -> None:
 
 @virtual_time
 async def test_long_trims_take_a_small_part_of_the_time() -> None:
-    heap = Heap(used=150 * MIB, free=80 * MIB, took_s=0.1)
+    heap = Heap(used=150 * MIB, free=80 * MIB, took_s=0.05)
     freed = started(heap)
     await asyncio.sleep(600)
     freed.stop()
     assert len(heap.trims) * heap.took_s <= 600 / 500 + heap.took_s
+
+
+@virtual_time
+async def test_after_the_longest_trim_the_next_comes_in_half_a_minute() -> None:
+    heap = Heap(used=150 * MIB, free=80 * MIB, took_s=0.3)
+    freed = started(heap)
+    await asyncio.sleep(EVERY_S + EVERY_S_MAX + 0.1)
+    freed.stop()
+    assert len(heap.trims) == 2
+
+
+class Cyclic:
+    """An object of a cycle, which only the collector frees."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+@virtual_time
+async def test_garbage_in_cycles_goes_before_the_trim() -> None:
+    heap = Heap(used=150 * MIB, free=0)
+    seen: list[object] = []
+    freed = FreedMemory(256 * MIB, trim=lambda: seen.append(left()), resident=heap.resident, clock=lambda: 0.0)
+    with uncollected():
+        left = weakref.ref(Cyclic())
+        assert left() is not None
+        freed.start()
+        await asyncio.sleep(EVERY_S + 0.1)
+    freed.stop()
+    assert seen == [None]
+
+
+@virtual_time
+async def test_the_lines_of_source_that_tracebacks_read_are_dropped() -> None:
+    freed = started(Heap(used=150 * MIB, free=0))
+    assert linecache.getline(__file__, 1)
+    await asyncio.sleep(EVERY_S + 0.1)
+    freed.stop()
+    assert not linecache.cache
+
+
+@virtual_time
+async def test_a_busy_process_collects_no_garbage_and_trims_for_a_small_part_of_the_time() -> None:
+    heap = Heap(used=150 * MIB, free=0, took_s=0.2)
+    loop, busy = asyncio.get_running_loop(), True
+    freed = FreedMemory(
+        256 * MIB,
+        trim=heap.trim,
+        resident=heap.resident,
+        clock=lambda: heap.now,
+        used=lambda: loop.time() * 0.5 if busy else 0.0,
+    )
+    with uncollected():
+        left = weakref.ref(Cyclic())
+        freed.start()
+        await asyncio.sleep(EVERY_S + 90.1)
+        assert len(heap.trims) == 1
+        assert left() is not None
+        busy = False
+        await asyncio.sleep(EVERY_S)
+        assert len(heap.trims) == 2
+        assert left() is None
+    freed.stop()
 
 
 @virtual_time

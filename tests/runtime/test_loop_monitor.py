@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import threading
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -80,6 +81,16 @@ async def test_a_block_is_reported_once_and_its_end_has_the_duration(monitor: Lo
     await reports.unblocked.get()
     assert ("loop.blocked", "loop.blocked") not in pairwise(reports.names())
     assert float(str(reports.events[-1].fields["seconds"])) >= 0.3
+
+
+async def test_the_last_block_has_its_duration_and_the_line_of_code_that_is_no_library(
+    monitor: LoopMonitor, reports: Reports
+) -> None:
+    blocking_handler(reports)  # in `threading.Condition.wait_for`, called from `Reports.wait_for`
+    await reports.unblocked.get()
+    assert monitor.last_block is not None
+    assert monitor.last_block.seconds >= 0.05
+    assert re.fullmatch(r"test_loop_monitor\.py:\d+ in wait_for", monitor.last_block.where)
 
 
 async def test_each_block_is_reported(monitor: LoopMonitor, reports: Reports) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import Counter
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from jobqueue import Backoff, JobContext, JobQueue, JobState, Reject
 from jobqueue.config import LimitsSettings, QueueSettings, RuntimeSettings, ServerSettings, Settings
-from jobqueue.core.events import Quarantined, Released, Started
+from jobqueue.core.events import Paused, Quarantined, Released, Resumed, Started
 from jobqueue.core.policy import Discipline
 from jobqueue.core.report import ErrorCode
 from jobqueue.errors import Duplicate, InvalidSubmission, TypeQuarantined, WrongState
@@ -437,6 +439,41 @@ async def test_the_number_of_workers_can_change_while_jobs_run() -> None:
         await queue.change("default", workers=30)
         for job in jobs:
             assert (await job.wait()).state is JobState.SUCCEEDED
+
+
+@virtual_time
+async def test_a_queue_resumes_by_itself_when_its_pause_is_over() -> None:
+    queue = queue_of(workers=2)
+
+    @queue.handler
+    async def work() -> float:
+        return now()
+
+    async with queue:
+        events, paused_at = EventRecorder(queue), now()
+        await queue.pause("default", reason="deploy", for_s=timedelta(minutes=10))
+        jobs = [await queue.submit("work") for _ in range(5)]
+        for job in jobs:
+            assert await job.result() == pytest.approx(paused_at + 600.0, abs=0.01)
+        assert [event.pause.reason for event in events.of(Paused)] == ["deploy"]
+        assert [event.queue for event in events.of(Resumed)] == ["default"]
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        ({"for_s": 0}, "over 0"),
+        ({"for_s": -1.0}, "over 0"),
+        ({"for_s": float("nan")}, "finite"),
+        ({"for_s": "10m"}, "seconds"),
+        ({"reason": "x" * 201}, "200 characters"),
+    ],
+)
+async def test_a_pause_without_sense_is_refused_and_changes_nothing(given: dict[str, Any], fault: str) -> None:
+    async with queue_of() as queue:
+        with pytest.raises(ValueError, match=fault):
+            await queue.pause("default", **given)
+        assert queue.service.backend.stats()[1][0].pause is None
 
 
 @virtual_time

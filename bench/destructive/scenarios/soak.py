@@ -33,7 +33,7 @@ SLOPES: tuple[tuple[str, Callable[[Sample], float], float], ...] = (
     ("memory, MiB an hour", lambda each: each.memory_bytes / MIB, 1.0),
     ("descriptors an hour", lambda each: float(each.descriptors), 1.0),
     ("tasks an hour", lambda each: each.beat.tasks, 1.0),
-    ("allocated objects an hour", lambda each: each.beat.objects, 5_000.0),
+    ("tracked objects an hour", lambda each: each.beat.objects, 5_000.0),
 )
 """What is measured, and the growth that is taken for none."""
 

@@ -144,7 +144,9 @@ def _counted(output: Output, document: dict[str, Any], done: str) -> int:
         output.document(document)
     else:
         skipped = document.get("skipped") or 0
-        output.line(f"{count:,} {done}" + (f", {skipped:,} skipped" if skipped else ""))
+        reasons = "; ".join(sorted(name.replace("-", " ") for name in document.get("skipped_by") or ()))
+        told = f", {skipped:,} skipped" + (f": {reasons}" if reasons else "") if skipped else ""
+        output.line(f"{count:,} {done}{told}")
         for id in document.get("sample") or ():
             output.line(f"  {id}")
     return 0 if count else FAILED

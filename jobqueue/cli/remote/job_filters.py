@@ -29,7 +29,7 @@ LIMIT = 20
 PAGE_MAX = 100
 STATES = [state.value for state in JobState]
 CODES = [code.value for code in ErrorCode]
-NAMES = ("type", "queue", "group", "id_prefix", "error")
+NAMES = ("type", "queue", "group", "id_prefix", "error", "failure")
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -115,6 +115,7 @@ def add_filters(parser: Parser) -> None:
     group.add_argument("--queue", metavar="QUEUE", help="jobs in this queue")
     group.add_argument("--group", metavar="GROUP", help="jobs of this group")
     group.add_argument("--error", choices=CODES, help="jobs with this error")
+    group.add_argument("--failure", metavar="ID", help="failed jobs in this group of `jobqueue errors`")
     group.add_argument("--message", metavar="TEXT", help="jobs with this in the message of their error")
     group.add_argument(
         "--arg",

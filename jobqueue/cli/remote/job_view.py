@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from jobqueue.cli.remote.output import compact, pretty
 from jobqueue.cli.terminal.table import Column
-from jobqueue.cli.terminal.times import clock, since, spell
+from jobqueue.cli.terminal.times import clock, since
 from jobqueue.cli.terminal.visible import visible, visible_lines
+from jobqueue.duration import spell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,10 +14,12 @@ from jobqueue.cli.command import Command
 from jobqueue.cli.remote.connection import Connection, talking
 from jobqueue.cli.remote.output import seen
 from jobqueue.cli.remote.server_flags import add_flags
+from jobqueue.cli.remote.simulate import TIMEOUT_S, add_question, simulate
 from jobqueue.cli.terminal.table import Column
-from jobqueue.cli.terminal.times import clock, spell
+from jobqueue.cli.terminal.times import clock
 from jobqueue.cli.terminal.visible import visible
-from jobqueue.cli.values import assignment
+from jobqueue.cli.values import assignment, duration
+from jobqueue.duration import spell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,6 +38,26 @@ class Quarantined(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
+class Pause(msgspec.Struct, frozen=True):
+    """A pause of a queue."""
+
+    since: datetime | None = None
+    reason: str | None = None
+    until: datetime | None = None
+    by: str | None = None
+
+    @property
+    def line(self) -> str:
+        """The pause in words."""
+        parts = [
+            f"paused since {clock(self.since)}" if self.since else "paused",
+            f"until {clock(self.until)}" if self.until else "",
+            f"by {visible(self.by, 100)}" if self.by else "",
+        ]
+        told = " ".join(part for part in parts if part)
+        return f"{told}: {visible(self.reason, 200)}" if self.reason else told
+
+
 class Queue(msgspec.Struct, frozen=True, kw_only=True):
     """A queue, as far as it is shown."""
 
@@ -45,6 +67,7 @@ class Queue(msgspec.Struct, frozen=True, kw_only=True):
     workers: int
     capacity: int
     paused: bool
+    pause: Pause | None = None
     delayed: int
     queued: int
     running: int
@@ -138,7 +161,9 @@ def show(connection: Connection, output: Output, options: argparse.Namespace) ->
 
 def pause(connection: Connection, output: Output, options: argparse.Namespace) -> int:
     """Start no more of its jobs."""
-    return _print(output, connection.ask("POST", f"{_path(options.name)}:pause"))
+    given = {"reason": options.reason, "for_s": options.for_s}
+    body = {name: value for name, value in given.items() if value is not None}
+    return _print(output, connection.ask("POST", f"{_path(options.name)}:pause", body or None))
 
 
 def resume(connection: Connection, output: Output, options: argparse.Namespace) -> int:
@@ -158,6 +183,8 @@ def _print(output: Output, document: dict[str, Any]) -> int:
     queue: Queue = seen(document, Queue)
     output.table(COLUMNS, [queue])
     output.line("")
+    if queue.pause is not None:
+        output.line(queue.pause.line)
     output.line(
         f"discipline {visible(queue.discipline, 50)}, weight {queue.weight:,}, workers {queue.workers:,}, "
         f"capacity {queue.capacity:,}"
@@ -198,6 +225,14 @@ def _add_name(parser: Parser) -> None:
     add_flags(parser)
 
 
+def _add_pause(parser: Parser) -> None:
+    _add_name(parser)
+    parser.add_argument("--reason", metavar="TEXT", help="why: shown with the queue, in events and in the log")
+    parser.add_argument(
+        "--for", dest="for_s", type=duration, metavar="DURATION", help="resume by itself after this time, such as 10m"
+    )
+
+
 def _add_changes(parser: Parser) -> None:
     parser.intermixed = True
     parser.add_argument("name", metavar="NAME", help="the queue")
@@ -206,7 +241,8 @@ def _add_changes(parser: Parser) -> None:
         nargs="+",
         type=_change_of,
         metavar="SETTING=VALUE",
-        help="workers, capacity, discipline or weight; until a restart, or a reload of that queue's settings",
+        help="workers, capacity, discipline or weight; until that queue's configured settings change or, without a "
+        "journal, a restart",
     )
     add_flags(parser)
 
@@ -214,7 +250,13 @@ def _add_changes(parser: Parser) -> None:
 COMMANDS = (
     Command("list", "List the queues: `jobqueue queues` is the same.", talking(listing), add_flags),
     Command("show", "Show a queue: `jobqueue queues NAME` is the same.", talking(show), _add_name),
-    Command("pause", "Pause a queue: its jobs wait, those that run go on.", talking(pause), _add_name),
+    Command("pause", "Pause a queue: its jobs wait, those that run go on.", talking(pause), _add_pause),
     Command("resume", "Resume a paused queue.", talking(resume), _add_name),
+    Command(
+        "simulate",
+        "Forecast a queue under other settings and loads.",
+        talking(simulate, timeout_s=TIMEOUT_S),
+        add_question,
+    ),
     Command("set", "Change settings of a queue at once.", talking(change), _add_changes),
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from jobqueue.cli.remote import queues
+from jobqueue.cli.remote import queues, store_line
 from jobqueue.cli.remote.connection import Connection, optional
 from jobqueue.cli.remote.output import seen
 from jobqueue.cli.remote.queues import Queue
@@ -32,6 +32,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
         at: By the monotonic clock, in seconds.
         queues: Those that are shown, as structs; `documents` as they came.
         failures: The latest failed jobs.
+        kept: The line of its journal or its store; None: there is neither, or the key may not see it.
     """
 
     at: float
@@ -41,6 +42,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     documents: tuple[dict[str, Any], ...]
     loop_lag_s: float | None = None
     failures: tuple[JobDocument, ...] = ()
+    kept: str | None = None
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -90,7 +92,7 @@ def _ended(queue: Queue) -> int:
 
 
 def read(connection: Connection, names: Sequence[str] | None = None) -> Sample:
-    """Ask a server, with three requests. Raises NoAnswer if it is away."""
+    """Ask a server, with four requests. Raises NoAnswer if it is away."""
     state, degraded = health(connection)
     document = connection.read("/v1/queues")
     views = queues.views(document)
@@ -98,6 +100,7 @@ def read(connection: Connection, names: Sequence[str] | None = None) -> Sample:
     listed = [(raw, queue) for raw, queue in pairs if not names or queue.name in names]
     lag_s = document.get("loop_lag_s")
     failed = optional(connection, f"/v1/jobs?state=failed&limit={FAILURES_SHOWN}") or {}
+    server = optional(connection, "/v1/server") or {}
     return Sample(
         at=time.monotonic(),
         state=state,
@@ -106,4 +109,5 @@ def read(connection: Connection, names: Sequence[str] | None = None) -> Sample:
         documents=tuple(raw for raw, _ in listed),
         loop_lag_s=lag_s if isinstance(lag_s, float | int) else None,
         failures=tuple(seen(job, JobDocument) for job in failed.get("jobs") or ()),
+        kept=store_line.of_server(server),
     )

@@ -6,14 +6,14 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from jobqueue.cli.command import Command
-from jobqueue.cli.remote import queues
+from jobqueue.cli.remote import queues, store_line
 from jobqueue.cli.remote.connection import Connection, optional, talking
 from jobqueue.cli.remote.failures import REJECTED
 from jobqueue.cli.remote.server_flags import add_flags
-from jobqueue.cli.terminal.times import spell
 from jobqueue.cli.terminal.visible import visible
 from jobqueue.client.protocol import ErrorAnswer, error_in
-from jobqueue.errors import Draining, Refused
+from jobqueue.duration import spell
+from jobqueue.errors import Draining, JournalFailed, Recovering, Refused, StoreUnavailable
 
 if TYPE_CHECKING:
     import argparse
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 TIMEOUT_S = 3.0
 """Of each request: a health check has little time."""
 
-TEXT = "Show whether the server is ready, and its queues. Exit code: 0 ready, 3 draining or overloaded, 4 unreachable."
+TEXT = "Show whether the server is ready, and its queues. Exit code: 0 ready, 3 not, 4 unreachable."
 
 
 def status(connection: Connection, output: Output, options: argparse.Namespace) -> int:
@@ -54,7 +54,10 @@ def status(connection: Connection, output: Output, options: argparse.Namespace) 
 
 
 def health(connection: Connection) -> tuple[str, list[str]]:
-    """Return the state of a server, `ready`, `draining` or `overloaded`, and what is degraded."""
+    """Return the state of a server and what is degraded.
+
+    States are `ready`, `draining`, `recovering`, `journal failed`, `store unavailable` or `overloaded`.
+    """
     answer = connection.answer("/readyz")
     if answer.status == 200:
         try:
@@ -66,7 +69,9 @@ def health(connection: Connection) -> tuple[str, list[str]]:
         return "ready", [visible(str(part), 200) for part in document.get("degraded") or ()]
     error = error_in(answer)
     if isinstance(error, Refused):
-        return "draining" if isinstance(error, Draining) else "overloaded", []
+        kinds: dict[type[Refused], str] = {Draining: "draining", Recovering: "recovering"}
+        kinds |= {JournalFailed: "journal failed", StoreUnavailable: "store unavailable"}
+        return kinds.get(type(error), "overloaded"), []
     raise error
 
 
@@ -88,6 +93,8 @@ def _head(told: dict[str, Any]) -> list[str]:
         facts.append(f"{live:,} live and {terminal:,} terminal jobs")
     if facts:
         lines.append(f"  {visible(', '.join(facts), 200)}")
+    if (kept := store_line.of_server(server)) is not None:
+        lines.append(f"  {visible(kept, 300)}")
     return [*lines, *(f"  degraded: {part}" for part in told["degraded"])]
 
 

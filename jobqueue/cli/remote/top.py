@@ -1,4 +1,4 @@
-"""`jobqueue top`: the queues of a server, live.
+"""`jobqueue top`: the queues of a server, or its types, live.
 
 On a terminal a full screen (`rich`, the extra `cli`), without it a table each time, and in a pipe a JSON document.
 A server that doesn't answer, or restarts, is waited for: the screen says since when.
@@ -14,16 +14,18 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from jobqueue.cli.command import Command
-from jobqueue.cli.remote import job_view, queues
+from jobqueue.cli.remote import job_view, queues, type_panel
 from jobqueue.cli.remote.connection import Connection, talking
-from jobqueue.cli.remote.samples import POINTS, Rates, Sample, read, spark
+from jobqueue.cli.remote.samples import POINTS, Rates, Row, Sample, read, spark
 from jobqueue.cli.remote.server_flags import add_flags
+from jobqueue.cli.remote.type_panel import TypeRates, read_types
 from jobqueue.cli.terminal import table
 from jobqueue.cli.terminal.table import Column
-from jobqueue.cli.terminal.times import since, spell
+from jobqueue.cli.terminal.times import since
 from jobqueue.cli.terminal.visible import visible
 from jobqueue.cli.values import count, duration
 from jobqueue.client import NoAnswer
+from jobqueue.duration import spell
 from jobqueue.errors import Refused
 
 if TYPE_CHECKING:
@@ -72,19 +74,21 @@ def top(connection: Connection, output: Output, options: argparse.Namespace) -> 
         return _print(connection, output, options)
     from rich.live import Live
 
-    rates = Rates()
-    with _Keys(options.interval) as keys, Live(console=screen, screen=True, auto_refresh=False) as live:
+    rates, panel = Rates(), _TypePanel(connection, options)
+    with _Keys(options) as keys, Live(console=screen, screen=True, auto_refresh=False) as live:
         picture: RenderableType = ""
         for sample, trouble in _readings(connection, options, keys.wait):
             if sample is not None and not keys.paused:
-                picture = _picture(connection.url, sample, rates, screen.width)
+                rows = rates.rows(sample)
+                shown = panel.draw(screen.width) if keys.types else _queues(sample, rows, screen.width)
+                picture = _picture(connection.url, sample, shown)
             live.update(_under(trouble, picture) if trouble else picture, refresh=True)
     return 0
 
 
 def _print(connection: Connection, output: Output, options: argparse.Namespace) -> int:
     """Write each sample: as text for a person, as JSON for a program."""
-    rates = Rates()
+    rates, panel = Rates(), _TypePanel(connection, options)
 
     def wait() -> bool:
         select.select([], [], [], options.interval)
@@ -96,9 +100,17 @@ def _print(connection: Connection, output: Output, options: argparse.Namespace) 
             output.say(trouble)
         elif output.is_table:
             output.line(f"{now.astimezone():%H:%M:%S}  {connection.url}  {sample.state}")
-            output.table(COLUMNS, rates.rows(sample))
+            if sample.kept is not None:
+                output.line(visible(sample.kept, 300))
+            rows = rates.rows(sample)
+            if options.types:
+                output.table(type_panel.COLUMNS, panel.rows())
+            else:
+                output.table(COLUMNS, rows)
         else:
             told = {"at": now.isoformat(), "status": sample.state, "queues": list(sample.documents)}
+            if options.types:
+                told["types"] = panel.documents()
             output.document(told, id="status")
         output.out.flush()
     return 0
@@ -128,7 +140,49 @@ def _readings(connection: Connection, options: argparse.Namespace, wait: Callabl
             return
 
 
-def _picture(url: str, sample: Sample, rates: Rates, width: int) -> RenderableType:
+class _TypePanel:
+    """The types, read only while they are shown."""
+
+    def __init__(self, connection: Connection, options: argparse.Namespace) -> None:
+        self._connection = connection
+        self._queues = options.queue
+        self._rates = TypeRates()
+
+    def rows(self) -> list[type_panel.TypeRow]:
+        return self._rates.rows(*read_types(self._connection, self._queues))
+
+    def documents(self) -> list[dict[str, Any]]:
+        import msgspec
+
+        return [msgspec.to_builtins(each) for each in read_types(self._connection, self._queues)[0]]
+
+    def draw(self, width: int) -> list[RenderableType]:
+        from rich.text import Text
+
+        try:
+            rows = self.rows()
+        except (NoAnswer, Refused) as failure:  # the next reading tells
+            return [Text(visible(str(failure), 200), style="bold red")]
+        reasons = [row.type for row in rows if row.type.quarantined is not None]
+        warnings = [
+            Text(f"quarantined: {visible(each.type, 100)}: {visible(each.quarantined.reason, 200)}", style="red")
+            for each in reasons
+            if each.quarantined is not None
+        ]
+        return [table.rich_table(type_panel.COLUMNS, rows, width), *warnings[:5]]
+
+
+def _queues(sample: Sample, rows: list[Row], width: int) -> list[RenderableType]:
+    from rich.text import Text
+
+    parts: list[RenderableType] = [table.rich_table(COLUMNS, rows, width)]
+    parts += [Text(line, style="red") for line in queues.warnings(sample.queues)]
+    if sample.failures:
+        parts += [Text(""), table.rich_table(FAILURES, sample.failures, width)]
+    return parts
+
+
+def _picture(url: str, sample: Sample, shown: list[RenderableType]) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
@@ -136,17 +190,15 @@ def _picture(url: str, sample: Sample, rates: Rates, width: int) -> RenderableTy
     if sample.loop_lag_s is not None:
         words.append(f"loop lag {spell(sample.loop_lag_s)}")
     words.append(f"{datetime.now().astimezone():%H:%M:%S}")
-    rows = rates.rows(sample)
+    kept = [] if sample.kept is None else [Text(visible(sample.kept, 300), style="dim")]
     parts: list[RenderableType] = [
         Text("  ".join(words), style="bold" if sample.state == "ready" else "bold yellow"),
+        *kept,
         *(Text(f"degraded: {part}", style="yellow") for part in sample.degraded),
         Text(""),
-        table.rich_table(COLUMNS, rows, width),
-        *(Text(line, style="red") for line in queues.warnings(sample.queues)),
+        *shown,
     ]
-    if sample.failures:
-        parts += [Text(""), table.rich_table(FAILURES, sample.failures, width)]
-    return Group(*parts, Text(""), Text("q ends  p pauses", style="dim"))
+    return Group(*parts, Text(""), Text("q ends  p pauses  t types or queues", style="dim"))
 
 
 def _under(line: str, picture: RenderableType) -> RenderableType:
@@ -157,10 +209,11 @@ def _under(line: str, picture: RenderableType) -> RenderableType:
 
 
 class _Keys:
-    """The keys of a terminal, read as they are pressed: q ends, p pauses."""
+    """The keys of a terminal, read as they are pressed: q ends, p pauses, t changes between queues and types."""
 
-    def __init__(self, interval_s: float) -> None:
-        self._interval_s = interval_s
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._interval_s: float = options.interval
+        self.types: bool = options.types
         self._before: list[Any] | None = None
         self.paused = False
 
@@ -191,11 +244,15 @@ class _Keys:
                         return False
                     case b"p" | b"P" | b" ":
                         self.paused = not self.paused
+                    case b"t" | b"T":
+                        self.types, self.paused = not self.types, False
+                        return True
         return True
 
 
 def _arguments(parser: Parser) -> None:
     parser.add_argument("--queue", action="append", metavar="QUEUE", help="only this queue; may be repeated")
+    parser.add_argument("--types", action="store_true", help="the types instead of the queues (the key t)")
     parser.add_argument(
         "--interval", type=_interval, default=INTERVAL_S, metavar="TIME", help="between two readings (default: 1s)"
     )
@@ -207,5 +264,5 @@ def _interval(text: str) -> float:
     return max(0.1, duration(text))
 
 
-TEXT = "Show the queues, live: a full screen on a terminal, where q ends and p pauses."
+TEXT = "Show the queues or types, live: a full screen on a terminal, where q ends, p pauses and t changes the panel."
 COMMANDS = (Command("", TEXT, talking(top, timeout_s=TIMEOUT_S), _arguments),)

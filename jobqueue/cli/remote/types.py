@@ -1,4 +1,4 @@
-"""`jobqueue types`: what a client may submit, and how its jobs have ended."""
+"""`jobqueue types`: what a client may submit, how its jobs have ended, and the end of a quarantine."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from jobqueue.cli.remote.output import compact, pretty, seen
 from jobqueue.cli.remote.queues import Quarantined
 from jobqueue.cli.remote.server_flags import add_flags
 from jobqueue.cli.terminal.table import Column
-from jobqueue.cli.terminal.times import clock, spell
+from jobqueue.cli.terminal.times import clock
 from jobqueue.cli.terminal.visible import visible
+from jobqueue.duration import spell
 
 if TYPE_CHECKING:
     import argparse
@@ -104,7 +105,15 @@ def types(connection: Connection, output: Output, options: argparse.Namespace) -
             output.say("the server has no handlers")
             return FAILED
         return 0
-    document = connection.read(f"/v1/types/{quote(options.name, safe='')}")
+    return _one(output, options, connection.read(_path(options.name)))
+
+
+def release(connection: Connection, output: Output, options: argparse.Namespace) -> int:
+    """End the quarantine of a type, and print it."""
+    return _one(output, options, connection.ask("POST", f"{_path(options.name)}:release"))
+
+
+def _one(output: Output, options: argparse.Namespace, document: dict[str, Any]) -> int:
     one: Type = seen(document, Type)
     if options.schema:
         output.line(pretty(one.arguments))
@@ -152,10 +161,42 @@ def arguments_in(schema: dict[str, Any]) -> Iterator[str]:
         yield f"  {visible(str(name), 60):<20} {default:<16} {visible(compact(told), 200)}"
 
 
-def _arguments(parser: Parser) -> None:
-    parser.add_argument("name", nargs="?", metavar="NAME", help="one type, with its arguments")
+def completed(words: list[str]) -> list[str]:
+    """Write `types` as `types list`, and `types NAME` as `types show NAME`."""
+    known = [command.word for command in COMMANDS]
+    first = words[0] if words else ""
+    if first in known or first in ("-h", "--help"):
+        return words
+    return ["show" if first and not first.startswith("-") else "list", *words]
+
+
+def _path(name: str) -> str:
+    return f"/v1/types/{quote(name, safe='')}"
+
+
+def _list_arguments(parser: Parser) -> None:
+    parser.add_argument("name", nargs="?", metavar="NAME", help="only this one, with its arguments")
+    _schema_flag(parser)
+
+
+def _show_arguments(parser: Parser) -> None:
+    parser.add_argument("name", metavar="NAME", help="the type")
+    _schema_flag(parser)
+
+
+def _release_arguments(parser: Parser) -> None:
+    parser.add_argument("name", metavar="NAME", help="the type")
+    add_flags(parser)
+    parser.set_defaults(schema=False)
+
+
+def _schema_flag(parser: Parser) -> None:
     parser.add_argument("--schema", action="store_true", help="print the JSON Schema of the arguments")
     add_flags(parser)
 
 
-COMMANDS = (Command("", "Show the types of jobs: their options, arguments and counts.", talking(types), _arguments),)
+COMMANDS = (
+    Command("list", "List the types of jobs: `jobqueue types` is the same.", talking(types), _list_arguments),
+    Command("show", "Show a type: `jobqueue types NAME` is the same.", talking(types), _show_arguments),
+    Command("release", "End the quarantine of a type: its waiting jobs start.", talking(release), _release_arguments),
+)

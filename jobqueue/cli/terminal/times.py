@@ -1,30 +1,10 @@
-"""Durations and ages in words, as a person reads them."""
+"""Ages and instants in words, as a person reads them."""
 
 from __future__ import annotations
 
-import math
 from datetime import UTC, datetime
 
-
-def spell(seconds: float | None) -> str:
-    """Return a duration in one or two units: `0.35 s`, `12 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`; None: empty."""
-    if seconds is None or not math.isfinite(seconds):
-        return ""
-    seconds = max(0.0, seconds)
-    if seconds < 0.0995:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    for size, unit, small, smaller in ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
-        if whole >= size:
-            rest = whole % size // small
-            return (
-                f"{whole // size:,} {unit} {rest} {smaller}"
-                if rest and whole < 100 * size
-                else f"{whole // size:,} {unit}"
-            )
-    return f"{whole} s"
+from jobqueue.duration import spell
 
 
 def since(instant: datetime | None, now: datetime | None = None) -> str:

@@ -67,7 +67,7 @@ class Responses:
 
     def _good(self, status: int, alike: Sequence[Answer], quota: bool, head: bool) -> dict[str, Any]:
         response: dict[str, Any] = {"description": _words(status, alike), "headers": _headers(status, alike, quota)}
-        if any("Location" in answer.headers for answer in alike) and not head:
+        if any("Location" in answer.headers and answer.document is not None for answer in alike) and not head:
             response["links"] = {name: {"$ref": f"#/components/links/{name}"} for name in self._links}
         content = {answer.media_type: self._body(answer) for answer in alike if answer.media_type}
         if ANY_TYPE in content:

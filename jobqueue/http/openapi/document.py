@@ -14,6 +14,7 @@ import msgspec
 import orjson
 
 from jobqueue import __version__
+from jobqueue.http.console_routes import is_of_console, placed
 from jobqueue.http.description_routes import METRICS
 from jobqueue.http.openapi.answers import Responses, header_components
 from jobqueue.http.openapi.operations import KEY_SCHEME, TAGS, operation_id, operation_of
@@ -100,7 +101,10 @@ def _rows(settings: Settings) -> Iterator[Route]:
     """Yield the rows of a server with these settings: they place the metrics."""
     metrics = settings.metrics
     for row in ROUTES:
-        if row.name != METRICS:
+        if is_of_console(row):
+            if settings.console.enabled:
+                yield placed(row, settings.console)
+        elif row.name != METRICS:
             yield row
         elif metrics.enabled and metrics.listen is None:
             yield msgspec.structs.replace(row, path=metrics.path)

@@ -15,7 +15,11 @@ def _text(description: str, example: str, **form: object) -> dict[str, Any]:
 
 
 HEADERS: dict[str, dict[str, Any]] = {
-    "Location": _text("Path of the job.", "/v1/jobs/0aB000000-1c3FfGhIjKlM", format="uri-reference"),
+    "Location": _text(
+        "Path of the job; of a redirect, the place of the console.",
+        "/v1/jobs/0aB000000-1c3FfGhIjKlM",
+        format="uri-reference",
+    ),
     "Retry-After": {
         "description": "Seconds after which the next request is worthwhile: the next poll of a live job, or the "
         "rejected request again. Measured, so it differs from time to time.",
@@ -52,6 +56,10 @@ HEADERS: dict[str, dict[str, Any]] = {
     "Accept-Post": _text("Media types of the body of a POST.", "application/json"),
     "Accept-Patch": _text("Media types of the body of a PATCH.", "application/json"),
     "X-Accel-Buffering": _text("Tells nginx to pass events on at once.", "no", enum=["no"]),
+    "Content-Encoding": _text("How the file is compressed. Not there: it is not.", "gzip", enum=["gzip"]),
+    "Set-Cookie": _text(
+        "The cookie of the session. Not there: no key is needed.", "jobqueue_session=…; Path=/; HttpOnly"
+    ),
     "Content-Security-Policy": _text("What a browser lets a file or a page do: next to nothing.", "sandbox"),
     "X-Content-Type-Options": _text("The media type is the given one.", "nosniff", enum=["nosniff"]),
     "Cross-Origin-Resource-Policy": _text(
@@ -63,8 +71,9 @@ HEADERS: dict[str, dict[str, Any]] = {
 NOT_ALWAYS = {
     *("Job-Deduplicated", "Preference-Applied", "RateLimit", "RateLimit-Policy", "Accept-Post", "Accept-Patch"),
     *("Content-Security-Policy", "X-Content-Type-Options", "Cross-Origin-Resource-Policy"),
+    *("Content-Encoding", "Set-Cookie"),
 }
-"""Headers that an answer may lack although its row names them: the last three are those of files and pages."""
+"""Headers that an answer may lack although its row names them: the last ones are those of files, pages and sessions."""
 
 QUOTA = ("RateLimit", "RateLimit-Policy")
 """Of each answer to a submission, and of each 429."""

@@ -26,6 +26,7 @@ TAGS = {
     "Queues": "Counts, rates and settings of queues.",
     "Types": "What can be submitted.",
     "Server": "The process: health, numbers, this description.",
+    "Console": "The web console: page, files, session.",
 }
 
 
@@ -34,7 +35,7 @@ def operation_of(row: Route, method: str, schemas: Schemas, responses: Responses
     head = method == hdrs.METH_HEAD
     operation: dict[str, Any] = {
         "operationId": operation_id(row.name, method),
-        "tags": [tag_of(row.path)],
+        "tags": [tag_of(row.path, settings.console.path)],
         "summary": f"{row.summary}, without a body" if head else row.summary,
         "description": _access(row),
         "security": _security(row, settings),
@@ -54,8 +55,10 @@ def operation_id(name: str, method: str) -> str:
     return verb + "".join(other.title() for other in others)
 
 
-def tag_of(path: str) -> str:
-    """Return the group of operations that a path belongs to."""
+def tag_of(path: str, console: str) -> str:
+    """Return the group of operations that a path belongs to. Args: console: The path of the console."""
+    if f"{path}/".startswith(f"{console}/"):
+        return "Console"
     if path.endswith("/events"):
         return "Events"
     if path.startswith("/v1/jobs:") and not path.endswith(":batch"):
@@ -87,7 +90,7 @@ def _request_body(name: str, body: Body, schemas: Schemas) -> dict[str, Any]:
             content[BodyKind.JSON.value]["examples"] = examples
     if BodyKind.MULTIPART in body.kinds:
         content[BodyKind.MULTIPART.value] = _form(schema)
-    return {"required": True, "content": content}
+    return {"required": body.required, "content": content}
 
 
 def _form(job: dict[str, Any]) -> dict[str, Any]:

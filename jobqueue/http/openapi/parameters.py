@@ -22,6 +22,12 @@ PATHS: dict[str, tuple[str, str]] = {
     "/v1/jobs/{id}": ("Id of the job, as its submission was answered.", "0aB000000-1c3FfGhIjKlM"),
     "/v1/queues/{name}": ("Name of the queue.", "default"),
     "/v1/types/{name}": ("Type of jobs: the name of a handler.", "echo"),
+    "/console/{version}": ("Version of the console, as its page has it.", "5f0c9a1b2c3d4e5f"),
+    "/console/{version}/{file}": ("Name of the file.", "main.js"),
+    "/console/{version}/{folder}": ("Name of the folder.", "pages"),
+    "/console/{version}/{folder}/{file}": ("Name of the file.", "jobs.js"),
+    "/v1/failures/{failure}": ("Id of the group of failures.", "0123456789abcdef"),
+    "/v1/callers/{caller}": ("Name of the caller, percent-encoded.", "key:ci"),
     "/problems/{slug}": ("Last part of the `type` of a problem.", "queue-full"),
 }
 """Description and example of a name in a path, by the path up to it."""

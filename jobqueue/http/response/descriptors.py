@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from jobqueue.http.errors import Overloaded
+from jobqueue.errors import Overloaded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

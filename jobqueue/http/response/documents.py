@@ -26,11 +26,12 @@ if TYPE_CHECKING:
     from jobqueue.core.counting.stats import QueueStats
     from jobqueue.core.job_view import AnyJob
     from jobqueue.core.limits.limiter_stats import LimiterStats
+    from jobqueue.core.pause import Pause
     from jobqueue.core.report import FailedAttempt
     from jobqueue.core.scheduling.eta import Estimate, WaitingFor
     from jobqueue.errors import JobQueueError
     from jobqueue.http.response.limiter_document import LimiterDocument
-    from jobqueue.http.response.queue_document import QueueDocument
+    from jobqueue.http.response.queue_document import PauseDocument, QueueDocument
     from jobqueue.service import Service
 
 FAR_S: Final = 30 * 24 * 3600
@@ -142,6 +143,7 @@ def queue_document(stats: QueueStats, service: Service, *, tells_reasons: bool =
         "workers": policy.workers,
         "capacity": policy.capacity,
         "paused": stats.paused,
+        "pause": None if stats.pause is None else _pause_document(stats.pause, service, tells_by=tells_reasons),
         "delayed": stats.delayed,
         "queued": stats.queued,
         "running": stats.running,
@@ -167,6 +169,15 @@ def queue_document(stats: QueueStats, service: Service, *, tells_reasons: bool =
         "expired_total": stats.expired_total,
     }
     return orjson.dumps(document)
+
+
+def _pause_document(pause: Pause, service: Service, *, tells_by: bool) -> PauseDocument:
+    return {
+        "since": timestamp(service.wall(pause.since)),
+        "reason": pause.reason,
+        "until": None if pause.until is None else timestamp(service.wall(pause.until)),
+        "by": pause.by if tells_by else None,
+    }
 
 
 def limiter_document(stats: LimiterStats, service: Service) -> bytes:

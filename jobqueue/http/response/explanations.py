@@ -77,6 +77,10 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
         "the API is mounted in an application, so the process is that one's: it is reloaded and drained there",
         "ask the operator of the application",
     ),
+    "not-measured": Explanation(
+        "the history of the queue has too few seconds, arrivals or runs to simulate it, or there is none",
+        "repeat when the queue has had more jobs, or give `arrivals_per_s` and `run_s`",
+    ),
     "job-gone": Explanation(
         "the id was issued, but its record is not held any more",
         "don't ask again; submit again if the outcome matters",
@@ -155,18 +159,42 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
         "there is no room for the files: `spool.bytes_max`, or the disk",
         "repeat after `retry_after_s` (10 s); make room",
     ),
+    "journal-full": Explanation(
+        "the journal's folder holds `journal.bytes_max` bytes, and the records of live jobs and statuses leave it no "
+        "room to become smaller",
+        "repeat after `retry_after_s` (10 s); raise the bound, or let jobs end",
+    ),
+    "journal-failed": Explanation(
+        "the journal can't be written: the disk is full or broken. A submission was not accepted; any other change may "
+        "be in effect, and lost at a restart",
+        "repeat after `retry_after_s` (10 s); make room on the disk, or see the log (`journal.failed`)",
+    ),
+    "store-unavailable": Explanation(
+        "the store (`backend: valkey`) doesn't answer. This says nothing of a job; a submission was not accepted, "
+        "unless the store failed just then: repeated under an Idempotency-Key, or with a unique value, it can't be a "
+        "second job. Any other change may be in effect",
+        "repeat after `retry_after_s` (1 to 5 s); see `/readyz`, and the log (`store.lost`, `store.refuses`)",
+    ),
     "overloaded": Explanation(
         "the event loop is later than `limits.loop_lag_max_s`; `limits.in_flight_bytes` are used up; too many files "
-        "are being sent; or memory is short",
+        "are being sent; too many calls are on the way to the store; or memory is short",
         "repeat after `retry_after_s`",
     ),
     "too-many-long-polls": Explanation(
         "an event stream beyond `limits.long_polls_max`, or beyond 256 streams of all jobs",
         "poll the job, or repeat after `retry_after_s` (5 s)",
     ),
+    "simulator-in-use": Explanation(
+        "a simulation runs, and one at a time may",
+        "repeat after `retry_after_s` (5 s)",
+    ),
     "draining": Explanation(
         "the server stops, and admits no more jobs",
         "repeat after `retry_after_s` (5 s), at the next server",
+    ),
+    "recovering": Explanation(
+        "the server has started, and reads its jobs from the journal: about 5 s for a million",
+        "repeat after `retry_after_s` (1 s)",
     ),
     "refused": Explanation(
         "a result file can't be opened at the moment",

@@ -32,13 +32,19 @@ _QUALITY: Final = re.compile(r"q=(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)", re.IGNORECAS
 
 def prefers_html(headers: Mapping[str, str]) -> bool:
     """Whether a request's Accept asks for HTML rather than JSON (RFC 9110, section 12.5.1): a browser's does."""
-    asked: dict[str, float] = {}
-    for each in headers.get(hdrs.ACCEPT, "").split(","):
-        media_type, *parameters = (part.strip().lower() for part in each.split(";"))
-        found = next((match for part in parameters if (match := _QUALITY.fullmatch(part))), None)
-        asked[media_type] = 1.0 if found is None else float(found[1])
+    asked = qualities_in(headers.get(hdrs.ACCEPT, ""))
     json = next((asked[kind] for kind in ("application/json", "application/*", "*/*") if kind in asked), 0.0)
     return asked.get(HTML_TYPE, 0.0) > json
+
+
+def qualities_in(text: str) -> dict[str, float]:
+    """Return what a header of the family of Accept asks for, each with its quality (RFC 9110, section 12.4.2)."""
+    asked: dict[str, float] = {}
+    for each in text.split(","):
+        name, *parameters = (part.strip().lower() for part in each.split(";"))
+        found = next((match for part in parameters if (match := _QUALITY.fullmatch(part))), None)
+        asked[name] = 1.0 if found is None else float(found[1])
+    return asked
 
 
 def page(title: str, *parts: str) -> bytes:

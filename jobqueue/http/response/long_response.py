@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING
 
 from aiohttp import hdrs, web
 
-from jobqueue.errors import JobGone, JobNotFound
+from jobqueue.errors import JobGone, JobNotFound, Overloaded
 from jobqueue.http.cut import cut
-from jobqueue.http.errors import Overloaded
 from jobqueue.http.in_flight import IN_FLIGHT, SMALL_BYTES
 from jobqueue.http.response.reply import RESULT_BYTES_MAX
 

@@ -30,10 +30,11 @@ from jobqueue.http.errors import (
     MalformedRequest,
     MethodNotAllowed,
     MisdirectedRequest,
+    NotMeasuredYet,
     NotServed,
-    Overloaded,
     PathNotFound,
     QueueNotFound,
+    SimulatorInUse,
     TooManyConnections,
     TooManyLongPolls,
     TypeNotFound,
@@ -89,6 +90,7 @@ TABLE: dict[type[BaseException], Row] = {
     BodyTooSlow: Row("body-too-slow", "Request body timeout", 408),
     errors.WrongState: Row("wrong-state", "Not possible in the job's current state", 409),
     errors.Duplicate: Row("duplicate", "Duplicate unique value", 409),
+    NotMeasuredYet: Row("not-measured", "Too little measured", 409),
     NotServed: Row("not-served", "Not possible where the API is mounted", 409),
     errors.JobGone: Row("job-gone", "Job record no longer available", 410),
     BodyTooLarge: Row("too-large", "Request too large", 413),
@@ -107,15 +109,20 @@ TABLE: dict[type[BaseException], Row] = {
     errors.TypeQuarantined: Row("type-quarantined", "Job type quarantined", 503),
     errors.StatusesFull: Row("statuses-full", "Job store full", 503),
     errors.SpoolFull: Row("spool-full", "Spool full", 503),
-    Overloaded: Row("overloaded", "Server overloaded", 503),
+    errors.JournalFull: Row("journal-full", "Journal full", 503),
+    errors.StoreUnavailable: Row("store-unavailable", "Store unavailable", 503),
+    errors.JournalFailed: Row("journal-failed", "Journal can't be written", 503),
+    errors.Overloaded: Row("overloaded", "Server overloaded", 503),
     TooManyLongPolls: Row("too-many-long-polls", "Too many open long polls and streams", 503),
+    SimulatorInUse: Row("simulator-in-use", "Another simulation runs", 503),
     errors.Draining: Row("draining", "Server shutting down", 503),
+    errors.Recovering: Row("recovering", "Server recovering its jobs", 503),
     errors.Refused: Row("refused", "Temporarily unavailable", 503),
     TooManyConnections: Row("too-many-connections", "Too many connections", 503),
 }
 
 
-TABLE[MemoryError] = TABLE[Overloaded]
+TABLE[MemoryError] = TABLE[errors.Overloaded]
 
 
 class _FailureKind:

@@ -23,6 +23,22 @@ class QuarantinedDocument(TypedDict):
     reason: str
 
 
+class PauseDocument(TypedDict):
+    """A pause of a queue.
+
+    Attributes:
+        since: When it began.
+        reason: Why; null: no reason was given.
+        until: When the queue resumes by itself; null: with `:resume` alone.
+        by: The caller that has paused it; null: the application itself, or another key than that of the request.
+    """
+
+    since: Instant
+    reason: str | None
+    until: Instant | None
+    by: str | None
+
+
 class QueueDocument(TypedDict):
     """A queue: settings, present counts, drain rate, counters since start.
 
@@ -33,6 +49,7 @@ class QueueDocument(TypedDict):
         workers: How many of its jobs run at once.
         capacity: How many live jobs it holds.
         paused: Whether its jobs don't start.
+        pause: Since when, why, and until when; null: it is not paused.
         delayed: Jobs in this state now.
         queued: Jobs in this state now.
         running: Jobs in this state now.
@@ -56,6 +73,7 @@ class QueueDocument(TypedDict):
     workers: int
     capacity: int
     paused: bool
+    pause: PauseDocument | None
     delayed: Count
     queued: Count
     running: Count

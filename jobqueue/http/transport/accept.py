@@ -9,12 +9,13 @@ iteration, which bounds the delay of open connections.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Self
+import socket
+import sys
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from jobqueue.http.transport.unix_socket import UnixSocket
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable
 
 ACCEPTS_MAX = 64
@@ -25,6 +26,9 @@ BACKLOG = 65_535
 
 When it is full, the client's kernel retransmits the SYN after 1 s, then with exponential backoff.
 """
+
+KEEPS_FILE: Final[dict[str, Any]] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
+"""From Python 3.13 on a loop removes the file of any Unix socket that it closes."""
 
 
 class Acceptor:
@@ -44,6 +48,7 @@ class Acceptor:
         self._server: asyncio.Server | None = None
         self._listeners: list[socket.socket] = []
         self._unix: UnixSocket | None = None
+        self._path: str | None = None
         self._opening = False
         self._coming_in: set[asyncio.Task[None]] = set()
 
@@ -55,7 +60,20 @@ class Acceptor:
     async def listen_at(self, path: str, mode: int) -> Self:
         """Accept connections to a Unix socket from now on. Raises OSError, ConfigError."""
         self._unix = UnixSocket(path, mode)
+        self._path = self._unix.path
         self._server = await self._loop.create_unix_server(self._first, sock=self._unix.wire, backlog=BACKLOG)
+        return self._take_up()
+
+    async def adopt(self, wire: socket.socket) -> Self:
+        """Accept the connections of a socket that listens already, as long as this server lives. Raises OSError.
+
+        Another process may go on with it, so connections in its backlog are not reset when this one closes it.
+        """
+        if wire.family == socket.AF_UNIX:
+            self._path = wire.getsockname()
+            self._server = await self._loop.create_unix_server(self._first, sock=wire, backlog=BACKLOG, **KEEPS_FILE)
+        else:
+            self._server = await self._loop.create_server(self._first, sock=wire, backlog=BACKLOG)
         return self._take_up()
 
     def _take_up(self) -> Self:
@@ -70,17 +88,17 @@ class Acceptor:
     @property
     def addresses(self) -> list[tuple[str, int]]:
         """The TCP addresses."""
-        if self._unix is not None:
+        if self._path is not None:
             return []
         return [listener.getsockname()[:2] for listener in self._listeners]
 
     @property
     def path(self) -> str | None:
         """That of the Unix socket; None: it listens on TCP addresses."""
-        return None if self._unix is None else self._unix.path
+        return self._path
 
     def close(self) -> None:
-        """Accept no more connections; those in the backlog are reset."""
+        """Accept no more connections; those in the backlog are reset, unless the socket was adopted."""
         if self._server is not None:
             self._server.close()
         for listener in self._listeners:

@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from aiohttp.web import BaseRequest, StreamResponse
 
     from jobqueue.config import LogSettings
-    from jobqueue.http.request.auth import Access, Grant
+    from jobqueue.http.request.auth import Access
+    from jobqueue.http.request.grant import Grant
     from jobqueue.http.request.peer import Peer
     from jobqueue.http.streams.waiters import Waited
     from jobqueue.http.transport.buffers import CountingServer

@@ -75,8 +75,8 @@ class Connection(Buffers):
     """One client's connection: aiohttp's protocol, with the limits that it lacks."""
 
     __slots__ = (
-        *("_between_requests", "_body_bytes", "_body_ended", "_peer", "counted_for", "half_closed", "uniqueness"),
-        "waited",
+        *("_between_requests", "_body_bytes", "_body_ended", "_peer", "counted_for", "half_closed", "keyless_at"),
+        *("uniqueness", "waited"),
     )
 
     def __init__(self, server: CountingServer, **kwargs: Any) -> None:
@@ -85,6 +85,8 @@ class Connection(Buffers):
         self._peer: Peer | None = None
         # The caller that this connection counts for, if they are limited; `MANY` for none.
         self.counted_for: str | None = None
+        # The address that it counts for, until a request with a key has come.
+        self.keyless_at: str | None = None
         self.half_closed = False
         # For the request that the stock path begins next.
         self.waited: Waited | None = None
@@ -100,14 +102,12 @@ class Connection(Buffers):
             self._reject(wire, TOO_MANY)
             return
         peer, callers = peer_at(wire, self._server.proxies), self._server.caller_connections
-        # A listed proxy has the connections of many callers.
-        if callers is not None and callers.by_peer and peer is not None and peer.proxies is None:
+        if callers is not None and peer is not None:
             try:
-                callers.enter(peer.caller)
+                self.counted_for, self.keyless_at = callers.begin(peer)
             except CallerLimitExceeded as error:
                 self._reject(wire, refuse(error))
                 return
-            self.counted_for = peer.caller
         self._wire = wire
         # So that `pause_writing` is called as soon as the kernel's buffer is full, not only from 64 KiB on.
         wire.set_write_buffer_limits(high=0)
@@ -131,6 +131,13 @@ class Connection(Buffers):
         self._server.connection_made(self, wire)
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         self._keepalive_handle = self._loop.call_at(self._next_keepalive_close_time, self._process_keepalive)
+
+    def leave_keyless(self) -> None:
+        """Count for the address no more, if it did: a request with a valid key has come, or it is closed."""
+        address, self.keyless_at = self.keyless_at, None
+        callers = self._server.caller_connections
+        if address is not None and callers is not None:
+            callers.leave_keyless(address)
 
     @property
     def peer(self) -> Peer | None:
@@ -204,6 +211,8 @@ class Connection(Buffers):
             return
         now = self._loop.time()
         if self._between_requests and (answer := fast_path.recall(data, self, now)) is not None:
+            if self.keyless_at is not None:  # the fast path answers none without a key, where one is needed
+                self.leave_keyless()
             if answer:  # else it comes later
                 self._send(answer, 1, now)
         elif not self._receive_in_pieces(data):
@@ -287,6 +296,8 @@ class Connection(Buffers):
                 if self.deferred is not None:
                     break
         if answers:
+            if self.keyless_at is not None:
+                self.leave_keyless()
             self._head_bytes = 0
             sent = len(answers) - (self.deferred is not None)
             if sent:

@@ -13,7 +13,7 @@ Rules:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, final
+from typing import TYPE_CHECKING, Protocol, Union, final
 
 from jobqueue.core.job_view import view_of
 from jobqueue.http.streams.waiters import Waited
@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from multidict import CIMultiDictProxy
 
     from jobqueue.backend.base import LocalBackend
-    from jobqueue.core.job import JobId, Uniqueness
+    from jobqueue.core.job import Job, JobId, Uniqueness
     from jobqueue.core.job_view import AnyJob
-    from jobqueue.http.request.auth import Grant
+    from jobqueue.core.submit import SubmitResult
+    from jobqueue.errors import JournalFailed
+    from jobqueue.http.request.grant import Grant
     from jobqueue.http.streams.deadlines import DurationQueue
     from jobqueue.http.transport.head_cache import WaitHead
     from jobqueue.http.transport.parsed_head import ParsedHead
@@ -34,6 +36,9 @@ LATER = b""
 """Stands for an answer that comes later: its connection has got a `Deferred`."""
 
 JOBS_PATH = "/v1/jobs"
+
+Asking = Union[bytes, "ParsedHead"]
+"""A request as the fast path got it: its bytes, which begin with the head, or the parsed head."""
 
 
 class Deferred(Protocol):
@@ -81,10 +86,31 @@ class Client(Protocol):
 
 
 class Answers(Protocol):
-    """Writes the answers to waits."""
+    """Writes the answers to requests that have waited."""
 
     def answer_wait(self, wait: JobWait, job: AnyJob, now: float) -> bytes | None:
         """Return the whole answer; None: it is sent in pieces. Must not raise."""
+        ...
+
+    def wait_for(
+        self,
+        job: Job,
+        head_only: bool,
+        head: WaitHead,
+        lines: bytes,
+        client: Client,
+        now: float,
+        caller: str | None = None,
+    ) -> bytes | None:
+        """Return the whole answer of a request that waits for the end of a job, or LATER; None: as `answer_wait`."""
+        ...
+
+    def applied(self, head: WaitHead) -> bytes:
+        """Return the header line that tells of a granted wait."""
+        ...
+
+    def refuse(self, error: Exception, head_only: bool, now: float, caller: str | None = None) -> bytes:
+        """Return the whole answer to what is rejected. Args: caller: That of a submission, if it is limited."""
         ...
 
 
@@ -185,6 +211,100 @@ class JobWait:
         return self.lines.startswith(b"Location: ")
 
     def _message(self) -> ParsedHead:
-        """Parse the request again, since only little of it was held; only a GET or a submission is handed over."""
         target = f"POST {JOBS_PATH}" if self.submitted else f"GET {JOBS_PATH}/{self._job_id}"
-        return parse_head(b"%b HTTP/1.1\r\n%b" % (target.encode(), self.head.lines))
+        return parsed_line(target, self.head)
+
+
+@final
+class CommitWait:
+    """A submission that waits until its job is kept: only then it is answered, or waits for the job's end.
+
+    Its job stays accepted if the client leaves or is lost meanwhile.
+
+    Args:
+        answers: Writes other answers than the one that is due.
+        job: The live record.
+        answer: The whole answer, with the job as it was accepted. Not that of a request with a `head`.
+        limited: As of `JobWait`.
+        head: That of a request that waits for the job's end afterwards, with what it says.
+        lines: Header lines of its answer, as of `JobWait`.
+    """
+
+    __slots__ = ("_answer", "_answers", "_client", "_head", "_job", "_left", "_limited", "_lines")
+
+    def __init__(
+        self,
+        answers: Answers,
+        client: Client,
+        job: Job,
+        answer: bytes,
+        limited: str | None,
+        head: WaitHead | None,
+        lines: bytes,
+    ) -> None:
+        self._answers = answers
+        self._client: Client | None = client
+        self._job = job
+        self._answer = answer
+        self._limited = limited
+        self._head = head
+        self._lines = lines
+        self._left = False
+
+    def kept(self, error: JournalFailed | None) -> None:
+        """The job is kept; or it can't be, and is gone."""
+        client, self._client = self._client, None
+        if client is None:
+            return
+        now, answers, head = client.time(), self._answers, self._head
+        if error is not None:
+            client.finish(answers.refuse(error, False, now, self._limited), now)
+            return
+        if head is None:
+            client.finish(self._answer, now)
+            return
+        try:
+            answer = answers.wait_for(self._job, False, head, self._lines, client, now, self._limited)
+        except Exception as failure:
+            answer = answers.refuse(failure, False, now, self._limited)
+        if answer is None:
+            # It is over already, so its wait was granted.
+            waited = Waited(headers_of(self._lines + answers.applied(head)), view_of(self._job))
+            client.hand_over(parsed_line(f"POST {JOBS_PATH}", head), waited)
+        elif answer is not LATER:
+            client.finish(answer, now)
+        elif self._left and client.deferred is not None:
+            client.deferred.leave()
+
+    def leave(self) -> None:
+        self._left = True
+
+    def drop(self) -> None:
+        self._client = None
+
+
+def defer(
+    answers: Answers,
+    local: LocalBackend,
+    client: Client,
+    submitted: SubmitResult[Job],
+    answer: bytes,
+    limited: str | None,
+    head: WaitHead | None = None,
+    lines: bytes = b"",
+) -> bytes:
+    """Answer a submission once its job is kept; return LATER. Args: As of `CommitWait`."""
+    job = submitted.job
+    client.deferred = commit = CommitWait(answers, client, job, answer, limited, head, lines)
+    local.when_kept(commit.kept, None if submitted.duplicate else job.id)
+    return LATER
+
+
+def parsed(request: Asking) -> ParsedHead:
+    """Return the parsed head of a request."""
+    return parse_head(request[: request.find(b"\r\n\r\n") + 4]) if isinstance(request, bytes) else request
+
+
+def parsed_line(line: str, head: WaitHead) -> ParsedHead:
+    """Parse a request again, since only little of it was held; only a GET or a submission is handed over."""
+    return parse_head(b"%b HTTP/1.1\r\n%b" % (line.encode(), head.lines))

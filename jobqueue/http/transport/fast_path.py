@@ -20,7 +20,7 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from multidict import istr
 
 from jobqueue.core.ids import ID_LENGTH, is_well_formed
-from jobqueue.errors import Refused
+from jobqueue.errors import RateLimited, Refused
 from jobqueue.http.errors import CallerLimitExceeded, MalformedRequest
 from jobqueue.http.in_flight import SMALL_BYTES
 from jobqueue.http.request.forwarded import FORWARDED, X_FORWARDED_FOR
@@ -31,7 +31,7 @@ from jobqueue.http.request.traceparent import TRACEPARENT, traceparent_of
 from jobqueue.http.response.problems import refuse
 from jobqueue.http.response.reply import DEDUPLICATED, NO_TAGS, job_reply, problem_reply, raw_refusal, raw_reply
 from jobqueue.http.streams.waiters import applied_line
-from jobqueue.http.transport.deferred import JOBS_PATH, LATER, JobWait, caller_at
+from jobqueue.http.transport.deferred import JOBS_PATH, LATER, Asking, JobWait, caller_at, defer
 from jobqueue.http.transport.head_cache import HeadCache, known_tags, wait_head_of
 from jobqueue.http.transport.list_wait import IDS_PATH, ListWaits
 
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from jobqueue.http.request.rate_limit import RateLimits
     from jobqueue.http.streams.waiters import Waiters
     from jobqueue.http.transport.deferred import Client
-    from jobqueue.http.transport.head_cache import WaitHead
+    from jobqueue.http.transport.head_cache import Look, WaitHead
     from jobqueue.http.transport.parsed_head import ParsedHead
     from jobqueue.service import Service
 
@@ -68,7 +68,7 @@ class FastPath:
     """Answers plain requests straight from the parser's output.
 
     Args:
-        service: Its backend must be local.
+        service: Its backend is in this process; `StorePath` is for others.
         early: Rejects submissions as it does on the stock path.
         policy: Recognises requests of no foreign page; the stock path checks all others.
         access: Recognises requests that may do what they ask for; the stock path refuses all others.
@@ -94,9 +94,11 @@ class FastPath:
         self._policy = policy
         self._access = access
         self._waiters = waiters
-        self._rate_limits = rate_limits
+        self._rate_limits, self._blocks = rate_limits, rate_limits.blocks
         self._limits_any = self._limits_requests = self._limits_connections = self._tells_limits = False
+        self._has_blocks = False
         self.heed_limits()
+        self._blocks.on_change = self._heed_blocks
         self._has_proxies = bool(service.settings.server.proxies)
         self._vary = "Vary: Origin\r\n" if policy.origins else ""
         self._head_cache = HeadCache()
@@ -112,22 +114,20 @@ class FastPath:
             client: The connection.
             now: The loop's time.
         """
-        # A head alone doesn't tell the caller.
-        if self._limits_any and (self._limits_requests or client.counted_for is None):
+        if self._limits_any and self._may_be_over(client):
             return None
         look = self._head_cache.look(data)
         if look is not None:
-            job_id, head_only, tags, sees = look
-            return self._look(job_id, head_only, tags, sees, now)
+            return self._look(look, data, client, now)
         submission = self._head_cache.submission(data)
         if submission is not None:
             body, uniqueness, wait, given = submission
             if not self._takes(len(body)):
                 return None
             if given is None:
-                return self._accept(body, client, now, uniqueness, wait)
+                return self._accept(body, data, client, now, uniqueness, wait)
             key = _readable(given)
-            return None if key is None else self._accept(body, client, now, uniqueness, wait, key)
+            return None if key is None else self._accept(body, data, client, now, uniqueness, wait, key)
         waiting = self._head_cache.wait(data)
         if waiting is None:
             return None
@@ -140,7 +140,7 @@ class FastPath:
         Args: As `HeadCache.learn`.
         """
         grant = self._access.find(message.headers)
-        if grant is not None:
+        if grant is not None and not (self._has_blocks and grant.caller is not None and self._blocks.has(grant.caller)):
             self._head_cache.learn(data, message, head_bytes, grant)
 
     def heed_limits(self) -> None:
@@ -148,7 +148,13 @@ class FastPath:
         callers = self._service.callers
         self._limits_requests, self._tells_limits = callers.requests, callers.any
         self._limits_connections = callers.connections and self._access.required
-        self._limits_any = self._limits_requests or self._limits_connections
+        self._has_blocks = bool(self._blocks)
+        self._limits_any = self._limits_requests or self._limits_connections or self._has_blocks
+
+    def _heed_blocks(self) -> None:
+        """Take over that callers are blocked, or none is any more; keys are known by their heads."""
+        self.heed_limits()
+        self.forget_heads()
 
     def forget_heads(self) -> None:
         """Forget all cached heads: the keys have changed."""
@@ -188,7 +194,7 @@ class FastPath:
                     return None
                 return self._look_and_wait(path[PREFIX_LENGTH:], method == "HEAD", head, client, now)
             tags = known_tags(message) if hdrs.IF_NONE_MATCH in headers else NO_TAGS
-            return self._look(path[PREFIX_LENGTH:], method == "HEAD", tags, grant.sees, now)
+            return self._look((path[PREFIX_LENGTH:], method == "HEAD", tags, grant.sees), message, client, now)
         if method == "POST" and path == JOBS_PATH:
             return self._submit(message, payload, client, now)
         return None
@@ -200,13 +206,17 @@ class FastPath:
         """
         if self._limits_connections and client.counted_for is None:
             return None
-        if not self._limits_requests:
+        if not self._limits_requests and not self._has_blocks:
             return self.answer(message, payload, client, now, True)
         headers = message.headers
         grant = self._access.find(headers)
         if grant is None or (grant.caller is None and self._is_forwarded(headers)):
             return None
         caller = caller_at(grant, client)
+        if self._has_blocks and self._blocks.has(caller):
+            return self._answer_blocked(caller, message, payload, now)
+        if not self._limits_requests:
+            return self.answer(message, payload, client, now, True)
         try:
             self._rate_limits.take_request(caller)
         except CallerLimitExceeded:
@@ -216,13 +226,45 @@ class FastPath:
             self._rate_limits.put_request_back(caller)
         return answer
 
+    def _may_be_over(self, client: Client) -> bool:
+        """Whether a request with a cached head may be rejected for its caller. A head alone doesn't tell the caller.
+
+        Heads of a blocked key are not cached.
+        """
+        if self._limits_requests or (self._limits_connections and client.counted_for is None):
+            return True
+        if not self._has_blocks or self._access.required:
+            return False
+        caller = (client.uniqueness or client.make_uniqueness()).caller
+        return self._has_proxies or (caller is not None and self._blocks.has(caller))
+
+    def _answer_blocked(self, caller: str, message: ParsedHead, payload: StreamReader, now: float) -> bytes | None:
+        """Reject a request of a blocked caller; None: it isn't plain, and the stock path rejects it."""
+        headers, method = message.headers, message.method
+        if message.version is not HttpVersion11 or message.should_close or message.upgrade:
+            return None
+        for name in _NOT_TO_SUBMIT:
+            if name in headers:
+                return None
+        is_read = method == "HEAD" or method == "GET"
+        is_whole = payload is EMPTY_PAYLOAD if is_read else payload.is_eof() and payload.exception() is None
+        if not is_whole or not (is_read or method == "POST") or not self._policy.is_plain(headers):
+            return None
+        try:
+            self._blocks.check(caller)
+        except CallerLimitExceeded as error:
+            self._rate_limits.rejections.add(caller)
+            return raw_reply(problem_reply(refuse(error)), self._date(now), method == "HEAD")
+        return None
+
     def _is_forwarded(self, headers: CIMultiDictProxy[str]) -> bool:
         """Whether the connection alone doesn't tell the caller."""
         return self._has_proxies and (FORWARDED in headers or X_FORWARDED_FOR in headers)
 
     # -- reads
 
-    def _look(self, job_id: str, head_only: bool, tags: tuple[str, ...], sees: str | None, now: float) -> bytes | None:
+    def _look(self, look: Look, request: Asking, client: Client, now: float) -> bytes | None:
+        job_id, head_only, tags, sees = look
         try:
             local = self._service.local
             job = local.find(job_id)
@@ -230,7 +272,7 @@ class FastPath:
             if job is None or (sees is not None and (job.uniqueness is None or job.uniqueness.owner != sees)):
                 if not is_well_formed(job_id):  # possibly escaped, or another resource's path
                     return None
-                return self._refuse(local.missing(job_id, sees), head_only, now)
+                return self.refuse(local.missing(job_id, sees), head_only, now)
             estimate = local.estimate_now(job) if job.finished_at is None else None
             reply = job_reply(job, estimate, tags, head_only, self._service)
             if reply.size_bytes > SMALL_BYTES and estimate is None:
@@ -238,7 +280,7 @@ class FastPath:
             # Inline, since a call is a fiftieth of all that a HEAD costs.
             return raw_reply(reply, self._dated if now < self._dated_until else self._date(now))
         except Exception as error:
-            return self._refuse(error, head_only, now)
+            return self.refuse(error, head_only, now)
 
     # -- submissions
 
@@ -255,7 +297,7 @@ class FastPath:
         for name in _NOT_TO_SUBMIT:
             if name in headers:
                 return None
-        if not self._policy.is_plain(headers):
+        if not self._policy.is_of_no_page(headers):
             return None
         grant = self._access.find(headers)
         if grant is None or "submit" not in grant.scopes:
@@ -276,7 +318,7 @@ class FastPath:
             uniqueness = client.uniqueness_behind(headers)
         traceparent = traceparent_of(headers) if _TRACEPARENT in headers else None
         # aiohttp: the unread pieces of a body. Its own read would ask the parser for more.
-        return self._accept(b"".join(payload._buffer), client, now, uniqueness, wait, key, traceparent)
+        return self._accept(b"".join(payload._buffer), message, client, now, uniqueness, wait, key, traceparent)
 
     def _takes(self, size_bytes: int) -> bool:
         """Whether a body of this size is small enough."""
@@ -285,6 +327,7 @@ class FastPath:
     def _accept(
         self,
         body: bytes,
+        request: Asking,
         client: Client,
         now: float,
         uniqueness: Uniqueness | None,
@@ -323,16 +366,19 @@ class FastPath:
             duplicate = _DEDUPLICATED if submitted.duplicate else b""
             if wait is not None:
                 location = b"".join((b"Location: /v1/jobs/", job.id.encode(), b"\r\n", duplicate))
-                return self._wait_for(job, False, wait, location, client, now, caller)
+                if local.defers:
+                    return defer(self, local, client, submitted, b"", caller, wait, location)
+                return self.wait_for(job, False, wait, location, client, now, caller)
             date = self._date(now) if caller is None else self._end(caller, now)
             end = b"".join((b"Location: /v1/jobs/", job.id.encode(), b"\r\n", duplicate, date))
             estimate = local.estimate_now(job) if job.finished_at is None else None
             reply = job_reply(job, estimate, NO_TAGS, False, self._service)
             if estimate is None and reply.size_bytes > SMALL_BYTES:  # a repetition, so nothing was done
                 return None
-            return raw_reply(reply, end)
+            answer = raw_reply(reply, end)
+            return defer(self, local, client, submitted, answer, caller) if local.defers else answer
         except Exception as error:
-            return self._refuse(error, False, now, caller)
+            return self.refuse(error, False, now, caller)
 
     def _is_large(self, job: Job) -> bool:
         """Whether the answer with a terminal job is sent in pieces."""
@@ -345,12 +391,12 @@ class FastPath:
             local, sees = self._service.local, head.grant.sees
             job = local.find(job_id)
             if job is not None and (sees is None or (job.uniqueness is not None and job.uniqueness.owner == sees)):
-                return self._wait_for(job, head_only, head, b"", client, now)
+                return self.wait_for(job, head_only, head, b"", client, now)
             if not is_well_formed(job_id):
                 return None
-            return self._refuse(local.missing(job_id, sees), head_only, now)
+            return self.refuse(local.missing(job_id, sees), head_only, now)
         except Exception as error:
-            return self._refuse(error, head_only, now)
+            return self.refuse(error, head_only, now)
 
     def _list(self, message: ParsedHead, client: Client, now: float) -> bytes | None:
         headers = message.headers
@@ -365,7 +411,7 @@ class FastPath:
         except Exception:  # the stock path meets it, too, and answers so
             return None
 
-    def _wait_for(
+    def wait_for(
         self,
         job: Job,
         head_only: bool,
@@ -396,6 +442,10 @@ class FastPath:
         client.deferred = wait
         return LATER
 
+    def applied(self, head: WaitHead) -> bytes:
+        """As `Answers.applied`."""
+        return applied_line(int(self._waiters.granted_s(head.wait_s)))
+
     def answer_wait(self, wait: JobWait, job: AnyJob, now: float) -> bytes | None:
         """Return the whole response to a request that has waited; None: it is sent in pieces, by the stock path."""
         try:
@@ -403,7 +453,7 @@ class FastPath:
                 wait.head.grant.check_valid()
             return self._answer(job, wait.head_only, wait.head.tags, wait.lines, now, wait.limited)
         except Exception as error:
-            return self._refuse(error, wait.head_only, now)
+            return self.refuse(error, wait.head_only, now)
 
     def _answer(
         self,
@@ -422,8 +472,10 @@ class FastPath:
 
     # -- common parts
 
-    def _refuse(self, error: Exception, head_only: bool, now: float, caller: str | None = None) -> bytes:
+    def refuse(self, error: Exception, head_only: bool, now: float, caller: str | None = None) -> bytes:
         if isinstance(error, Refused):  # only submissions are rejected, and none is a HEAD
+            if caller is not None and isinstance(error, RateLimited):
+                self._rate_limits.rejections.add(caller)
             return raw_refusal(error, self._end(caller, now))
         return raw_reply(problem_reply(refuse(error)), self._end(caller, now), head_only)
 

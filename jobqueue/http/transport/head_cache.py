@@ -31,7 +31,7 @@ from jobqueue.http.response.reply import ANY_TAG, NO_TAGS, opaque_tags
 
 if TYPE_CHECKING:
     from jobqueue.core.job import Uniqueness
-    from jobqueue.http.request.auth import Grant
+    from jobqueue.http.request.grant import Grant
     from jobqueue.http.transport.parsed_head import ParsedHead
 
 HEADS_MAX = 1024
@@ -87,6 +87,9 @@ class WaitHead:
         self.grant = grant
 
 
+Look = tuple[str, bool, tuple[str, ...], str | None]
+"""A read: its id, whether it is a HEAD, its entity tags, and the owner of the jobs that it sees."""
+
 _Submission = tuple[int, "Uniqueness | None", WaitHead | None]
 """A cached submission: its Content-Length, the identity of its API key, and its wait."""
 
@@ -120,8 +123,8 @@ class HeadCache:
     def __len__(self) -> int:
         return len(self._looks) + len(self._submissions) + len(self._waits) + len(self._repeatable)
 
-    def look(self, data: bytes) -> tuple[str, bool, tuple[str, ...], str | None] | None:
-        """Match a read: its id, whether it is a HEAD, its entity tags, the owner that it sees; None: not cached.
+    def look(self, data: bytes) -> Look | None:
+        """Match a read; None: it is not cached.
 
         The id is not validated: without a job of this id the caller must check it before it answers.
         """

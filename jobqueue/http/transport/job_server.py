@@ -138,9 +138,10 @@ class JobServer(CountingServer):
     def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
         super().connection_lost(handler, exc)
         self.open -= 1
-        caller = cast("Connection", handler).counted_for
-        if caller and self.caller_connections is not None:
-            self.caller_connections.leave(caller)
+        connection = cast("Connection", handler)
+        connection.leave_keyless()
+        if connection.counted_for and self.caller_connections is not None:
+            self.caller_connections.leave(connection.counted_for)
         if self._all_closed is not None and self.open == 0 and not self._all_closed.done():
             self._all_closed.set_result(None)
 
@@ -159,6 +160,9 @@ class JobServer(CountingServer):
         tasks = [task for connection in self.connections if (task := connection._task_handler) is not None]
         if tasks:
             await asyncio.wait(tasks, timeout=within_s / 2)
+        if any(cast("Connection", connection).deferred is not None for connection in self.connections):
+            # The others are closed by now. These wait for a disk, and close with their answers.
+            await asyncio.wait([self._all_closed], timeout=within_s / 2)
         for connection in self.connections:
             connection.force_close()
         if self.open:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from jobqueue.backend.base import LocalBackend
     from jobqueue.core.job import JobId
-    from jobqueue.http.request.auth import Grant
+    from jobqueue.http.request.grant import Grant
     from jobqueue.http.response.list_reply import Listed
     from jobqueue.http.streams.deadlines import DurationQueue
     from jobqueue.http.streams.waiters import Waiters

@@ -206,15 +206,15 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         """Count a handshake for its peer; False: it has too many under way, or was reset."""
         server = self._tls.server
         callers = server.caller_connections
-        if callers is None or not callers.by_peer or self._tls.context.verify_mode is not ssl.CERT_NONE:
+        if callers is None or self._tls.context.verify_mode is not ssl.CERT_NONE:
             return True  # callers with certificates may share an address
         peer = peer_at(wire, server.proxies)
         if peer is None:
             return False
-        if peer.proxies is not None:
+        maximum = callers.handshakes_max(peer)
+        if maximum is None:
             return True
-        maximum, count = callers.maximum_of(peer.caller), self._tls.by_peer[peer.caller]
-        if maximum is not None and count >= maximum:
+        if self._tls.by_peer[peer.caller] >= maximum:
             log.sampled("http.too_many_connections", every_s=10.0, open=server.open)
             return False
         self._tls.by_peer[peer.caller] += 1

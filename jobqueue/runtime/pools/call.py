@@ -26,14 +26,20 @@ if TYPE_CHECKING:
     from jobqueue.core.report import Failure
 
 
+NO_RESULT_FILES = (
+    "there are no result files with backend: valkey, whose servers share no folder: return the result, or keep the "
+    "file elsewhere and return its address"
+)
+
+
 class Call(msgspec.Struct, frozen=True, kw_only=True):
     """A handler with its arguments and context.
 
     `context_name` is the parameter that takes the context; empty if it goes by position only; None: it takes none.
     `files` are those of each part name, in order; `folder` is where a result file goes, made when it is first
-    asked for; `result_bytes_max` bounds the JSON of the result; `retry_on` are the exceptions that are worth
-    another attempt (None: all), `reject_on` those that mean what `Reject` does; `log_level` is that of the
-    server's log, for a process.
+    asked for, empty if there can be none; `result_bytes_max` bounds the JSON of the result; `retry_on` are the
+    exceptions that are worth another attempt (None: all), `reject_on` those that mean what `Reject` does;
+    `log_level` is that of the server's log, for a process.
     """
 
     func: Callable[..., Any]
@@ -50,9 +56,10 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     reject_on: tuple[builtins.type[BaseException], ...] = ()
     log_level: int = logging.WARNING
     traceparent: str | None = None
+    recovered: bool = False
 
     def context(
-        self, on_progress: ProgressSink, folder: Callable[[], Path] | None = None, *, state: Any = None
+        self, on_progress: ProgressSink, folder: Callable[[], Path | None] | None = None, *, state: Any = None
     ) -> JobContext:
         """Make the handler's context.
 
@@ -62,7 +69,9 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         """
 
         def made() -> Path:
-            path = Path(self.folder) if folder is None else folder()
+            path = folder() if folder is not None else Path(self.folder) if self.folder else None
+            if path is None:
+                raise RuntimeError(NO_RESULT_FILES)
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             return path
 
@@ -76,6 +85,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
             on_progress=on_progress,
             state=state,
             traceparent=self.traceparent,
+            recovered=self.recovered,
         )
 
     def begin(self, context: JobContext) -> Any:

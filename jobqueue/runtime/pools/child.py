@@ -105,7 +105,8 @@ def command(control_fd: int) -> list[str]:
     path = search_path()
     if getattr(sys, "frozen", False):
         return [sys.executable, FLAG, str(control_fd), str(os.getpid()), *path]
-    code = f"import sys; sys.path[:] = {path!r}; from jobqueue.runtime.pools.child import main; "
+    # Collections during the import would free nothing; `main` has them begin.
+    code = f"import gc, sys; gc.disable(); sys.path[:] = {path!r}; from jobqueue.runtime.pools.child import main; "
     return [sys.executable, "-c", f"{code}main({control_fd}, {os.getpid()})"]
 
 
@@ -140,6 +141,7 @@ def main(control_fd: int, server_pid: int) -> NoReturn:
         faulthandler.enable()  # a segmentation fault prints its stack on standard error
     for name in PRELOADED:
         importlib.import_module(name)
+    gc.enable()
     gc.freeze()  # else the first collection in each process would copy every page
     _ForkServer(socket.socket(fileno=control_fd), server_pid).run()
 

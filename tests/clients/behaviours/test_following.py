@@ -52,7 +52,7 @@ async def test_jobs_that_never_end_are_counted_by_their_last_state(stub: Stub, v
     stub.ends_as = None
     stub.live_state = "running"
 
-    report = await run_fleet(stub, via=via, grace_s=0.3)
+    report = await run_fleet(stub, via=via, duration_s=1.0, grace_s=0.3)
 
     assert report.accepted == report.unseen == 3
     assert report.lost == {"delayed": 0, "queued": 0, "running": 3} or via == "wait"

@@ -279,6 +279,8 @@ test("queues are read, paused, resumed and changed", async () => {
   assert.deepEqual((await client.queues()).map(({ name }) => name).sort(), ["default", "small"]);
   assert.equal((await client.pause("small")).paused, true);
   assert.equal((await client.resume("small")).paused, false);
+  const question = { arrivals_per_s: 1, run_s: 1, seconds: 1, loads: [1], alternatives: [{ workers: 2 }] };
+  assert.equal((await client.simulateQueue("small", question)).alternatives[1].settings.workers, 2);
   assert.equal((await client.changeQueue("small", { weight: 3 })).weight, 3);
   await assert.rejects(client.changeQueue("small", { weight: 0 }), jobqueue.InvalidSubmission);
   await assert.rejects(client.pause("never"), (error) => error instanceof jobqueue.ErrorAnswer && error.status === 404);

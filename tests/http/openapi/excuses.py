@@ -101,7 +101,7 @@ EXCUSES = (
     ),
     Excuse(
         ServerError,
-        "503 too-many-long-polls|503 queue-full|503 type-quarantined|503 statuses-full|503 spool-full",
+        "503 (too-many-long-polls|queue-full|type-quarantined|statuses-full|spool-full|simulator-in-use)",
         "",
         "A 503 with a Retry-After is the answer of a server without room, which the test server is small enough for.",
     ),

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated, Any, Literal
 
+import msgspec
 from msgspec import Meta, Struct
 
 from jobqueue import JobContext, JobQueue
+from jobqueue.http.resources import what_if
+from jobqueue.runtime.simulator import Simulator
+from jobqueue.what_if.forecast import Forecast
+from jobqueue.what_if.question import Question
 
+what_if.TIME_S = 0.0
 queue = JobQueue()
+
+
+async def answer(self: Simulator, question: Question) -> bytes:
+    """Answer without a process and without time, so that all other operations have their turn."""
+    return msgspec.json.encode(Forecast(question, time.monotonic).answer())
+
+
+Simulator.answer = answer  # type: ignore[method-assign]
 
 Pixels = Annotated[int, Meta(ge=1, le=10_000)]
 

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from jobqueue import errors
 from jobqueue.errors import Refused
-from jobqueue.http import errors as http_errors
 from jobqueue.http.response import problems
 from jobqueue.http.response.problems import COUNTERS, TABLE, problem_of, row_of
 from jobqueue.http.response.reply import problem_reply, raw_refusal, raw_reply
@@ -25,7 +24,7 @@ class Unlisted(errors.QueueFull):
 
 
 def test_every_kind_of_refusal_is_compared() -> None:
-    assert {errors.QueueFull, errors.RateLimited, errors.Draining, http_errors.Overloaded} < set(KINDS)
+    assert {errors.QueueFull, errors.RateLimited, errors.Draining, errors.Overloaded} < set(KINDS)
 
 
 @given(

@@ -26,6 +26,8 @@ from jobqueue.http.streams import deadlines
 from jobqueue.http.transport.connection import Connection
 from jobqueue.http.transport.deferred import JobWait
 from jobqueue.http.transport.list_wait import ListWait
+from jobqueue.http.transport.store_answers import Pending, StoreWait
+from tests.backend.far import FarBackend
 from tests.http.serving import Serving, post, read_answer
 from tests.http.streams.test_waiters import until_waiting
 from tests.http.transport.test_fast_path import _MEASURED, END, LATER, Client, connect, forget, head, same_ids
@@ -33,10 +35,16 @@ from tests.http.transport.test_fast_path import _MEASURED, END, LATER, Client, c
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from jobqueue.config import Settings
+    from jobqueue.surroundings import Surroundings
+
+ON_EACH_BACKEND = True
+
 TURNS = 30
 """Loop iterations after which a request has arrived, and is answered if it can be."""
 
 WAIT = "Prefer: wait=50"
+OF_WAITS = JobWait | ListWait | Pending | StoreWait | Connection
 HOLD = b'{"type":"hold"}'
 
 
@@ -142,9 +150,22 @@ async def wait_over(serving: Serving, job_id: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("happens", "code"), [(finish, 200), (cancel, 200), (delete, 200), (drain, 200), (stop, 202), (wait_over, 202)]
+    ("happens", "code"), [(finish, 200), (cancel, 200), (delete, 200), (stop, 202), (wait_over, 202)]
 )
 async def test_a_wait_is_answered_as_on_the_stock_path(
+    start: Callable[..., Awaitable[Serving]], happens: Callable[[Serving, str], Awaitable[None]], code: int
+) -> None:
+    await wait_is_answered_alike(start, happens, code)
+
+
+@pytest.mark.in_process  # jobs in a store live on
+async def test_a_wait_for_a_job_that_a_drain_ends_is_answered_as_on_the_stock_path(
+    start: Callable[..., Awaitable[Serving]],
+) -> None:
+    await wait_is_answered_alike(start, drain, 200)
+
+
+async def wait_is_answered_alike(
     start: Callable[..., Awaitable[Serving]], happens: Callable[[Serving, str], Awaitable[None]], code: int
 ) -> None:
     kind = LATER if happens is delete or happens is cancel else HOLD
@@ -372,23 +393,23 @@ async def test_ten_thousand_requests_behind_a_wait_are_answered_after_it_and_few
         await turns(200)
         (connection,) = cast("list[Connection]", serving.server.connections)
         assert len(connection._messages) == connection._max_msg_queue_size
-        assert not connection._wire.is_reading()  # type: ignore[union-attr]
+        assert not connection._wire.is_reading()  # type: ignore[union-attr]  # it is connected
         serving.gate.set()
         assert (await read_answer(reader)).headers["preference-applied"] == "wait=50"
         for _ in range(10_000):
             assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
 
 
-async def test_a_lost_connection_leaves_nothing_of_its_wait(start: Callable[..., Awaitable[Serving]]) -> None:
+async def test_a_lost_connection_leaves_nothing_of_its_wait(
+    start: Callable[..., Awaitable[Serving]], place: str
+) -> None:
     serving = await start()
     job_id = (await serving.queue.submit("hold")).id
     for _ in range(3):
-        for request in (
-            look(job_id, WAIT),
-            look(job_id, WAIT, "X: y"),
-            post(HOLD, WAIT),
-            head("GET", f"/v1/jobs?ids={job_id},nope", WAIT),
-        ):
+        requests = [look(job_id, WAIT), look(job_id, WAIT, "X: y"), post(HOLD, WAIT)]
+        if place == "memory":  # else on the stock path, whose task has a cycle
+            requests.append(head("GET", f"/v1/jobs?ids={job_id},nope", WAIT))
+        for request in requests:
             wire = await connected(serving)
             await wire.send(request)
             await until_waiting(serving, 1)
@@ -397,12 +418,11 @@ async def test_a_lost_connection_leaves_nothing_of_its_wait(start: Callable[...,
                 await wire.cut()
                 await until_waiting(serving, 0)
                 await turns()
-                left = [each for each in gc.get_objects() if isinstance(each, JobWait | ListWait | Connection)]
+                left = [each for each in gc.get_objects() if isinstance(each, OF_WAITS)]
                 assert left == [], "freed without the collector"
             finally:
                 gc.enable()
-    backend = cast("Any", serving.service.backend)
-    assert (backend._waits.ends, backend._waits.changes) == ({}, {})
+    assert_that_no_one_waits(serving)
 
 
 async def test_an_idle_connection_with_a_wait_is_closed_only_after_the_answer(
@@ -583,14 +603,26 @@ async def play(serving: Serving, steps: list[tuple[Any, ...]]) -> list[bytes]:
         await wire.shut()
     received = [await wire.received() for number, wire in enumerate(wires) if number not in lost]
     assert serving.waiting.count == 0
-    waits = cast("Any", backend)._waits
-    assert (waits.ends, waits.changes) == ({}, {})
+    assert_that_no_one_waits(serving)
     return received
+
+
+def in_this_process(serving: Serving) -> Any:
+    """Return the backend in this process, which that of a store stands before."""
+    backend = cast("Any", serving.service.backend)
+    return backend._memory if isinstance(backend, FarBackend) else backend
+
+
+def assert_that_no_one_waits(serving: Serving) -> None:
+    waits, backend = in_this_process(serving)._waits, serving.service.backend
+    assert (waits.ends, waits.changes) == ({}, {})
+    if isinstance(backend, FarBackend):
+        assert backend._ends == {}
 
 
 def fresh_tag(serving: Serving, ids: list[str]) -> str:
     """Return the tag of a list as it is now."""
-    local = serving.service.local
+    local = in_this_process(serving)
     return list_tag([local.find(job_id) or (job_id, local.missing(job_id)) for job_id in ids], IDS_END)
 
 
@@ -604,9 +636,13 @@ def without_ids(received: bytes) -> bytes:
     return re.sub(rb"0-[\w-]{20}", b"ID", comparable(received))
 
 
-async def agree_on(start: Callable[..., Awaitable[Serving]], examples: int) -> None:
-    fast = await start(same_ids)
-    stock = await start(same_ids, server={"fast_path": False}, spool={"dir": None})
+async def agree_on(
+    start: Callable[..., Awaitable[Serving]],
+    examples: int,
+    surroundings: Callable[[Settings], Surroundings] = same_ids,
+) -> None:
+    fast = await start(surroundings)
+    stock = await start(surroundings, server={"fast_path": False}, spool={"dir": None})
     loop = asyncio.get_running_loop()
 
     @settings(max_examples=examples, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from tests.http.held_time import HeldTime
     from tests.http.serving import Serving
 
+ON_EACH_BACKEND = True
+
 __all__ = ["held"]  # the fixture
 
 KEYS = (ANN, BOB, OPS, READER, SUB, STRANGER)

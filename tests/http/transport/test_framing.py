@@ -34,7 +34,7 @@ def pieces(data: bytes, size: int) -> list[bytes]:
 REFUSED = {
     "one-byte chunks": chunks(ECHO.ljust(50_000), 1),
     "one-byte chunks, whole": chunks(ECHO.ljust(2_000), 1) + LAST,
-    "one-byte chunks of a large body": chunks(b" " * 1_000_000, 1),
+    "one-byte chunks of a large body": b"1\r\n \r\n" * 1_000_000,
     "an extension of 10 kB": chunks(ECHO, 100, b";x=" + b"y" * 10_000) + LAST,
     "an extension without an end": b"f;x=" + b"y" * 100_000,
     "long extensions": chunks(ECHO.ljust(1000), 10, b";" + b"y" * 500) + LAST,

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from jobqueue.core.ids import ALPHABET, ID_LENGTH
 from jobqueue.http.errors import MalformedRequest
-from jobqueue.http.request.auth import Grant
+from jobqueue.http.request.grant import Grant
 from jobqueue.http.request.idempotency import key_in, key_of
 from jobqueue.http.request.prefer import preferred_wait_s
 from jobqueue.http.transport import head_cache
