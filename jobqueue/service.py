@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from jobqueue.backend.store import figures_of
-from jobqueue.config import LIMITS_FIXED
 from jobqueue.config.backend import faults_of_keeping
 from jobqueue.config.callers import LimitsOfCallers
+from jobqueue.config.live import live_settings
 from jobqueue.config.load import differences
 from jobqueue.core.job import Uniqueness
 from jobqueue.core.record import changed
@@ -450,25 +450,7 @@ class Service:
             if after.queues[name] != before.queues[name]:
                 with suppress(JournalFailed, StoreUnavailable):  # the next start reads them again
                     await self._running.change(name, after.queues[name].policy, configured=True)
-        queues = {name: after.queues.get(name, queue) for name, queue in before.queues.items()}
-        log_settings = msgspec.structs.replace(before.log, level=after.log.level)
-        console = msgspec.structs.replace(after.console, path=before.console.path)
-        # Settings of existing connections and workers stay, so that all have the same.
-        fixed = {name: getattr(before.limits, name) for name in LIMITS_FIXED}
-        limits = msgspec.structs.replace(after.limits, **fixed)
-        # A port has TLS or has not, as it was opened.
-        had, has = before.server.tls, after.server.tls
-        tls = has if (has.cert is None) == (had.cert is None) else had
-        server = msgspec.structs.replace(before.server, tls=tls)
-        live = msgspec.structs.replace(
-            before,
-            server=server,
-            queues=queues,
-            limits=limits,
-            log=log_settings,
-            auth=after.auth,
-            console=console,
-        )
+        live = live_settings(before, after)
         self.settings, self.callers = live, LimitsOfCallers(live)
         await self._running.backend.set_quotas(self.callers.quotas)
         self._tell_listeners()
