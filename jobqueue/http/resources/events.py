@@ -10,12 +10,10 @@ Rules:
 3. A stream of one job begins with its state and ends with its end. A reconnection after that gets
    a 204, which tells an EventSource to stop.
 4. A stream of all jobs with `rate_max` has a part of the events, if there are more.
-5. A stream whose key is removed or changed ends with the event `revoked`.
 """
 
 from __future__ import annotations
 
-import random
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,36 +26,22 @@ from jobqueue.http.cut import cut
 from jobqueue.http.errors import MalformedRequest, TooManyLongPolls
 from jobqueue.http.request.auth import GRANT
 from jobqueue.http.request.query import parameters
+from jobqueue.http.resources.event_stream import LAST_EVENT_ID, beginning, write_stream
 from jobqueue.http.response.reply import SERVER
 from jobqueue.http.streams.event_writer import RESET, frame
 from jobqueue.http.streams.subscriber import SampledSubscriber, Subscriber
 from jobqueue.http.streams.waiters import NO_PLACE_RETRY_AFTER_S
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from jobqueue.http.streams.event_log import EventLog
     from jobqueue.http.streams.shared_log import SharedLog
     from jobqueue.http.streams.waiters import Waiters
     from jobqueue.service import Service
 
-RETRY_MS = (1000, 4000)
-"""Reconnection time in ms: drawn for each stream, so that reconnections are spread."""
-
 ALL_MAX = 256
 """Maximum number of streams of all jobs: each gets every event."""
 
 RATE_MAX = 10_000
-
-LAST_EVENT_ID = "Last-Event-ID"
-
-_HEADERS = {
-    "Content-Type": "text/event-stream",
-    "Cache-Control": "no-store",
-    "X-Accel-Buffering": "no",
-    "Server": SERVER,
-}
-_REVOKED = b'{"reason":"the key of this stream was removed or changed"}'
 
 
 class EventsQuery(msgspec.Struct):
@@ -116,7 +100,7 @@ class Streams:
                 opening = await self._opening(request, subscriber)
                 if opening is None:
                     return web.Response(status=204, headers={"Cache-Control": "no-store", "Server": SERVER})
-                return await self._write(request, subscriber, opening)
+                return await write_stream(request, self._event_log, subscriber, opening, self._service)
             finally:
                 self._event_log.leave(subscriber)
 
@@ -126,7 +110,7 @@ class Streams:
         job = None if job_id is None else await self._service.backend.get(job_id, subscriber.sees)
         if job is not None and not job.live:
             subscriber.end()
-        head = b"retry: %d\n\n" % random.randint(*RETRY_MS)  # noqa: S311  # spreads clients
+        head = beginning()
         after = request.headers.get(LAST_EVENT_ID)
         if after is not None and await event_log.resume(subscriber, after):
             missed = await event_log.replay(subscriber) or b""
@@ -136,25 +120,6 @@ class Streams:
         if after is not None:
             return head + frame(event_log.last_id(subscriber), "reset", RESET)
         return head + b"id: %b\n\n" % event_log.last_id(subscriber).encode()
-
-    async def _write(self, request: web.Request, subscriber: Subscriber, opening: bytes) -> web.StreamResponse:
-        response = web.StreamResponse(headers=_HEADERS)
-        await response.prepare(request)
-        # A host application's connections don't count.
-        count_unread: Callable[[int], None] | None = getattr(request.protocol, "count_unread", None)
-        frames: bytes | None = opening
-        grant = request[GRANT]
-        while frames is not None and not grant.revoked:
-            if count_unread is not None:
-                count_unread(len(frames))
-            await response.write(frames)  # waits while more than 64 KiB are unread
-            frames = await self._event_log.replay(subscriber)
-            if frames == b"":
-                frames = await subscriber.take(self._service.settings.limits.heartbeat_s)
-        if grant.revoked:
-            await response.write(frame(self._event_log.last_id(subscriber), "revoked", _REVOKED))
-        await response.write_eof()
-        return response
 
 
 def _rate_max(given: dict[str, str]) -> int | None:
