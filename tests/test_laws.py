@@ -249,6 +249,7 @@ LEVELS = {
             *("attempts", "backoff", "deadlines", "events", "ids", "job", "pause", "policy", "rate", "rate_meter"),
             *("job_view", "record_size", "record", "report", "store_bounds", "stored_file", "struct_record", "tuning"),
             *("failure_groups", "job_filter", "masking", "uniqueness"),
+            *("recurrence", "schedule", "schedules"),
         },
     ),
     "jobqueue.runtime": (
@@ -332,6 +333,7 @@ def records_unlike_their_fields(module: Module) -> Iterator[str]:
 
 CORE_MAY_IMPORT = {
     *("__future__", "array", "binascii", "bisect", "collections", "enum", "hashlib", "heapq", "hmac"),
+    *("cronsim", "datetime"),  # of instants that are given: a law below keeps their clocks out
     *(
         "functools",
         "inspect",
@@ -348,6 +350,8 @@ CORE_MAY_IMPORT = {
 }
 
 
+CLOCKS = ("datetime.now", "datetime.utcnow", "datetime.today", "date.today")
+
 PURE = ("jobqueue.core", "jobqueue.what_if")
 """The engine, and the simulations of it."""
 
@@ -361,6 +365,8 @@ def impure_core(module: Module) -> Iterator[str]:
             yield f"{module.name}:{it.line} imports {it.target}; time, chance and the world are arguments of the core"
     for name, call in calls(module.tree):
         if name in ("open", "print", "input") or (name.startswith("random.") and name != "random.Random"):
+            yield f"{module.name}:{call.lineno} calls {name}"
+        if name in CLOCKS:
             yield f"{module.name}:{call.lineno} calls {name}"
     for node in ast.walk(module.tree):
         if isinstance(node, ast.ImportFrom) and node.module == "random" and [a.name for a in node.names] != ["Random"]:
@@ -677,6 +683,7 @@ class A(Record):
         (impure_core, "jobqueue.core.x", "open('x')"),
         (impure_core, "jobqueue.core.x", "async def f(): ..."),
         (impure_core, "jobqueue.what_if.x", "import time"),
+        (impure_core, "jobqueue.core.x", "from datetime import datetime\ndatetime.now()"),
         (compiled_structs, "jobqueue.core.ids", "class A(msgspec.Struct, frozen=True):\n    a: int"),
         (compiled_structs, "jobqueue.core.ids", "class A(TypedDict):\n    a: int"),
         (records_unlike_their_fields, "jobqueue.x", RECORD.replace("self.b = b", "self.b = a")),

@@ -1,0 +1,222 @@
+"""Tests of schedules: which ticks are due, and what follows from their outcomes."""
+
+from __future__ import annotations
+
+from datetime import UTC
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobqueue.core.job import JobId
+from jobqueue.core.recurrence import Cron, Every
+from jobqueue.core.schedule import CatchUp, Plan, Schedule, SchedulePause
+from jobqueue.core.schedules import CATCH_UP_MAX, Due, Outcome, Schedules
+
+DONE = Outcome(job_id=JobId("j"))
+REJECTED = Outcome(error="the queue is full", retry_after_s=5.0)
+
+
+def plan(every_s: float = 60, **options: Any) -> Plan:
+    return Plan(recurrence=Every(every_s), **options)
+
+
+def schedules(*plans: Plan, now: float = 0.0) -> Schedules:
+    made = Schedules(Random(1))
+    for number, each in enumerate(plans):
+        made.add((None, str(number)), each, reached=now)
+    return made
+
+
+def the(made: Schedules) -> Schedule:
+    (one,) = made
+    return one
+
+
+def settled(made: Schedules, now: float) -> list[float]:
+    """Take all that is due, have each tick submitted, and return the instants."""
+    instants: list[float] = []
+    while taken := made.take(now):
+        for due in taken:
+            made.settle(due, [DONE] * len(due.instants), now)
+            instants.extend(due.instants)
+    return instants
+
+
+def test_a_tick_comes_at_its_instant_and_once() -> None:
+    made = schedules(plan(60), now=10.0)
+    assert made.next_at() == 60.0
+    assert made.take(59.9) == []
+    assert settled(made, 60.0) == [60.0]
+    assert made.take(119.9) == []
+    assert made.next_at() == 120.0
+
+
+def test_a_schedule_gives_no_tick_while_one_is_on_its_way() -> None:
+    made = schedules(plan(60))
+    (due,) = made.take(60.0)
+    assert made.next_at() is None
+    assert made.take(180.0) == []
+    made.settle(due, [DONE], 180.0)
+    assert settled(made, 180.0) == [180.0]
+
+
+@pytest.mark.parametrize(
+    ("catch_up", "expected"), [("none", []), ("one", [36_000.0]), ("all", [3600.0 * n for n in range(1, 11)])]
+)
+def test_instants_that_have_passed_get_the_ticks_that_catch_up_says(catch_up: CatchUp, expected: list[float]) -> None:
+    made = schedules(plan(3600, catch_up=catch_up, overlap="queue"))
+    assert settled(made, 36_000.0 + 61.0) == expected
+    assert the(made).missed_total == 10 - len(expected)
+
+
+def test_a_late_loop_costs_no_tick_without_catch_up() -> None:
+    made = schedules(plan(3600, catch_up="none"))
+    assert settled(made, 3630.0) == [3600.0]
+    assert the(made).missed_total == 0
+
+
+def test_catch_up_is_bounded_and_the_next_tick_is_that_after_now() -> None:
+    made = schedules(plan(1, catch_up="all", overlap="queue"))
+    instants = settled(made, 1_000_000.5)
+    assert instants == [float(n) for n in range(1, CATCH_UP_MAX + 1)]
+    assert made.next_at() == 1_000_001.0
+    assert the(made).missed_total > 0
+
+
+@pytest.mark.parametrize("recurrence", [Every(1), Cron("* * * 1 *", UTC)])
+def test_a_stop_of_ten_years_takes_bounded_work_and_gives_the_last_instant(recurrence: Every | Cron) -> None:
+    made = schedules(Plan(recurrence=recurrence))
+    now = 10 * 365.25 * 86_400
+    (instant,) = settled(made, now)
+    assert instant == recurrence.latest(60.0, now)
+
+
+def test_a_pause_holds_ticks_back_and_its_end_catches_up() -> None:
+    made = schedules(plan(60))
+    made.pause(the(made), SchedulePause(since=0.0))
+    assert made.next_at() is None
+    assert made.take(300.0) == []
+    made.resume(the(made))
+    assert settled(made, 300.0) == [300.0]
+    assert the(made).missed_total == 4
+
+
+def test_a_rejected_tick_is_tried_again_after_the_time_that_the_rejection_names() -> None:
+    made = schedules(plan(60))
+    (due,) = made.take(60.0)
+    made.settle(due, [REJECTED], 60.1)
+    assert (made.next_at(), the(made).error, the(made).rejected_total) == (65.1, "the queue is full", 1)
+    assert settled(made, 65.1) == [60.0]
+    assert (made.next_at(), the(made).error, the(made).submitted_total) == (120.0, None, 1)
+
+
+def test_a_rejected_tick_gives_way_to_the_next_instant() -> None:
+    made = schedules(plan(60))
+    (due,) = made.take(60.0)
+    made.settle(due, [Outcome(error="full", retry_after_s=1000.0)], 60.0)
+    assert made.next_at() == 120.0
+    assert settled(made, 120.0) == [120.0]
+    assert the(made).missed_total == 1
+
+
+def test_of_several_ticks_the_first_rejected_one_and_those_after_it_are_tried_again() -> None:
+    made = schedules(plan(60, catch_up="all", overlap="queue"))
+    (due,) = made.take(180.0)
+    made.settle(due, [DONE, REJECTED, DONE], 180.0)
+    assert settled(made, 185.0) == [120.0, 180.0]
+
+
+def test_a_removed_schedule_gives_no_more_ticks() -> None:
+    made = schedules(plan(60))
+    (due,) = made.take(60.0)
+    made.remove((None, "0"))
+    made.settle(due, [REJECTED], 60.0)
+    assert (len(made), made.next_at()) == (0, None)
+
+
+def test_a_plan_that_changes_during_a_tick_counts_from_its_end() -> None:
+    made = schedules(plan(60))
+    (due,) = made.take(60.0)
+    made.add((None, "0"), plan(45), reached=60.0)
+    made.settle(due, [DONE], 61.0)
+    assert made.next_at() == 90.0
+
+
+def test_jitter_puts_a_tick_off_within_its_bound_and_skips_no_instant() -> None:
+    made = schedules(plan(60, jitter_s=50.0, catch_up="all", overlap="queue"))
+    instants: list[float] = []
+    while len(instants) < 50 and (at := made.next_at()) is not None:
+        planned = the(made).planned
+        assert planned is not None
+        assert planned <= at <= planned + 50.0
+        instants += settled(made, at)
+    assert instants == [60.0 * n for n in range(1, 51)]
+
+
+def test_a_wall_clock_that_is_set_back_costs_an_interval_no_tick() -> None:
+    made = schedules(plan(60), now=7200.0)
+    made.clock_set_back(3600.0, 3600.0)
+    assert made.next_at() == 3660.0
+
+
+@pytest.mark.parametrize(("by_h", "next_h"), [(1.5, 27), (4, 3)])
+def test_a_wall_clock_that_is_corrected_gives_no_time_of_day_twice(by_h: float, next_h: float) -> None:
+    made = schedules(Plan(recurrence=Cron("0 3 * * *", UTC)), now=4 * 3600.0)
+    made.clock_set_back(by_h * 3600, (4 - by_h) * 3600)
+    assert made.next_at() == next_h * 3600.0
+
+
+def test_instants_beyond_the_reach_are_missed() -> None:
+    made = Schedules(Random(1), reach_back_s=60.0)
+    made.add((None, "nightly"), plan(3600), reached=0.0)
+    assert settled(made, 3600.0 + 61.0) == []
+    assert the(made).missed_total == 1
+
+
+def test_pauses_and_ends_of_pauses_leave_nothing_behind() -> None:
+    made = schedules(*[plan(3600)] * 10)
+    for _ in range(1000):
+        for schedule in made:
+            made.pause(schedule, SchedulePause(since=0.0))
+            made.resume(schedule)
+    assert len(made._waiting) < 200
+
+
+def test_ten_thousand_schedules_are_handed_out_in_portions() -> None:
+    made = schedules(*[plan(60)] * 10_000)
+    portion = made.take(60.0)
+    assert 0 < len(portion) <= 64
+    assert len(portion) + len(settled(made, 60.0)) == 10_000
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["tick", "reject", "pause", "resume", "replan"]), st.integers(1, 400)), max_size=60
+    )
+)
+def test_each_instant_has_one_tick_at_most(steps: list[tuple[str, int]]) -> None:
+    made = schedules(plan(60, catch_up="all", overlap="queue"))
+    now, given_out, under_way = 0.0, list[float](), list[Due]()
+    for step, seconds in steps:
+        now += seconds
+        match step:
+            case "pause":
+                made.pause(the(made), SchedulePause(since=now))
+            case "resume":
+                made.resume(the(made))
+            case "replan":
+                made.add((None, "0"), plan(60, catch_up="all", overlap="queue"), reached=the(made).reached)
+            case _:
+                under_way += made.take(now)
+                while under_way and seconds % 3:
+                    due = under_way.pop()
+                    outcomes = [DONE] * len(due.instants)
+                    if step == "reject":
+                        outcomes[-1] = REJECTED
+                    made.settle(due, outcomes, now)
+                    given_out += due.instants[: len(due.instants) - (step == "reject")]
+    assert len(given_out) == len(set(given_out))
+    assert the(made).submitted_total == len(given_out)
