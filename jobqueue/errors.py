@@ -27,7 +27,14 @@ def shown(text: str, length_max: int = SHOWN_MAX) -> str:
 
 
 class JobQueueError(Exception):
-    """The base class of jobqueue's exceptions."""
+    """The base class of jobqueue's exceptions.
+
+    Attributes:
+        item: Of several submissions that are accepted together or not at all, the index of the one at fault; None: it
+            concerns all of them, or there is one.
+    """
+
+    item: int | None = None
 
 
 class ConfigError(JobQueueError):
@@ -177,6 +184,10 @@ class Recovering(Refused):
         self, detail: str = "the server recovers its jobs from the journal", *, retry_after_s: float = 1.0
     ) -> None:
         super().__init__(detail, retry_after_s=retry_after_s)
+
+
+class NotInStore(JobQueueError):
+    """What was asked for doesn't exist where the jobs are in a store that servers share (`backend: valkey`)."""
 
 
 class Unauthorized(JobQueueError):

@@ -42,7 +42,7 @@ from jobqueue.wiring import Wiring, system
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from jobqueue.backend.base import Asked, Backend, LocalBackend
+    from jobqueue.backend.base import Backend, LocalBackend
     from jobqueue.backend.journal.figures import JournalFigures
     from jobqueue.backend.store import StoreBackend
     from jobqueue.config import Settings
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from jobqueue.core.job_view import JobView
     from jobqueue.core.policy import QueuePolicy
     from jobqueue.core.stored_file import StoredFile
-    from jobqueue.core.submit import SubmitResult
+    from jobqueue.core.submit import Asked, SubmitResult
     from jobqueue.errors import Refused
     from jobqueue.registration import Registered
     from jobqueue.runtime.spool import PendingUpload, Spool

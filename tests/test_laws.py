@@ -230,6 +230,7 @@ LEVELS = {
         {
             "engine",
             "submit",
+            "together",
             "shutdown",
             "admission",
             "caller_holdings",

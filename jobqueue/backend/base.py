@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 
+from jobqueue.backend.flow_operations import FlowOperations
 from jobqueue.core.job import Job, JobId
 from jobqueue.core.job_view import AnyJob, JobView
 from jobqueue.errors import JobQueueError  # read from the annotations of BulkCount
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from jobqueue.core.report import Failure, Progress, Success
     from jobqueue.core.scheduling.eta import Estimate
     from jobqueue.core.stored_file import Upload
-    from jobqueue.core.submit import SubmitReceipt, SubmitResult
+    from jobqueue.core.submit import Asked, SubmitReceipt, SubmitResult
     from jobqueue.errors import JobGone, JobNotFound, JournalFailed, Refused
 
 BulkAction = Literal["retry", "cancel", "delete"]
@@ -56,10 +57,6 @@ class Count(msgspec.Struct, frozen=True):
 
     count: int
     complete: bool
-
-
-Asked = tuple["JobSpec", bytes, "Upload | None", "Uniqueness | None"]
-"""The arguments of `Backend.submit`."""
 
 
 class InvalidCursor(Exception):
@@ -180,7 +177,7 @@ class ChangeListener(Protocol):
         ...
 
 
-class Backend(Snapshot, Protocol):
+class Backend(Snapshot, FlowOperations, Protocol):
     """Keeps the jobs. Every instant it takes or gives is on `now()`'s clock.
 
     Each operation may wait for a store outside this process. What is done at once concerns this process alone: the

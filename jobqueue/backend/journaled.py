@@ -23,13 +23,14 @@ from jobqueue.errors import JournalFailed
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from jobqueue.backend.base import Asked, BulkAction, BulkCount
+    from jobqueue.backend.base import BulkAction, BulkCount
     from jobqueue.core.engine import Engine
     from jobqueue.core.job import Job, JobId, JobSpec, Uniqueness
     from jobqueue.core.job_filter import JobFilter
     from jobqueue.core.job_view import AnyJob, JobView
     from jobqueue.core.policy import QueuePolicy
     from jobqueue.core.stored_file import Upload
+    from jobqueue.core.submit import Asked
     from jobqueue.core.tuning import Tuning
 
 
@@ -107,6 +108,13 @@ class JournaledBackend(MemoryBackend):
         except JournalFailed as error:
             return [_same(error) if isinstance(each, SubmitReceipt) else each for each in receipts]
         return receipts
+
+    async def submit_together(self, many: Sequence[Asked]) -> list[SubmitResult[JobView]]:
+        self._keeper.check()
+        results = await MemoryBackend.submit_together(self, many)
+        self._alone.difference_update(each.job.id for each in results if each.duplicate)
+        await self._keep(tuple(each.job.id for each in results if not each.duplicate))
+        return results
 
     def when_kept(self, done: Callable[[JournalFailed | None], None], submitted: JobId | None = None) -> None:
         def told(error: JournalFailed | None) -> None:

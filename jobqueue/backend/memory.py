@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from jobqueue.backend.base import Asked, BulkAction, BulkCount, Count, Page, Workers
+    from jobqueue.backend.base import BulkAction, BulkCount, Count, Page, Workers
     from jobqueue.core.counting.stats import QueueStats, StoreStats
     from jobqueue.core.engine import Engine
     from jobqueue.core.failure_groups import Failures
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from jobqueue.core.report import Failure, Progress, Success
     from jobqueue.core.scheduling.scheduler import Scheduler
     from jobqueue.core.stored_file import Upload
+    from jobqueue.core.submit import Asked
     from jobqueue.core.tuning import Tuning
 
 
@@ -189,6 +190,13 @@ class MemoryBackend:
         finally:
             if alone:
                 self._publish()
+
+    async def submit_together(self, many: Sequence[Asked]) -> list[SubmitResult[JobView]]:
+        try:
+            results = self._engine.submit_together(many, now=self._now())
+        finally:
+            self._publish()
+        return [SubmitResult(view_of(result.job), result.duplicate) for result in results]
 
     def when_kept(self, done: Callable[[JournalFailed | None], None], submitted: JobId | None = None) -> None:
         raise AssertionError("nothing is deferred")

@@ -29,6 +29,7 @@ from jobqueue.core.events import (
     Resumed,
     Retried,
     RunNow,
+    Together,
 )
 from jobqueue.core.job_view import JobView, view_of
 
@@ -44,7 +45,7 @@ TOLD_AT_ONCE = 100
 
 UNSEEN_EVENTS = (
     *(Offered, AttemptFailed, Expired, Quarantined, Released, Paused, Resumed, PolicyChanged),
-    *(KeyShared, Debounced, RunNow, Retried, Requeued),
+    *(KeyShared, Debounced, RunNow, Retried, Requeued, Together),
 )
 """Events that change nothing of a job that its clients see, or that come with one that tells of it."""
 

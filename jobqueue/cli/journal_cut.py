@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from jobqueue.backend.journal.frame import HEAD_BYTES, decode_head, is_whole, magics
-from jobqueue.backend.journal.records import decode, describe
+from jobqueue.backend.journal.records import decode, describe, single
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +41,7 @@ def loss_of(folder: JournalFolder, end: LogEnd) -> Loss:
     touched: set[str] = set()
     for body in _bodies_behind(folder, end):
         frames += 1
-        for record in decode(body):
+        for record in single(decode(body)):
             records += 1
             told = describe(record)
             ids = told["ids"] if isinstance(told.get("ids"), list) else [told.get("id")]

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, Any
 
 from jobqueue.backend.journal.reading import read_log
-from jobqueue.backend.journal.records import BadRecord, decode, describe
+from jobqueue.backend.journal.records import BadRecord, decode, describe, single
 from jobqueue.backend.journal.snapshot_file import read_snapshot
 from jobqueue.cli.remote.output import compact
 from jobqueue.errors import ConfigError, JournalDamaged
@@ -98,7 +98,7 @@ class _Documents:
         self._types: dict[str, str] = {}
 
     def of(self, body: bytes) -> Iterator[dict[str, Any]]:
-        for record in decode(body):
+        for record in single(decode(body)):
             yield self._document(describe(record))
 
     def _document(self, told: dict[str, Any]) -> dict[str, Any]:

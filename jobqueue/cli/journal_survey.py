@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobqueue.backend.journal.image import Image
 from jobqueue.backend.journal.reading import read_log
-from jobqueue.backend.journal.records import BadRecord, decode, describe
+from jobqueue.backend.journal.records import BadRecord, decode, describe, single
 from jobqueue.backend.journal.snapshot_file import read_snapshot
 from jobqueue.errors import JournalDamaged
 
@@ -39,7 +39,7 @@ class Survey:
         self.image = Image(lambda spec: spec, offset_s=0.0)
         for frame in self._frames():
             try:
-                self.records.update(str(describe(record)["kind"]) for record in decode(frame.body))
+                self.records.update(str(describe(record)["kind"]) for record in single(decode(frame.body)))
                 self.image.apply(frame.body)
             except BadRecord as error:
                 # It is whole, by its checksum: a program wrote it that this one does not understand.

@@ -10,10 +10,19 @@ from typing import TYPE_CHECKING, Final
 
 from jobqueue.core.scheduling.queue_state import RETRY_AFTER_S_MIN
 from jobqueue.core.scheduling.retry_after import RETRY_AFTER_S_MAX
-from jobqueue.errors import Draining, QueueFull, RateLimited, Refused, StatusesFull, TypeQuarantined
+from jobqueue.errors import (
+    Draining,
+    InvalidField,
+    InvalidSubmission,
+    QueueFull,
+    RateLimited,
+    Refused,
+    StatusesFull,
+    TypeQuarantined,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from jobqueue.core.job import Job, JobSpec, Uniqueness
     from jobqueue.core.job_store import JobStore
@@ -159,6 +168,74 @@ class AdmissionControl:
         self._quarantine.submitted(spec.type, None if uniqueness is None else uniqueness.caller, spec.group, now)
         return True
 
+    def admit_together(self, many: Sequence[tuple[int, JobSpec, int, Uniqueness | None]], *, now: float) -> None:
+        """Accept several jobs at once, or count one rejection and reject all of them.
+
+        Args:
+            many: Of each: its number, which is the `item` of an error that is its own fault; its spec, size and
+                uniqueness.
+
+        Raises:
+            Draining, QueueFull, StatusesFull, TypeQuarantined, RateLimited: As `admit`.
+            InvalidSubmission: They take more slots than their queue has.
+        """
+        by_queue: dict[str, list[tuple[int, JobSpec, int, Uniqueness | None]]] = {}
+        for each in many:
+            by_queue.setdefault(each[1].queue, []).append(each)
+        for queue, theirs in by_queue.items():
+            self._admit_to_queue(self._queue_states[queue], theirs, now)
+        if not many:
+            return
+        first = self._queue_states[many[0][1].queue]
+        if not self._store.has_room_for_row(len(many), sum(size_bytes for _, _, size_bytes, _ in many)):
+            raise _counted(self._statuses_full(first, many[0][3], now=now), first)
+        self._admit_within_quotas(many, now)
+        for queue_state in self._queue_states.values():
+            if queue_state.retry_after.callers:
+                for _, spec, _, uniqueness in many:
+                    key = None if uniqueness is None or uniqueness.key is None else uniqueness.key.key
+                    if key is not None or spec.queue == queue_state.name:
+                        caller = None if uniqueness is None else uniqueness.caller
+                        queue_state.retry_after.accepted(caller, now, key)
+
+    def _admit_to_queue(
+        self, queue_state: QueueState, many: Sequence[tuple[int, JobSpec, int, Uniqueness | None]], now: float
+    ) -> None:
+        """Accept several jobs as far as their queue and their types are concerned."""
+        queue_state.arrivals.add(now, len(many))
+        if not self.open:
+            raise _counted(self.why_closed(), queue_state)
+        capacity = queue_state.policy.capacity
+        if len(many) > capacity:
+            detail = f"{len(many):,} of these jobs are for queue {queue_state.name!r}, and its capacity is {capacity:,}"
+            raise InvalidSubmission(InvalidField(pointer="", detail=detail))
+        if queue_state.live + len(many) > capacity:
+            raise _counted(self._queue_full(queue_state, many[0][3], now=now, by_client=True), queue_state)
+        of_type: dict[str, int] = {}
+        for n, spec, _, uniqueness in many:
+            caller = None if uniqueness is None else uniqueness.caller
+            quarantined = self._quarantine.submitted(spec.type, caller, spec.group, now)
+            if quarantined is not None:
+                refusal = self._quarantined(queue_state, quarantined, uniqueness, now, of_type.get(spec.type, 0))
+                of_type[spec.type] = of_type.get(spec.type, 0) + 1
+                if refusal is not None:
+                    refusal.item = n
+                    raise _counted(refusal, queue_state)
+
+    def _admit_within_quotas(self, many: Sequence[tuple[int, JobSpec, int, Uniqueness | None]], now: float) -> None:
+        """Accept several jobs as far as their callers are concerned."""
+        if not self._store.quotas.any:
+            return
+        sizes: dict[str, tuple[int, int, QueueState]] = {}
+        for _, spec, size_bytes, uniqueness in many:
+            if uniqueness is not None and uniqueness.caller is not None:
+                jobs, held, first = sizes.get(uniqueness.caller, (0, 0, self._queue_states[spec.queue]))
+                sizes[uniqueness.caller] = jobs + 1, held + size_bytes, first
+        for caller, (jobs, size_bytes, queue_state) in sizes.items():
+            refusal = self._over_quota(queue_state, caller, size_bytes, None, now, jobs)
+            if refusal is not None:
+                raise _counted(refusal, queue_state)
+
     def admit_growth(
         self, queue_state: QueueState, job: Job, more_bytes: int, uniqueness: Uniqueness | None, *, now: float
     ) -> None:
@@ -264,11 +341,21 @@ class AdmissionControl:
         return StatusesFull(detail, retry_after_s=_retry_slot_s(queue_state, uniqueness, now))
 
     def _quarantined(
-        self, queue_state: QueueState, quarantined: QuarantinedType, uniqueness: Uniqueness | None, now: float
+        self,
+        queue_state: QueueState,
+        quarantined: QuarantinedType,
+        uniqueness: Uniqueness | None,
+        now: float,
+        accepted: int = 0,
     ) -> TypeQuarantined | None:
+        """Return the rejection of a job whose type is in quarantine, if its waiting jobs are enough.
+
+        Args:
+            accepted: Jobs of the type that are accepted with it, and don't wait yet.
+        """
         job_type = quarantined.type
         caller, owner = (None, None) if uniqueness is None else (uniqueness.caller, uniqueness.owner)
-        waiting = self._limiters.waiting_at(job_type)
+        waiting = self._limiters.waiting_at(job_type) + accepted
         # Otherwise the jobs of a type that can't run would in time take every slot.
         slots = max(1, queue_state.policy.capacity // QUARANTINED_PART)
         if waiting < slots or (waiting < 2 * slots and not self._limiters.may_probe(job_type, caller)):
@@ -278,20 +365,28 @@ class AdmissionControl:
         return TypeQuarantined(detail, retry_after_s=max(RETRY_AFTER_S_MIN, quarantined.until - now))
 
     def _over_quota(
-        self, queue_state: QueueState, caller: str, size_bytes: int, replaced: Job | None, now: float
+        self,
+        queue_state: QueueState,
+        caller: str,
+        size_bytes: int,
+        replaced: Job | None,
+        now: float,
+        jobs: int = 1,
     ) -> RateLimited | None:
+        """Return the rejection of jobs beyond a caller's quota. Args: size_bytes: Of all of them."""
         quota = self._store.quotas.of(caller)
         held, held_bytes = self._store.holdings.live_of(caller)
         live, live_bytes = held, held_bytes + size_bytes
         if replaced is not None and replaced.caller == caller:
             live -= 1
             live_bytes -= replaced.size_bytes
-        if quota.jobs_max is not None and live >= quota.jobs_max:
+        if quota.jobs_max is not None and live + jobs > quota.jobs_max:
             detail = f"this caller has {held} live jobs, and the limit is {quota.jobs_max}"
-        elif quota.records_max is not None and live >= quota.records_max:
+        elif quota.records_max is not None and live + jobs > quota.records_max:
             detail = f"this caller has {held} live jobs, which take all its {quota.records_max} records"
         elif quota.bytes_max is not None and live_bytes > quota.bytes_max:
-            detail = f"{_BYTES_DETAIL}: they hold {held_bytes} bytes, this one has {size_bytes} of {quota.bytes_max}"
+            these = "this one has" if jobs == 1 else "these have"
+            detail = f"{_BYTES_DETAIL}: they hold {held_bytes} bytes, {these} {size_bytes} of {quota.bytes_max}"
         else:
             return None
         return self._rate_limited(queue_state, caller, detail, now)

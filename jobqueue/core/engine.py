@@ -57,6 +57,7 @@ from jobqueue.core.scheduling.eta import PAUSED, POLL_AFTER_S_UNKNOWN, Estimate,
 from jobqueue.core.shutdown import ShutDown
 from jobqueue.core.store_bounds import StoreBounds
 from jobqueue.core.submit import SubmitResult, Submitter
+from jobqueue.core.together import TogetherSubmitter
 from jobqueue.core.transitions import Transitions
 from jobqueue.core.tuning import TUNING
 from jobqueue.errors import JobGone, JobNotFound, StaleLease, WrongState, shown
@@ -122,6 +123,7 @@ class Engine:
         self._shut_down: ShutDown | None = None
         self._submitter = Submitter(transitions, self.admission, ids)
         self.submit_row, self.under_key = self._submitter.submit_row, self._submitter.under_key
+        self.submit_together = TogetherSubmitter(transitions, self.admission, self._submitter).submit
         # Bound directly: a method around each would be a call more for each rejection, read or submission.
         self.refuse_unseen, self.refuse_closed = self.admission.refuse_unseen, self.admission.refuse_closed
         self.find, self.is_closed = transitions.store.get, self.admission.closed_to_all

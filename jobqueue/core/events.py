@@ -281,6 +281,17 @@ class Requeued(Record):
 
 @final
 @mypyc_attr(acyclic=True)
+class Together(Record):
+    """The jobs that are accepted between two of these are kept all together, or none is. For the journal."""
+
+    begins: bool
+
+    def __init__(self, begins: bool) -> None:
+        self.begins = begins
+
+
+@final
+@mypyc_attr(acyclic=True)
 class PolicyChanged(Record):
     """The settings of a queue were changed while it is in use. For the journal."""
 
@@ -308,4 +319,4 @@ JobEvent = (
 JournalEvent = KeyShared | Debounced | RunNow | Retried | Requeued
 """Events of a job that tell the journal what another event, which comes with them, tells of its state."""
 
-Event = JobEvent | JournalEvent | Evicted | Quarantined | Released | Paused | Resumed | PolicyChanged
+Event = JobEvent | JournalEvent | Evicted | Quarantined | Released | Paused | Resumed | PolicyChanged | Together

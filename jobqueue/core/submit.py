@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from jobqueue.core.transitions import Transitions
 
 
+Asked = tuple["JobSpec", bytes, "Upload | None", "Uniqueness | None"]
+"""A submission: the arguments of `Submitter.submit`."""
+
 ADAPTIVE: Final = Discipline.ADAPTIVE  # by a name, as the states in `job`
 
 
@@ -77,7 +80,7 @@ class Submitter:
             Duplicate: A live job has the unique value, and the mode is `reject`.
         """
         if uniqueness is not None and not uniqueness.plain:
-            if (job := self._same_key(uniqueness)) is not None:
+            if (job := self.same_key(uniqueness)) is not None:
                 self._transitions.queue_states[spec.queue].type_state(spec.type).same_key_total += 1
                 return SubmitResult(job, duplicate=True)
             unique = uniqueness.unique
@@ -88,7 +91,7 @@ class Submitter:
         self._admission.admit(self._transitions.queue_states[spec.queue], spec, len(args) + held, uniqueness, now=now)
         caller = None if uniqueness is None else uniqueness.caller
         self._transitions.make_room(caller, more_jobs=1, more_bytes=len(args) + held)
-        job = self._accept(spec, args, upload, uniqueness, held, self._start_by_at(spec, now), now)
+        job = self.accept(spec, args, upload, uniqueness, held, self.start_by_at(spec, now), now)
         return SubmitResult(job, duplicate=False)
 
     def submit_row(
@@ -115,8 +118,8 @@ class Submitter:
         caller = None if uniqueness is None else uniqueness.caller
         self._transitions.make_room(caller, more_jobs=more_jobs, more_bytes=more_bytes)
         self._transitions.store.holdings.add(caller, more_jobs, more_bytes)
-        start_by_at = self._start_by_at(spec, now)
-        return [self._accept(spec, args, None, uniqueness, 0, start_by_at, now, True) for args in row]
+        start_by_at = self.start_by_at(spec, now)
+        return [self.accept(spec, args, None, uniqueness, 0, start_by_at, now, True) for args in row]
 
     def retry(self, job: Job, *, now: float) -> None:
         """Retry a failed job: a new series of attempts, under the same id.
@@ -153,7 +156,7 @@ class Submitter:
         job_id = self._transitions.uniqueness_index.named(caller, key)
         return None if job_id is None else self._transitions.held(job_id)
 
-    def _same_key(self, uniqueness: Uniqueness) -> Job | None:
+    def same_key(self, uniqueness: Uniqueness) -> Job | None:
         """Return the job that the caller submitted under this key. Raises KeyReused if that was something else."""
         job_id = self._transitions.uniqueness_index.under_key(uniqueness)
         if job_id is None:
@@ -174,7 +177,7 @@ class Submitter:
                 self._admission.admit_growth(
                     self._transitions.queue_states[holder.spec.queue], holder, more_bytes, uniqueness, now=now
                 )
-            self._share(uniqueness, holder)
+            self.share(uniqueness, holder)
             self._transitions.queue_states[spec.queue].type_state(spec.type).same_value_total += 1
             return SubmitResult(holder, duplicate=True)
         if mode == "reject":
@@ -182,7 +185,7 @@ class Submitter:
         waits = holder.state is not RUNNING
         if mode == "debounce" and waits and holder.spec.queue == spec.queue:
             self._put_off(holder, spec, args, uniqueness, now)
-            self._share(uniqueness, holder)
+            self.share(uniqueness, holder)
             self._transitions.queue_states[spec.queue].type_state(spec.type).same_value_total += 1
             return SubmitResult(holder, duplicate=True)
         queue_state = self._transitions.queue_states[spec.queue]
@@ -194,7 +197,7 @@ class Submitter:
             self._transitions.cancel(holder, now=now)
         caller = None if uniqueness is None else uniqueness.caller
         self._transitions.make_room(caller, more_jobs=1, more_bytes=len(args) + held)
-        job = self._accept(spec, args, upload, uniqueness, held, self._start_by_at(spec, now), now)
+        job = self.accept(spec, args, upload, uniqueness, held, self.start_by_at(spec, now), now)
         return SubmitResult(job, duplicate=False)
 
     def _put_off(self, job: Job, spec: JobSpec, args: bytes, uniqueness: Uniqueness, now: float) -> None:
@@ -214,11 +217,11 @@ class Submitter:
         if waits:
             job.spec = spec
             job.run_at = _run_at(spec, now)
-            job.start_by_at = self._start_by_at(spec, now)
+            job.start_by_at = self.start_by_at(spec, now)
             self._transitions.set_deadline(job, now)
         self._transitions.events += (Progressed(job), Debounced(job))
 
-    def _share(self, uniqueness: Uniqueness, job: Job) -> None:
+    def share(self, uniqueness: Uniqueness, job: Job) -> None:
         """Add a key to a live job; the caller has ensured that there is room for it."""
         if uniqueness.key is None:
             return
@@ -231,7 +234,7 @@ class Submitter:
         job.held_bytes += more_bytes
         transitions.events.append(KeyShared(job, uniqueness.caller, uniqueness.key))
 
-    def _accept(
+    def accept(
         self,
         spec: JobSpec,
         args: bytes,
@@ -265,7 +268,8 @@ class Submitter:
             transitions.make_ready(job, now)
         return job
 
-    def _start_by_at(self, spec: JobSpec, now: float) -> float | None:
+    def start_by_at(self, spec: JobSpec, now: float) -> float | None:
+        """Return the start-by of a job that is accepted now; None: it has none."""
         if spec.start_by_s is not None:
             return now + spec.start_by_s
         policy = self._transitions.queue_states[spec.queue].policy

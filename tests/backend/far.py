@@ -38,7 +38,7 @@ from jobqueue.http.streams.event_names import NAMES, name_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
 
-    from jobqueue.backend.base import Asked, BulkAction, BulkCount, ChangeListener, Count, Page, Workers
+    from jobqueue.backend.base import BulkAction, BulkCount, ChangeListener, Count, Page, Workers
     from jobqueue.backend.store import StoreEndListener
     from jobqueue.core.failure_groups import Failures
     from jobqueue.core.job import Job, JobId, JobSpec, Lease, Uniqueness
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from jobqueue.core.quotas import Quotas
     from jobqueue.core.report import Failure, Progress, Success
     from jobqueue.core.stored_file import Upload
-    from jobqueue.core.submit import SubmitReceipt
+    from jobqueue.core.submit import Asked, SubmitReceipt
 
 T = TypeVar("T")
 
@@ -215,6 +215,9 @@ class FarBackend:
 
     async def submit_many(self, many: Sequence[Asked]) -> Sequence[SubmitReceipt | Exception]:
         return await self._run(lambda: self._memory.submit_many(many))
+
+    async def submit_together(self, many: Sequence[Asked]) -> list[SubmitResult[JobView]]:
+        return await self._run(lambda: self._memory.submit_together(many))
 
     async def get(self, job_id: str, owner: str | None = None) -> JobView:
         if isinstance(missing := self._engine.missing(job_id, owner), JobNotFound):

@@ -62,6 +62,7 @@ CHANGES: dict[
 ] = {
     "submit": (delayed, lambda backend, _: backend.submit(LATER)),
     "submit_many": (delayed, lambda backend, _: backend.submit_many([(LATER, b"{}", None, None)])),
+    "submit_together": (delayed, lambda backend, _: backend.submit_together([(LATER, b"{}", None, None)] * 2)),
     "cancel": (delayed, lambda backend, job_id: backend.cancel(job_id)),
     "delete": (failed, lambda backend, job_id: backend.delete(job_id)),
     "retry": (failed, lambda backend, job_id: backend.retry(job_id)),

@@ -29,6 +29,7 @@ from jobqueue.errors import (
     JobGone,
     JobNotFound,
     KeyReused,
+    NotInStore,
     QueueFull,
     RateLimited,
     StaleLease,
@@ -148,6 +149,24 @@ async def test_many_jobs_are_submitted_in_order_each_on_its_own(make: Make) -> N
         assert (receipt.live, receipt.duplicate) == (True, False)
         assert (await backend.get(receipt.id)).live
         assert (await backend.lease()).job_id == receipt.id
+
+
+@virtual_time
+async def test_several_jobs_are_accepted_together_or_not_at_all(make: Make) -> None:
+    backend = make(small=QueuePolicy(capacity=3))
+    key = Uniqueness("ann", key=IdempotencyKey("k", b"f"))
+    try:
+        first, second = await backend.submit_together([(SMALL, b"1", None, key), (SPEC, b"2", None, None)])
+    except NotInStore:
+        assert backend.shared, "only a store has none of it"
+        return
+    assert [(await backend.get(each.job.id)).args for each in (first, second)] == [b"1", b"2"]
+    before = backend.stats()[0]
+    with pytest.raises(QueueFull):
+        await backend.submit_together([(SPEC, b"3", None, None), *[(SMALL, b"{}", None, None)] * 3])
+    assert backend.stats()[0] == before
+    again, third = await backend.submit_together([(SMALL, b"1", None, key), (SMALL, b"4", None, None)])
+    assert (again.job.id, again.duplicate, third.duplicate) == (first.job.id, True, False)
 
 
 @virtual_time

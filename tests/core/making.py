@@ -15,6 +15,7 @@ from jobqueue.core.events import (
     Released,
     Resumed,
     StopRequested,
+    Together,
 )
 from jobqueue.core.ids import RUNS, IdIssuer
 from jobqueue.core.job import LIVE, IdempotencyKey, Job, JobSpec, JobState, Unique, UniqueMode, Uniqueness
@@ -186,7 +187,7 @@ class Driver:
         for event in self.engine.take_events():
             if isinstance(event, (StopRequested, LeaseLost)):
                 assert event.attempt == event.job.attempt
-            if not isinstance(event, (Quarantined, Released, Paused, Resumed, PolicyChanged)):
+            if not isinstance(event, (Quarantined, Released, Paused, Resumed, PolicyChanged, Together)):
                 for job in event.jobs if isinstance(event, Evicted) else (event.job,):
                     assert isinstance(job, Job)
             self.events.append(event)

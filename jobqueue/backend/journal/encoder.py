@@ -30,6 +30,7 @@ from jobqueue.backend.journal.records import (
     STOP,
     SUBMIT,
     SUCCESS,
+    TOGETHER,
     WHOLE,
 )
 from jobqueue.core.events import (
@@ -48,6 +49,7 @@ from jobqueue.core.events import (
     Started,
     StopRequested,
     Submitted,
+    Together,
 )
 from jobqueue.core.job import DELAYED, QUEUED, RUNNING, SUCCEEDED
 
@@ -87,7 +89,8 @@ class RecordEncoder:
         configured: Callable[[str], QueuePolicy],
         offset_s: float,
     ) -> None:
-        self._append = append
+        self._append = self._append_to_log = append
+        self._gathered: list[bytes] = []
         self._index, self._ids = engine.uniqueness_index, ids
         self._configured = configured
         self.offset_s = offset_s
@@ -109,6 +112,7 @@ class RecordEncoder:
             PolicyChanged: self._on_policy_changed,
             Paused: self._on_paused,
             Resumed: self._on_resumed,
+            Together: self._on_together,
         }
 
     def hear(self, event: Event) -> None:
@@ -293,6 +297,16 @@ class RecordEncoder:
 
     def _on_resumed(self, event: Resumed) -> None:
         self._append(_encode([PAUSE, event.queue]))
+
+    def _on_together(self, event: Together) -> None:
+        """Gather the records that follow; at the end, write them as one."""
+        if event.begins:
+            self._append = self._gathered.append
+            return
+        self._append = self._append_to_log
+        if self._gathered:
+            self._append(_encode([TOGETHER, [msgspec.Raw(record) for record in self._gathered]]))
+            self._gathered.clear()
 
     # -- parts of records
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from jobqueue.backend.journal.records import FIELDS, BadRecord, decode, name_of
+from jobqueue.backend.journal.records import FIELDS, TOGETHER, BadRecord, decode, name_of
 from jobqueue.core.attempts import HISTORY_MAX
 from jobqueue.core.job import (
     DELAYED,
@@ -314,6 +314,12 @@ class Image:
             self._note_value((job.owner, job.spec.type, job.uniqueness.unique.value), record[21], job_id)
         if count > 22:
             self.shared[job_id] = {(caller, key): fingerprint for caller, key, fingerprint in record[22]}
+
+    def _together(self, record: list[Any]) -> None:
+        for each in record[1]:
+            if each[0] == TOGETHER:
+                raise ValueError("a `together` within another")
+            self._appliers[each[0]](each)
 
     # -- parts of records
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
 BEGIN: Final = 0
 SPEC: Final = 1
@@ -45,6 +45,7 @@ CLEAN: Final = 16
 JOB: Final = 17
 WHOLE: Final = 18
 PROCESS: Final = 19
+TOGETHER: Final = 20
 
 FIELDS: Final[tuple[tuple[str, ...], ...]] = (
     ("begin", "at", "position", "has_owners", "starts"),
@@ -71,6 +72,7 @@ FIELDS: Final[tuple[tuple[str, ...], ...]] = (
     ),
     ("whole", "position", "jobs"),
     ("process", "at"),
+    ("together", "records"),
 )
 """By kind: its name, and those of its fields.
 
@@ -78,7 +80,8 @@ FIELDS: Final[tuple[tuple[str, ...], ...]] = (
 issued; `starts`: when processes began since the last clean stop, the latest of them. `retry` has the value and the
 position for jobs with a unique value. `job`: a whole job; its position is that of the time of writing, if it had its
 unique value then. `whole`: the end of a snapshot, with the number of its jobs. `process`: a process began. `clean`: it
-stopped; nothing follows.
+stopped; nothing follows. `together`: the records of jobs that were accepted at once, as one, so that no frame ends
+between them.
 """
 
 SPEC_FIELDS: Final = (
@@ -103,6 +106,15 @@ def decode(body: bytes) -> list[list[Any]]:
     if type(records) is not list:
         raise BadRecord("not an array of records")
     return records
+
+
+def single(records: Iterable[Any]) -> Iterator[Any]:
+    """Yield the records of a body one by one, with those of each `together` in its place."""
+    for record in records:
+        if type(record) is list and len(record) > 1 and record[0] == TOGETHER and type(record[1]) is list:
+            yield from record[1]
+        else:
+            yield record
 
 
 def name_of(record: object) -> str:

@@ -25,6 +25,7 @@ from jobqueue.backend.valkey.listeners import Listeners
 from jobqueue.backend.valkey.lists import Lists
 from jobqueue.backend.valkey.looks import Looks, missing
 from jobqueue.backend.valkey.mirror import Mirror
+from jobqueue.backend.valkey.no_flows import submit_together
 from jobqueue.backend.valkey.operations import Operations
 from jobqueue.backend.valkey.process import Process
 from jobqueue.backend.valkey.quarantines import Quarantines
@@ -213,6 +214,7 @@ class ValkeyBackend:
         self.cancel, self.delete = operations.cancel, operations.delete
         self.retry, self.run_now = operations.retry, operations.run_now
         self.submit_many, self.submit_soon = submissions.submit_many, submissions.submit_soon
+        self.submit_together = submit_together
         self.lease, self.lease_now, self.pass_on = leases.lease, leases.lease_now, leases.pass_on
         self.look_soon, self.excuse = self._looks.look, self._stops.excuse
         self.subscribe = self._listeners.subscribe

@@ -39,7 +39,6 @@ from jobqueue.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from jobqueue.backend.base import Asked
     from jobqueue.backend.valkey.calls import Argument
     from jobqueue.backend.valkey.ids import FleetIds
     from jobqueue.backend.valkey.link import Link
@@ -51,6 +50,7 @@ if TYPE_CHECKING:
     from jobqueue.core.job_view import JobView
     from jobqueue.core.quotas import Quota, Quotas
     from jobqueue.core.stored_file import Upload
+    from jobqueue.core.submit import Asked
 
 NEW, AGAIN, DUPLICATE, DEBOUNCED = 1, 2, 3, 4
 QUEUE_FULL, STORE_FULL, QUARANTINED, KEY_REUSED, JOBS_MAX, RECORDS_MAX, BYTES_MAX, UNIQUE, UNKNOWN_QUEUE = range(

@@ -45,10 +45,9 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-    from jobqueue.backend.base import Asked
     from jobqueue.core.job import Uniqueness
     from jobqueue.core.job_view import JobView
-    from jobqueue.core.submit import SubmitResult
+    from jobqueue.core.submit import Asked, SubmitResult
     from jobqueue.handlers import PlainSubmission, Submission
     from jobqueue.http.request.body import Bodies
     from jobqueue.http.request.early_refusal import EarlyRefusal

@@ -194,3 +194,12 @@ def test_a_handler_that_is_gone_leaves_its_jobs_in_the_image() -> None:
     (job,) = image.jobs.values()
     assert [job.spec] == seen
     assert (job.spec.type, job.spec.limits) == ("plain", None)
+
+
+def test_jobs_that_are_accepted_together_are_one_record() -> None:
+    recording = Recording()
+    spec = HANDLERS["plain"]
+    recording.driver.engine.submit_together([(spec, b"%d" % n, None, None) for n in range(3)], now=1000.0)
+    recording.driver.note_events()
+    assert len(recording.records) == 1 + 1, "a frame may end between two records"
+    assert [job.args for job in recording.image().jobs.values()] == [b"0", b"1", b"2"]

@@ -32,6 +32,8 @@ from tests.core.making import Driver
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from jobqueue.core.submit import Asked
+
 OFFSET_S = 1_700_000_000.0
 QUEUES = {
     "default": QueuePolicy(capacity=12, workers=4, retry_budget=0),
@@ -146,7 +148,7 @@ class World:
     def step(self) -> None:
         """Do a random operation, and commit its records."""
         acts = (self.submit, self.submit, self.submit, self.start, self.start, self.finish, self.finish, self.act)
-        act = self.rng.choice((*acts, self.act, self.advance, self.steer))
+        act = self.rng.choice((*acts, self.submit_together, self.act, self.advance, self.steer))
         with suppress(JobQueueError):
             act()
         self.driver.note_events()
@@ -191,6 +193,13 @@ class World:
     # -- operations
 
     def submit(self) -> None:
+        self.engine.submit(*self.submission(), now=self.driver.now)
+
+    def submit_together(self) -> None:
+        many = [self.submission() for _ in range(self.rng.randint(1, 4))]
+        self.engine.submit_together(many, now=self.driver.now)
+
+    def submission(self) -> Asked:
         rng = self.rng
         handler = HANDLERS[rng.choice(tuple(HANDLERS))]
         delay_s = rng.choice((0.0, 0.0, 0.0, 1.5, 6.0))
@@ -210,7 +219,7 @@ class World:
         if rng.random() < 0.1:
             upload = Upload("folder", {"part": (StoredFile("folder/0", "text/plain", 3, "a.txt"),)})
         args = b"%d" % rng.randrange(10**6)
-        self.engine.submit(spec, args, upload, self.identity(args, upload), now=self.driver.now)
+        return spec, args, upload, self.identity(args, upload)
 
     def identity(self, args: bytes, upload: Upload | None) -> Uniqueness | None:
         rng = self.rng
