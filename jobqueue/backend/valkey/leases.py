@@ -19,8 +19,10 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from jobqueue.backend.valkey.attempts import Held
+from jobqueue.backend.valkey.layout import lost_attempt
+from jobqueue.backend.valkey.records import record_of
 from jobqueue.core.events import Started
-from jobqueue.core.job import RUNNING, Extras, Job, JobId, Lease
+from jobqueue.core.job import Lease
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from jobqueue.backend.valkey.link import Link
     from jobqueue.backend.valkey.listeners import Listeners
     from jobqueue.backend.valkey.process import Process
-    from jobqueue.backend.valkey.records import Records
+    from jobqueue.backend.valkey.records import Records, Told
     from jobqueue.backend.valkey.stops import Stops
     from jobqueue.backend.valkey.verdicts import Verdicts
 
@@ -39,9 +41,6 @@ LEASE_MAX: Final = 64
 POLL_S: Final = 1.0
 REST_S: Final = 0.25
 """The wait after a lease that failed, in seconds."""
-
-_WIDTH: Final = 15
-"""Fields of a leased job."""
 
 
 class Leases:
@@ -230,10 +229,10 @@ class Leases:
             self._left = told[2]
             if told[3] >= 0:
                 self._note_at(self._link.clock.at(told[3]))
-            got, unread = (len(told) - 4) // _WIDTH, False
-            for start in range(4, len(told), _WIDTH):
+            got, unread = (len(told) - 4) // 2, False
+            for job_id, record in zip(told[4::2], told[5::2], strict=True):
                 try:
-                    self._hold(told[start : start + _WIDTH], told[0])
+                    self._hold(job_id, record)
                 except Exception as raised:
                     self._link.report(raised)
                     unread = True
@@ -260,31 +259,10 @@ class Leases:
         self._resting = False
         self.hint()
 
-    def _hold(self, fields: list[Any], now_ms: int) -> None:
-        at = self._link.clock.at
-        job_id, attempt, version, before, _, _, created, run_at, _ready_since, start_by, spec, args = fields[:12]
-        claims, frames, recovered = fields[12:]
-        uniqueness, upload = self._records.claims(claims)
-        extras = None
-        if before or frames:
-            history = self._records.history(frames) if frames else None
-            extras = Extras(attempts_before=before, history=history)
-        job = Job(
-            id=JobId(job_id.decode()),
-            spec=self._records.spec(spec),
-            args=args,
-            upload=upload,
-            state=RUNNING,
-            created_at=at(created),
-            run_at=at(run_at),
-            attempt=attempt,
-            version=version,
-            start_by_at=None if start_by < 0 else at(start_by),
-            started_at=at(now_ms),
-            uniqueness=uniqueness,
-            extras=extras,
-        )
-        held = Held(job, Lease(job.id, attempt, job.spec, args, upload, bool(recovered)))
+    def _hold(self, job_id: bytes, told: Told) -> None:
+        job = self._records.job(job_id.decode(), told)
+        recovered = lost_attempt(record_of(told)) == job.attempt
+        held = Held(job, Lease(job.id, job.attempt, job.spec, job.args, job.upload, recovered))
         self._attempts.add(held)
         self._stash.append(held)
         self._listeners.publish(Started(job))

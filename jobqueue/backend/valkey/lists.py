@@ -23,7 +23,8 @@ import msgspec
 from jobqueue.api_limits import SAMPLE_MAX
 from jobqueue.backend.base import BulkCount, Count, InvalidCursor, Page
 from jobqueue.backend.searches import Turns
-from jobqueue.backend.valkey.records import LETTERS
+from jobqueue.backend.valkey.layout import place_of
+from jobqueue.backend.valkey.records import LETTERS, record_of
 from jobqueue.core.failure_groups import FailureGroups
 from jobqueue.core.job import FAILED
 from jobqueue.core.job_filter import JobFilter
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from jobqueue.backend.base import BulkAction
     from jobqueue.backend.valkey.calls import Calls
     from jobqueue.backend.valkey.clock import StoreClock
-    from jobqueue.backend.valkey.records import Records
+    from jobqueue.backend.valkey.records import Records, Told
     from jobqueue.core.failure_groups import Failures
     from jobqueue.core.job import JobId
     from jobqueue.core.job_view import JobView
@@ -56,9 +57,6 @@ ACT_AT_ONCE: Final = 64
 
 PLACES_KEPT: Final = 10_000
 """Jobs of the latest pages whose places are known."""
-
-_PLACE: Final = 6
-"""Where a record's fields have its place."""
 
 _CURSOR: Final = re.compile(r"([on])([pj])([0-9A-Za-z_-]{1,40})")
 
@@ -90,11 +88,11 @@ class _Walk:
         self.looked += looked
         self.over = not self.cursor
         found = []
-        for fields in reply[3:]:
-            view = self._lists.view(fields)
+        for job_id, record in zip(reply[3::2], reply[4::2], strict=True):
+            view = self._lists.view(job_id.decode(), record)
             matches = self._filter.matches(view)
             if matches:
-                found.append((fields[_PLACE], view))
+                found.append((place_of(record_of(record)), view))
             elif matches is None:
                 self.unsearched += 1
         return found
@@ -222,14 +220,13 @@ class Lists:
         self._clock.hear(reply[0])
         return reply
 
-    def view(self, fields: Sequence[Any]) -> JobView:
+    def view(self, job_id: str, told: Told) -> JobView:
         """Return a record that the store has told."""
-        return view_of(self._records.job(fields))
+        return view_of(self._records.job(job_id, told))
 
     async def _newest_place(self) -> int:
         reply = await self.ask(JobFilter(), "", False, 1, 1, False)
-        place: int = reply[3][_PLACE] if len(reply) > 3 else 0
-        return place
+        return place_of(record_of(reply[4])) if len(reply) > 3 else 0
 
     async def _start(self, cursor: str | None, oldest_first: bool, owner: str | None) -> str:
         """Return the place at which a cursor begins. Raises InvalidCursor."""
@@ -242,10 +239,10 @@ class Lists:
             if not match[3].isdecimal():
                 raise InvalidCursor(cursor)
             return match[3]
-        (fields,) = (await self._calls.call("look", (0, match[3])))[1:2]
-        if fields is None or (owner is not None and self.view(fields).owner != owner):
+        (record,) = (await self._calls.call("look", (0, match[3])))[1:2]
+        if record is None or (owner is not None and self.view(match[3], record).owner != owner):
             raise InvalidCursor(cursor)
-        return str(fields[_PLACE])
+        return str(place_of(record_of(record)))
 
     def _note_place(self, job_id: str, place: int) -> None:
         self._places.pop(job_id, None)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from jobqueue.backend.valkey.cache import EndedCache
     from jobqueue.backend.valkey.ids import FleetIds
     from jobqueue.backend.valkey.link import Link
-    from jobqueue.backend.valkey.records import Records
+    from jobqueue.backend.valkey.records import Records, Told
     from jobqueue.core.job import JobId
     from jobqueue.core.job_view import JobView
 
@@ -94,8 +94,8 @@ class Looks:
 
         def then(told: list[Any] | None, error: Exception | None) -> None:
             found = [] if told is None else told[1:]
-            for job_id, fields in zip(job_ids, found, strict=False):
-                self._tell(job_id, fields, waiting[job_id])
+            for job_id, record in zip(job_ids, found, strict=False):
+                self._tell(job_id, record, waiting[job_id])
             for job_id in job_ids:
                 self._landed(job_id)
             rest = job_ids[len(found) :]
@@ -108,15 +108,15 @@ class Looks:
 
         return self._link.send("look", [1, *job_ids], then)
 
-    def _tell(self, job_id: str, fields: list[Any] | None, waiting: list[_Reader]) -> None:
-        if fields is None:
+    def _tell(self, job_id: str, found: Told | None, waiting: list[_Reader]) -> None:
+        if found is None:
             for done in waiting:
                 done(None)
             return
         try:
-            view = self._records.view(fields)
+            view = self._records.view(job_id, found)
             if view.finished_at is None:
-                self._note_position(view.id, position_of(fields))
+                self._note_position(view.id, position_of(found))
             elif job_id not in self._changed:
                 self._cache.keep(view)
         except Exception as error:
@@ -128,11 +128,11 @@ class Looks:
             if type(done) is _Looker:
                 done.see(view)
             else:
-                done(self._job(fields))
+                done(self._job(job_id, found))
 
-    def _job(self, fields: list[Any]) -> Job | Exception:
+    def _job(self, job_id: str, found: Told) -> Job | Exception:
         try:
-            return self._records.job(fields)
+            return self._records.job(job_id, found)
         except Exception as error:
             self._link.report(error)
             return error

@@ -1,4 +1,4 @@
-"""Records between this process and the store: specs, claims and progress as bytes; whole jobs as flat lists of fields.
+"""Records between this process and the store: specs, claims and progress as bytes; whole jobs in their layout.
 
 Rules:
 
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
+from jobqueue.backend.valkey.layout import HEAD
 from jobqueue.core.job import (
     CANCELLED,
     DELAYED,
@@ -39,7 +40,7 @@ from jobqueue.core.report import ErrorCode, FailedAttempt, JobError, Progress
 from jobqueue.core.stored_file import StoredFile, Upload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from jobqueue.backend.valkey.clock import StoreClock
     from jobqueue.core.quotas import Quotas
@@ -48,8 +49,8 @@ J = TypeVar("J", Job, JobView)
 
 SPEC_READ: Final = 10
 CLAIMS_READ: Final = 9
-BRIEF: Final = 18
-"""Fields of a record without its arguments, result and history."""
+Told = bytes | list[Any]
+"""A record as the store tells it: its text (`layout`), or a list of it, the position, arguments, result and history."""
 
 SHARED_MAX: Final = 4096
 """Specs, or claims, that are kept at hand."""
@@ -196,38 +197,42 @@ class Records:
         fraction, note = _decode(blob)
         return Progress(fraction, note)
 
-    def job(self, fields: Sequence[Any]) -> Job:
-        """Return a record that the store has told: whole, or without arguments, result and history."""
-        return self._read(fields, Job)
+    def job(self, job_id: str, told: Told) -> Job:
+        """Return a record that the store has told: whole, or without its history and long arguments and results."""
+        return self._read(job_id, told, Job)
 
-    def view(self, fields: Sequence[Any]) -> JobView:
+    def view(self, job_id: str, told: Told) -> JobView:
         """Return the same as a view."""
-        return self._read(fields, JobView)
+        return self._read(job_id, told, JobView)
 
-    def _read(self, fields: Sequence[Any], make: type[J]) -> J:
-        job_id, state, version, attempt, before, _, _, created, run_at, start_by, _, started, finished = fields[:13]
-        stopping, spec, claims, progress, error = fields[13:BRIEF]
+    def _read(self, job_id: str, told: Told, make: type[J]) -> J:
+        record, frames = (told, b"") if isinstance(told, bytes) else (told[0], told[4])
+        head = HEAD.unpack_from(record)
+        state, _, _, _, _, result_size, version, attempt, before, _, _ = head[:11]
+        _, _, created, run_at, start_by, _, started, finished, _, q, b, w, st, s, c, a, r, p, e = head[11:]
+        stopping = record[(at := HEAD.size + q + b + w) : (at := at + st)]
+        spec = record[at : (at := at + s)]
+        claims = record[at : (at := at + c)]
+        args = record[at : (at := at + a)]
+        result: bytes | None = record[at : (at := at + r)]
+        if not isinstance(told, bytes):
+            args, result = told[2], told[3]
+        if result_size < 0:
+            result = None
         offset_ms = self._clock.offset_ms
         uniqueness, upload = self.claims(claims) if claims else (None, None)
-        args, result, history = b"", None, None
-        if len(fields) > BRIEF:
-            args, has_result, result, frames = fields[BRIEF : BRIEF + 4]
-            if not has_result:
-                result = None
-            if frames:
-                history = self.history(frames)
         extras = None
-        if before or stopping or progress or error or history:
+        if before or stopping or p or e or frames:
             extras = Extras(
                 attempts_before=before,
-                progress=self.progress(progress),
+                progress=self.progress(record[at : at + p]),
                 stopping=StopReason(stopping.decode()) if stopping else None,
-                error=error_of(error),
-                history=history,
+                error=error_of(record[at + p : at + p + e]),
+                history=self.history(frames) if frames else None,
             )
         known = self._specs.get(spec)
         return make(
-            id=JobId(job_id.decode()),
+            id=JobId(job_id),
             spec=known or self.spec(spec),
             args=args,
             upload=upload,
@@ -257,9 +262,15 @@ class Records:
         return tuple(history)
 
 
-def position_of(fields: Sequence[Any]) -> int | None:
+def record_of(told: Told) -> bytes:
+    """Return the text of a record that the store has told."""
+    text: bytes = told if isinstance(told, bytes) else told[0]
+    return text
+
+
+def position_of(told: Told) -> int | None:
     """Return the position of a ready job, which a whole record tells."""
-    position: int = fields[BRIEF + 4]
+    position: int = -1 if isinstance(told, bytes) else told[1]
     return None if position < 1 else position
 
 

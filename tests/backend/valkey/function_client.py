@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from tests.backend.valkey.stored import stored
 from tests.stores import Functions
 
 encode = msgspec.msgpack.encode
@@ -74,7 +75,7 @@ class Client(Functions):
         """Lease; return ids and attempts."""
         reply = self.call("lease", process, number, most, 1, "", 64, *(queues or ("default",)))
         assert reply[1] == 1, "the process is alive"
-        return [(reply[at].decode(), reply[at + 1]) for at in range(4, len(reply), 15)]
+        return [(job_id.decode(), stored(told)["a"]) for job_id, told in zip(reply[4::2], reply[5::2], strict=True)]
 
     def ack(self, job_id: str, attempt: int = 1, result: bytes = b"1", process: str = "p1") -> tuple[int, str]:
         reply = self.call("ack", process, 1, job_id, attempt, result)
@@ -96,9 +97,8 @@ class Client(Functions):
 
     def record(self, job_id: str) -> dict[str, Any]:
         """Return the record, by the names of its fields."""
-        names = ("id", *"svanqicdtrof", "st", *"SCPEA", "hr", "R", "H", "position")
         (found,) = self.call("look", 1, job_id)[1:]
-        return {} if found is None else dict(zip(names, found, strict=True))
+        return {} if found is None else stored(found)
 
     def state(self, job_id: str) -> str:
         return str(self.record(job_id).get("s", b"").decode())

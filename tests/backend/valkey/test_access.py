@@ -16,6 +16,7 @@ from jobqueue.config import ValkeySettings
 from jobqueue.config.valkey import ValkeyTlsSettings
 from jobqueue.errors import ConfigError
 from tests.authority import Authority
+from tests.backend.valkey.stored import stored
 from tests.backend.valkey.test_calls import opened, submit, until
 from tests.stores import client_of
 
@@ -197,7 +198,7 @@ async def test_where_functions_are_barred_the_library_is_loaded_as_scripts(
         assert [(await submit(calls, name))[4] for name in ("a", "b")] == [2, 1]
         client.script_flush()
         many = [calls.call("look", (0, "a")), submit(calls, "c")]
-        assert (await many[0])[1][0] == b"a"
+        assert stored((await many[0])[1])["A"] == b"{}"
         assert (await many[1])[4] == 1
     assert client.function_list() == []
     client.close()

@@ -16,6 +16,7 @@ from jobqueue.config import ValkeySettings
 from jobqueue.errors import Overloaded, StoreUnavailable
 from jobqueue.log import EventLogger
 from tests.backend.valkey.faulty_proxy import FaultyProxy
+from tests.backend.valkey.stored import stored
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -98,7 +99,7 @@ async def test_calls_of_one_turn_are_one_write_and_each_gets_its_own_reply(
     codes = [submit(calls, "a"), calls.call("look", (0, "a")), submit(calls, "a"), calls.call("look", (0, "b"))]
     first, looked, second, unknown = await asyncio.gather(*codes)
     assert (first[4], second[4]) == (NEW, THERE)
-    assert looked[1][0] == b"a"
+    assert stored(looked[1])["A"] == b"{}"
     assert unknown[1] is None
     assert len(proxy.writes) == 1
 

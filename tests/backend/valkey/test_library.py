@@ -8,6 +8,7 @@ import msgspec
 
 from jobqueue.backend.valkey import library
 from tests.backend.valkey.function_client import SECRET, TTL_MS, Client, spec
+from tests.backend.valkey.stored import stored
 from tests.stores import client_of
 
 if TYPE_CHECKING:
@@ -245,7 +246,8 @@ def test_a_job_of_a_dead_process_goes_back_to_its_place_and_the_attempt_counts(j
     assert jq.call("tick", 100)[5] == [b"a", 1, b"host:1"]
     jq.call("join", "p2", TTL_MS, "server", SECRET, "other:2", 0)
     reply = jq.call("lease", "p2", 0, 1, 1, "", 5, "default")
-    assert (reply[4], reply[5], reply[18]) == (b"a", 2, 1)
+    record = stored(reply[5])
+    assert (reply[4], record["a"], record["rc"]) == (b"a", 2, 2)
     jq.pass_time(TTL_MS)
     assert jq.call("tick", 100)[6] == [b"a", 2, b"other:2"]
     assert msgspec.msgpack.decode(jq.record("a")["E"])[0] == "worker_crashed"

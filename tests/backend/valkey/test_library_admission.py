@@ -211,3 +211,26 @@ def test_a_call_of_more_than_64_jobs_is_an_error(jq: Client) -> None:
     items = [part for number in range(65) for part in (f"j{number}", 0, spec(), b"{}", b"")]
     with pytest.raises(FunctionError, match="from 0 to 64"):
         jq.call("submit", "default", 1, 65, *items)
+
+
+def test_a_job_that_another_one_of_its_call_replaces_leaves_no_arguments(jq: Client) -> None:
+    given = claims(value="v", mode="replace")
+    items = [part for job_id in "ab" for part in (job_id, 0, spec(), job_id.encode() * 100, given)]
+    reply = jq.call("submit", "default", 1, 2, *items)
+    assert reply[4::6] == [1, 1]
+    assert (jq.state("a"), jq.state("b")) == ("c", "q")
+    assert jq.client.keys("*arg:*") == [f"{jq.prefix}arg:b".encode()]
+
+
+def test_a_job_that_is_sent_again_behind_one_that_evicts_it_is_a_new_one(jq: Client) -> None:
+    jq.set_bounds(jobs=2)
+    jq.submit("a", "b", args=b"o" * 100)
+    jq.lease()
+    jq.nack("a", final=1)
+    jq.ack("b")
+    items = [part for job_id in "ca" for part in (job_id, 0, spec(), b"n" * 100, b"")]
+    assert jq.call("submit", "default", 1, 2, *items)[4::6] == [1, 1]
+    record = jq.record("a")
+    assert (record["s"], record["A"], record["h"]) == (b"q", b"n" * 100, 0)
+    assert jq.client.keys("*his:*") == []
+    assert jq.record("b") == {}

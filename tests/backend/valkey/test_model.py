@@ -69,7 +69,7 @@ MUTANTS = {
         "job.a == attempt and job.w == process then",
         "job.a == attempt then",
     ),
-    "a verdict leaves no mark": ("plain", "records.set(job, 'k', tonumber(args[at + 2]))", ""),
+    "a verdict leaves no mark": ("plain", "job.k = job.a\n", "\n"),
     "a lost lease is not answered again": ("plain", "if number ~= '0' and known[3] == number then", "if false then"),
     "a call of an operator is not remembered": (
         "plain",
@@ -78,7 +78,7 @@ MUTANTS = {
     ),
     "a resent submission is a new one": (
         "plain",
-        "if redis.call('EXISTS', records.key(u, item.id)) == 1 then",
+        "if there then",
         "if false then",
     ),
     "one job over the capacity": ("plain", "and 1 or 0) >= queue.capacity", "and 1 or 0) > queue.capacity"),
@@ -98,7 +98,7 @@ MUTANTS = {
         "fingerprint ~= (claims.fingerprint or '')",
         "false",
     ),
-    "an attempt given back is charged": ("plain", "records.set(job, 'n', job.n + 1)", ""),
+    "an attempt given back is charged": ("plain", "job.n = job.n + 1", ""),
     "a job starts after its start-by": ("plain", "job.t and u.now >= job.t and job.a == 0", "false"),
     "a retry is still among the failed ones": (
         "plain",
@@ -109,8 +109,8 @@ MUTANTS = {
     "lifo is fifo": ("plain", "return -number", "return number"),
     "a lost attempt is not charged": (
         "plain",
-        "transitions.to_queued(u, job, true)\n      records.set(job, 'rc'",
-        "transitions.give_back(u, job)\n      records.set(job, 'rc'",
+        "transitions.to_queued(u, job, true)\n      job.rc",
+        "transitions.give_back(u, job)\n      job.rc",
     ),
     "a beat revives a lost process": (
         "plain",

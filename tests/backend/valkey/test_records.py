@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
 from jobqueue.backend.valkey.clock import StoreClock
-from jobqueue.backend.valkey.records import BRIEF, CLAIMS_READ, SPEC_READ, Records, position_of
+from jobqueue.backend.valkey.layout import lost_attempt, place_of
+from jobqueue.backend.valkey.records import CLAIMS_READ, SPEC_READ, Records, position_of
 from jobqueue.core.job import IdempotencyKey, JobSpec, JobState, StopReason, Unique, Uniqueness
 from jobqueue.core.policy import Limits
 from jobqueue.core.quotas import Quota, Quotas
@@ -14,6 +17,7 @@ from jobqueue.core.record import changed
 from jobqueue.core.report import ErrorCode, FailedAttempt, JobError, Progress
 from jobqueue.core.stored_file import StoredFile, Upload
 from jobqueue.testing import ManualClock
+from tests.backend.valkey.stored import record
 
 STORE_MS = 1_800_000_000_000
 FREE = Quotas()
@@ -76,23 +80,19 @@ def test_claims_tell_the_quota_of_their_caller() -> None:
         assert msgspec.msgpack.decode(blob)[CLAIMS_READ - 3 :] == quota
 
 
-def fields(**given: object) -> list[object]:
-    """Return a whole record as the store tells it."""
+def waiting(**given: Any) -> bytes:
+    """Return a record that waits, but for these fields."""
     spec = records().spec_blob(JobSpec(type="t", attempts_max=3))
-    told: dict[str, object] = {
-        **{"id": b"id", "s": b"q", "v": 2, "a": 0, "n": 0, "q": b"default", "i": 7, "c": STORE_MS, "d": STORE_MS},
-        **{"t": -1, "r": STORE_MS, "o": -1, "f": -1, "st": b"", "S": spec, "C": b"", "P": b"", "E": b""},
-        **{"A": b"{}", "hr": 0, "R": b"", "H": b"", "position": -1},
-    }
-    return list((told | given).values())
+    of = {"s": b"q", "v": 2, "x": 2, "i": 7, "c": STORE_MS, "d": STORE_MS, "r": STORE_MS, "q": b"default", "b": b"~"}
+    return record(**(of | {"S": spec, "A": b"{}"} | given))
 
 
 def test_a_record_that_waits_is_read() -> None:
-    told = fields(position=3)
-    job = records().job(told)
+    told = [waiting(), 3, b"{}", b"", b""]
+    job = records().job("id", told)
     assert (job.id, job.state, job.version, job.args, job.result) == ("id", JobState.QUEUED, 2, b"{}", None)
     assert (job.created_at, job.started_at, job.finished_at, job.start_by_at) == (100.0, None, None, None)
-    assert (job.extras, job.uniqueness, position_of(told)) == (None, None, 3)
+    assert (job.extras, job.uniqueness, position_of(told), place_of(told[0])) == (None, None, 3, 7)
 
 
 def test_a_record_with_every_field_is_read() -> None:
@@ -100,12 +100,13 @@ def test_a_record_with_every_field_is_read() -> None:
     entry = encode([1, STORE_MS, STORE_MS + 1000, "handler_error", "boom"])
     other = encode([2, STORE_MS, STORE_MS + 2000, "timed_out", "late", "trace"])
     frames = b"".join(len(each).to_bytes(4, "big") + each for each in (entry, other))
-    told = fields(
-        **{"s": b"f", "a": 2, "n": 1, "o": STORE_MS + 500, "f": STORE_MS + 1500, "t": STORE_MS + 9000},
-        **{"st": b"cancelled", "P": records().progress_blob(Progress(0.5, "half")), "H": frames, "hr": 1, "R": b""},
+    text = waiting(
+        **{"s": b"f", "a": 2, "n": 1, "o": STORE_MS + 500, "f": STORE_MS + 1500, "t": STORE_MS + 9000, "rc": 2},
+        **{"st": b"cancelled", "P": records().progress_blob(Progress(0.5, "half")), "h": 2, "y": 0, "w": b"p1"},
         E=encode(["timed_out", "late"]),
     )
-    job = records().job(told)
+    job = records().job("id", [text, -1, b"{}", b"", frames])
+    assert lost_attempt(text) == 2
     assert (job.started_at, job.finished_at, job.start_by_at) == (100.5, 101.5, 109.0)
     assert (job.attempts_before, job.stopping, job.progress) == (1, StopReason.CANCELLED, Progress(0.5, "half"))
     assert job.result == b"", "an empty one is one"
@@ -116,6 +117,6 @@ def test_a_record_with_every_field_is_read() -> None:
     )
 
 
-def test_a_brief_record_has_neither_arguments_nor_result() -> None:
-    job = records().job(fields(s=b"r", a=1)[:BRIEF])
-    assert (job.state, job.args, job.result, job.history) == (JobState.RUNNING, b"", None, None)
+def test_a_record_alone_has_short_arguments_and_results_and_no_history() -> None:
+    job = records().job("id", waiting(s=b"s", a=1, A=b"", x=100, R=b"12", y=2, h=1))
+    assert (job.state, job.args, job.result, job.history) == (JobState.SUCCEEDED, b"", b"12", None)

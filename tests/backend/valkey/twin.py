@@ -21,6 +21,7 @@ from jobqueue.core.job import (
 )
 from jobqueue.core.policy import QueuePolicy
 from jobqueue.core.quotas import Quotas
+from tests.backend.valkey.stored import stored
 from tests.backend.valkey.twin_configs import Config
 from tests.stores import Functions
 
@@ -40,7 +41,6 @@ LETTERS: Final = {
     "cancelled": "c",
     "expired": "x",
 }
-FIELDS: Final = ("id", *"svanqicdtrof", "st", *"SCPEA", "hr", "R", "H", "position")
 
 
 class Mismatch(AssertionError):
@@ -174,7 +174,7 @@ class Twin:
                     self.fail(f"only {held_by} holds {job_id}")
                 if record is not None and job is not None:
                     held.add(job_id)
-                    self.compare_record(job, dict(zip(FIELDS, record, strict=True)))
+                    self.compare_record(job, stored(record))
         self.jobs = {job_id: job for job_id, job in self.jobs.items() if job_id in held}
         self.returned &= held
         self.compare_counts()

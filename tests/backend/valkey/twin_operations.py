@@ -34,6 +34,7 @@ from jobqueue.errors import (
     StatusesFull,
     WrongState,
 )
+from tests.backend.valkey.stored import stored
 from tests.backend.valkey.twin import PROCESSES, STEP_MS, TTL_MS, Twin
 
 if TYPE_CHECKING:
@@ -170,11 +171,12 @@ class Operations(Twin):
             if job is not None:
                 self.fail(f"the store leases nothing of {queue}, and the engine {job.id}")
             return f"{queue}: nothing"
-        job_id, attempt = reply[4].decode(), reply[5]
+        job_id, record = reply[4].decode(), stored(reply[5])
+        attempt = record["a"]
         self.holders[job_id] = process
         self.engine_leases(queue, job_id)
         job = self.engine.get(job_id)
-        if attempt != job.attempt or reply[15] != job.args:
+        if attempt != job.attempt or record["A"] != job.args:
             self.fail(f"the store leases {job_id} with attempt {attempt}, and the engine with {job.attempt}")
         return f"{queue}: {job_id} {attempt}"
 

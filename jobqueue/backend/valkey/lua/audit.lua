@@ -100,24 +100,20 @@ local function check_records(u, found, sums)
     local id = string.sub(key, 3)
     local job = records.get(u, id)
     seen = seen + 1
-    if not job.z then
-      fault(found, 'record', id, 'is torn')
-    else
-      check_place(u, found, job, where[id] or {})
-      if job.s == 'r' then
-        check_lease(u, found, job)
-      elseif job.st or job.l then
-        fault(found, job.id, 'in state', job.s, 'still has the fields of a running one')
-      end
-      check_deadlines(u, found, job)
-      count_in(sums, job, specs.claims(u, job.C))
-      local spec = specs.spec(u, job.S)
-      if job.l then
-        sums.running[spec.type] = (sums.running[spec.type] or 0) + 1
-      end
-      if tonumber(redis.call('ZSCORE', u.prefix .. 'i', id)) ~= job.i then
-        fault(found, id, 'has another place than its own')
-      end
+    check_place(u, found, job, where[id] or {})
+    if job.s == 'r' then
+      check_lease(u, found, job)
+    elseif job.st or job.l then
+      fault(found, job.id, 'in state', job.s, 'still has the fields of a running one')
+    end
+    check_deadlines(u, found, job)
+    count_in(sums, job, specs.claims(u, job.C))
+    local spec = specs.spec(u, job.S)
+    if job.l then
+      sums.running[spec.type] = (sums.running[spec.type] or 0) + 1
+    end
+    if tonumber(redis.call('ZSCORE', u.prefix .. 'i', id)) ~= job.i then
+      fault(found, id, 'has another place than its own')
     end
     where[id] = nil
   end

@@ -28,7 +28,8 @@ local function oldest(u, queue, names)
   local at = queue.discipline == 'lifo' and -1 or 0
   for index = 1, math.min(#names, JOBS_MAX) do
     local id = redis.call('ZRANGE', sublists.key(u, queue.name, names[index]), at, at)[1]
-    local since = id and tonumber(redis.call('HGET', records.key(u, id), 'r'))
+    local job = id and records.get(u, id)
+    local since = job and job.r
     if since and (first < 0 or since < first) then
       first = since
     end

@@ -10,58 +10,12 @@
 local LOOKS_MAX = 128
 local SUBLISTS_MAX = 64
 
-local LEASED_FIELDS = { 's', 'a', 'w', 'S', 'C', 'v', 'x', 'i', 'c', 'd', 'r', 't', 'A' }
-local AFTER_FIELDS = { 'n', 'H', 'rc', 'P' }
-
--- The record as far as a lease needs it, or nil.
-local function leased_job(u, id)
-  local values = redis.call('HMGET', records.key(u, id), unpack(LEASED_FIELDS))
-  if not values[1] then
-    return nil
-  end
-  local job = {
-    id = id,
-    s = values[1],
-    a = tonumber(values[2]),
-    w = values[3] or '',
-    S = values[4],
-    C = values[5] or '',
-    v = tonumber(values[6]),
-    x = tonumber(values[7]),
-    i = tonumber(values[8]),
-    c = tonumber(values[9]),
-    d = tonumber(values[10]),
-    r = tonumber(values[11]),
-    t = tonumber(values[12]),
-    A = values[13] or '',
-    set = { nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil },
-    set_count = 0,
-    n = 0,
-    H = '',
-    rc = nil, P = nil, q = nil, o = nil,
-  }
-  if job.a > 0 then
-    values = redis.call('HMGET', records.key(u, id), unpack(AFTER_FIELDS))
-    job.n, job.H, job.rc, job.P = tonumber(values[1]) or 0, values[2] or '', tonumber(values[3]), values[4]
-  end
-  return job
-end
-
-local function answer(u, reply, queue_name, job)
-  local at = #reply
-  reply[at + 1], reply[at + 2], reply[at + 3], reply[at + 4] = job.id, job.a, job.v, job.n
-  reply[at + 5], reply[at + 6], reply[at + 7], reply[at + 8] = queue_name, job.i, job.c, job.d
-  reply[at + 9], reply[at + 10], reply[at + 11] = job.r or -1, job.t or -1, job.S
-  reply[at + 12], reply[at + 13] = records.args(u, job.id, job.A, job.x), job.C
-  reply[at + 14], reply[at + 15] = job.H, job.rc == job.a and 1 or 0
-end
-
 local function put_aside(u, queue, job, type_name)
-  local values = redis.call('HMGET', records.key(u, job.id), 'sq', 'r')
-  local priority = specs.spec(u, job.S).priority
-  redis.call('HSET', records.key(u, job.id), 'b', type_name)
-  redis.call('HSETNX', u.prefix .. 'g:' .. type_name, 'lane', specs.spec(u, job.S).lane)
-  sublists.push(u, queue, type_name, job.id, priority, tonumber(values[1]), tonumber(values[2]))
+  local spec = specs.spec(u, job.S)
+  job.b = type_name
+  records.write(u, job)
+  redis.call('HSETNX', u.prefix .. 'g:' .. type_name, 'lane', spec.lane)
+  sublists.push(u, queue, type_name, job.id, spec.priority, job.sq, job.r)
 end
 
 local function knows(u, lease, type_name)
@@ -76,16 +30,14 @@ end
 
 -- Starts a job that was popped, or deals with it otherwise.
 local function start(u, lease, queue, sublist, id)
-  local job = leased_job(u, id)
+  local job = records.get(u, id)
   if not job or job.s ~= 'q' then
     return
   end
   local spec = specs.spec(u, job.S)
-  job.q = queue.name
   if job.t and u.now >= job.t and job.a == 0 then
-    local whole = records.get(u, id)
-    transitions.finish(u, whole, 'x')
-    records.write(u, whole)
+    transitions.finish(u, job, 'x')
+    records.write(u, job)
     return
   end
   local by_lane = sublists.is_lane(sublist)
@@ -103,14 +55,13 @@ local function start(u, lease, queue, sublist, id)
     job.a = job.a + 1
     limits.enter(u, gate, transitions.attempt_name(job))
     job.a = job.a - 1
-    records.set(job, 'l', '1')
+    job.l = true
   end
   transitions.to_running(u, job, lease.process)
   records.write(u, job)
   lease.lanes[spec.lane] = lease.lanes[spec.lane] - 1
   lease.wanted = lease.wanted - 1
-  lease.taken[#lease.taken + 1] = id .. ' ' .. num(job.a)
-  answer(u, lease.reply, queue.name, job)
+  lease.taken[#lease.taken + 1] = job
 end
 
 -- How many jobs of a sublist may start now in this process, as far as lane and type tell.
@@ -156,10 +107,15 @@ local function take_from(u, lease, queue)
     -- Alone it is popped in one go; beside others one by one, since another's first job may be the next.
     local count = #found == 1 and room or math.min(1, room)
     local popped = count > 0 and redis.call('ZPOPMIN', key, count) or {}
-    sublists.touch(u, queue.name, sublist)
+    local ids = {}
     for index = 1, #popped, 2 do
+      ids[#ids + 1] = popped[index]
+    end
+    sublists.touch(u, queue.name, sublist)
+    records.fetch(u, ids)
+    for _, id in ipairs(ids) do
       lease.looks = lease.looks + 1
-      start(u, lease, queue, sublist, popped[index])
+      start(u, lease, queue, sublist, id)
     end
     local score = #popped > 0 and sublists.head(u, queue.name, sublist)
     sublists.note_head(u, queue.name, sublist, score)
@@ -174,9 +130,9 @@ end
 -- The jobs of a lease whose reply was lost, as far as the process still holds them.
 local function again(u, reply, process, text)
   for id, attempt in string.gmatch(text, '(%S+) (%d+)') do
-    local job = leased_job(u, id)
+    local job = records.get(u, id)
     if job and job.s == 'r' and job.w == process and job.a == tonumber(attempt) then
-      answer(u, reply, redis.call('HGET', records.key(u, id), 'q'), job)
+      reply[#reply + 1], reply[#reply + 2] = id, records.told(u, job, records.text(job), -1)
     end
   end
 end
@@ -196,7 +152,7 @@ function api.lease(keys, args)
     again(u, reply, process, known[4])
     return reply
   end
-  local of = { process = process, wanted = wanted, lanes = {}, known = {}, taken = {}, looks = 0, reply = reply }
+  local of = { process = process, wanted = wanted, lanes = {}, known = {}, taken = {}, looks = 0 }
   of.knows_all = known[5] == '1'
   for index = 1, lanes_count do
     of.lanes[args[3 + 2 * index]] = unit.number(args[4 + 2 * index], 'the places of a lane', 0, 2 ^ 30)
@@ -212,8 +168,12 @@ function api.lease(keys, args)
     end
   end
   unit.finish(u)
-  local is_idle = of.wanted > 0
-  redis.call('HSET', record, 'lease', number, 'leased', table.concat(of.taken, ' '), 'idle', is_idle and '1' or '0')
+  local names, is_idle = {}, of.wanted > 0
+  for index, job in ipairs(of.taken) do
+    names[index] = job.id .. ' ' .. num(job.a)
+    reply[3 + 2 * index], reply[4 + 2 * index] = job.id, records.told(u, job, u.texts[records.key(u, job.id)], -1)
+  end
+  redis.call('HSET', record, 'lease', number, 'leased', table.concat(names, ' '), 'idle', is_idle and '1' or '0')
   if is_idle then
     redis.call('SADD', u.prefix .. 'idle', process)
   else

@@ -34,6 +34,7 @@ local function each(keys, args, act, with_other)
     return reply
   end
   reply = { u.now }
+  records.fetch(u, { unpack(args, 3) })
   for index = 1, count do
     local job = records.get(u, args[2 + index])
     local code, other = MISSING, nil
@@ -93,18 +94,10 @@ local function retry_one(u, job)
   end
   records.revive(u, job)
   uniqueness.stake(u, job.id, spec, claims)
-  records.set(job, 'n', job.a)
-  records.set(job, 'd', u.now)
-  for _, field in ipairs({ 'o', 'f', 'P', 'E', 'k' }) do
-    records.clear(job, field)
-  end
+  job.n, job.d, job.o, job.f, job.P, job.E, job.k = job.a, u.now, nil, nil, '', '', -1
   queue.seq, queue.queued = queue.seq + 1, queue.queued + 1
   local sublist = sublists.of_spec(u, spec)
-  records.set(job, 's', 'q')
-  records.set(job, 'v', job.v + 1)
-  records.set(job, 'sq', queue.seq)
-  records.set(job, 'r', u.now)
-  records.set(job, 'b', sublist)
+  job.s, job.v, job.sq, job.r, job.b = 'q', job.v + 1, queue.seq, u.now, sublist
   sublists.push(u, queue, sublist, job.id, spec.priority, queue.seq, u.now)
   events.of_job(u, 'retried', job)
   return DONE
@@ -120,7 +113,7 @@ function api.run_now(keys, args)
       return WRONG_STATE
     end
     transitions.to_queued(u, job)
-    records.set(job, 'd', u.now)
+    job.d = u.now
     events.of_job(u, 'queued', job)
     return DONE
   end)

@@ -97,14 +97,21 @@ function api.reconcile(keys, args)
   redis.call('ZADD', u.prefix .. 'procs', num(u.now + ttl), process)
   note_server(u, args[3], ttl)
   local held, lost = {}, {}
-  for index = 1, count do
-    local id, attempt = args[3 + 2 * index], tonumber(args[4 + 2 * index])
-    local values = redis.call('HMGET', records.key(u, id), 's', 'a', 'w')
-    if values[1] ~= 'r' or tonumber(values[2]) ~= attempt or values[3] ~= process then
-      lost[#lost + 1], lost[#lost + 2] = id, attempt
-    else
-      held[id] = true
+  for first = 1, count, STEPS_MAX do
+    local ids = {}
+    for index = first, math.min(count, first + STEPS_MAX - 1) do
+      ids[#ids + 1] = args[3 + 2 * index]
     end
+    records.fetch(u, ids)
+    for index, id in ipairs(ids) do
+      local job, attempt = records.get(u, id), tonumber(args[4 + 2 * (first + index - 1)])
+      if not job or job.s ~= 'r' or job.a ~= attempt or job.w ~= process then
+        lost[#lost + 1], lost[#lost + 2] = id, attempt
+      else
+        held[id] = true
+      end
+    end
+    u.records = {} -- it may be a hundred thousand
   end
   local returned, left = {}, 0
   -- At most as many as it may hold, and the portion beyond: a process runs some thousand at a time.
@@ -162,7 +169,7 @@ local function reap(u, job)
       transitions.finish(u, job, 'f', { code = 'worker_crashed', message = message })
     else
       transitions.to_queued(u, job, true)
-      records.set(job, 'rc', job.a + 1)
+      job.rc = job.a + 1
       events.of_job(u, 'queued', job)
     end
   end

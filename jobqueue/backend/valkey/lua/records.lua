@@ -1,19 +1,20 @@
 -- Records: a job as the store holds it, and what it counts for.
 --
--- A record is the hash `j:<id>`; arguments and results of more than 64 bytes are strings of their own, since a hash
--- with one long value takes twice the memory. Its fields:
+-- A record is one string, `j:<id>`, so that a call reads all records that it needs by one command, and writes all that
+-- it has changed by one at its end. Numbers of a fixed size come first (`HEAD`), then texts, whose lengths are the last
+-- numbers. Arguments and results of more than 64 bytes are strings of their own, as is the history: most changes
+-- have no need of them.
 --
---   s v a n    state, version, attempt, attempts of earlier series
---   q b sq i   queue, sublist, number among the ready ones, place in lists
+--   s l K      state; whether it holds a permit of its type; whether it has further keys
+--   h x y      attempts in its history; bytes of its arguments, and of its result
+--   v a n      version, attempt, attempts of earlier series
+--   k rc       the attempt that gave the last verdict; the one after an attempt that was lost with its process
+--   z i        bytes that count for the store's bounds; place in lists
 --   c d t r    created, run_at, start_by, ready since
---   o f w      started, finished, the process that runs it, or ran it last
---   l st k rc  it holds a permit of its type; why it is stopping; the attempt that gave the last verdict; the one after
---              an attempt that was lost with its process
---   S C        spec, claims
---   A x R      arguments, their bytes, result
---   z          bytes that count for the store's bounds
---   P E H h    progress, error, history and its length
---   K          it has further keys
+--   o f sq     started, finished, number among the ready ones
+--   q b w st   queue, sublist, the process that runs it, or ran it last; why it is stopping
+--   S C A R    spec, claims, arguments, result
+--   P E        progress, error
 
 local records = {}
 
@@ -22,13 +23,9 @@ local HISTORY_MAX = 10
 local ATTEMPT_BYTES = 150
 local EVICTIONS_MAX = 10
 
+-- `layout.py` has the same.
+local HEAD = '<c1BBI4I4i4I4I4I4i4I4dddddddddI2I2I2I2I4I4I2I2I4I4'
 local TERMINAL = { s = true, f = true, c = true, x = true }
-
--- Those that a success needs come first, and those that any verdict needs: a field costs a fifth of a microsecond.
-local SUCCESS_FIELDS = { 's', 'a', 'w', 'q', 'S', 'C', 'v', 'x', 'z', 'o', 'l', 'st' }
-local RUNNING_FIELDS = joined(SUCCESS_FIELDS, { 'i', 'n', 'h' })
-local REST_FIELDS = { 'b', 'K', 'rc', 'c', 't', 'r', 'sq' }
-local ALL_FIELDS = joined(RUNNING_FIELDS, REST_FIELDS)
 
 function records.is_live(state)
   return not TERMINAL[state]
@@ -38,53 +35,76 @@ function records.key(u, id)
   return u.prefix .. 'j:' .. id
 end
 
--- A text that is there. An empty one is a field that was there, and is no more.
-local function some(value)
-  return value and value ~= '' and value or nil
-end
-
-local function from_values(id, values)
+-- The record in a text.
+function records.read(id, text)
+  local s, l, K, h, x, y, v, a, n, k, rc, z, i, c, d, t, r, o, f, sq,
+    q_len, b_len, w_len, st_len, S_len, C_len, A_len, R_len, P_len, E_len, at = struct.unpack(HEAD, text)
+  local sub, b_at = string.sub, at + q_len
+  local w_at = b_at + b_len
+  local st_at = w_at + w_len
+  local S_at = st_at + st_len
+  local C_at = S_at + S_len
+  local A_at = C_at + C_len
+  local R_at = A_at + A_len
+  local P_at = R_at + R_len
   return {
-    id = id,
-    s = values[1],
-    a = tonumber(values[2]),
-    w = some(values[3]),
-    q = values[4],
-    S = values[5],
-    C = values[6] or '',
-    v = tonumber(values[7]),
-    x = tonumber(values[8]),
-    z = tonumber(values[9]),
-    o = tonumber(values[10]),
-    l = some(values[11]),
-    st = some(values[12]),
-    i = tonumber(values[13]),
-    n = tonumber(values[14]) or 0,
-    h = tonumber(values[15]) or 0,
-    -- Of a size that most changes need (`unit`, rule 5).
-    set = {
-      nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil,
-    },
-    set_count = 0,
-    b = nil, K = nil, rc = nil, c = nil, t = nil, r = nil, sq = nil, f = nil, d = nil, k = nil, y = nil,
+    id = id, s = s, h = h, x = x, y = y, v = v, a = a, n = n, k = k, rc = rc, z = z, i = i, c = c, d = d,
+    l = l == 1, K = K == 1,
+    t = t >= 0 and t or nil,
+    r = r >= 0 and r or nil,
+    o = o >= 0 and o or nil,
+    f = f >= 0 and f or nil,
+    sq = sq >= 0 and sq or nil,
+    q = sub(text, at, b_at - 1),
+    b = sub(text, b_at, w_at - 1),
+    w = sub(text, w_at, st_at - 1),
+    st = st_len > 0 and sub(text, st_at, S_at - 1) or nil,
+    S = sub(text, S_at, C_at - 1),
+    C = sub(text, C_at, A_at - 1),
+    A = sub(text, A_at, R_at - 1),
+    R = sub(text, R_at, P_at - 1),
+    P = P_len > 0 and sub(text, P_at, P_at + P_len - 1) or '',
+    E = E_len > 0 and sub(text, P_at + P_len, P_at + P_len + E_len - 1) or '',
   }
 end
 
-local function fill_rest(job, values, at)
-  job.b, job.K, job.rc = some(values[at + 1]), some(values[at + 2]), some(values[at + 3])
-  job.c, job.t = tonumber(values[at + 4]), tonumber(values[at + 5])
-  job.r, job.sq = tonumber(values[at + 6]), tonumber(values[at + 7])
+-- A record as a text.
+function records.text(job)
+  local q, b, w, st, S, C = job.q, job.b, job.w, job.st or '', job.S, job.C
+  local A, R, P, E = job.A, job.R, job.P, job.E
+  return struct.pack(HEAD, job.s, job.l and 1 or 0, job.K and 1 or 0, job.h, job.x, job.y, job.v, job.a, job.n, job.k,
+    job.rc, job.z, job.i, job.c, job.d, job.t or -1, job.r or -1, job.o or -1, job.f or -1, job.sq or -1,
+    #q, #b, #w, #st, #S, #C, #A, #R, #P, #E) .. q .. b .. w .. st .. S .. C .. A .. R .. P .. E
 end
 
--- The record, or nil. Changes are gathered in it, and written by `records.write`.
-function records.get(u, id)
-  local values = redis.call('HMGET', records.key(u, id), unpack(ALL_FIELDS))
-  if not values[1] then
-    return nil
+-- The texts of some records; false: there is none.
+function records.texts(u, ids, first, last)
+  local keys = {}
+  for index = first, last do
+    keys[index - first + 1] = u.prefix .. 'j:' .. ids[index]
   end
-  local job = from_values(id, values)
-  fill_rest(job, values, #RUNNING_FIELDS)
-  return job
+  return first <= last and redis.call('MGET', unpack(keys)) or {}
+end
+
+-- Reads records, a hundred at most, by one command, so that `get` has them.
+function records.fetch(u, ids)
+  local texts = records.texts(u, ids, 1, #ids)
+  for index, id in ipairs(ids) do
+    if u.records[id] == nil then
+      u.records[id] = texts[index] and records.read(id, texts[index])
+    end
+  end
+end
+
+-- The record, or nil. One that is changed is to be given to `write`.
+function records.get(u, id)
+  local job = u.records[id]
+  if job == nil then
+    local text = redis.call('GET', records.key(u, id))
+    job = text and records.read(id, text)
+    u.records[id] = job
+  end
+  return job or nil
 end
 
 -- The record, if this process runs it. Another entry in its list, of a call that failed midway, is forgotten: it would
@@ -98,61 +118,63 @@ function records.get_run_by(u, process, id)
   return nil
 end
 
--- As `get`, with the fields that the end of an attempt needs; `records.rest` reads the others.
-function records.get_running(u, id, succeeded)
-  local values = redis.call('HMGET', records.key(u, id), unpack(succeeded and SUCCESS_FIELDS or RUNNING_FIELDS))
-  return values[1] and from_values(id, values) or nil
-end
-
-function records.rest(u, job)
-  fill_rest(job, redis.call('HMGET', records.key(u, job.id), unpack(REST_FIELDS)), 0)
-end
-
-local function gather(job, field, value)
-  local set, at = job.set, job.set_count
-  set[at + 1], set[at + 2] = field, value
-  job.set_count = at + 2
-end
-
-function records.set(job, field, value)
-  job[field] = value
-  gather(job, field, value)
-end
-
--- Empties a field. It stays in the hash: to remove it would be a command more.
-function records.clear(job, field)
-  job[field] = nil
-  gather(job, field, '')
-end
-
-function records.unset(job, field)
-  if job[field] ~= nil then
-    records.clear(job, field)
-  end
-end
-
+-- Has a record written at the end of the call.
 function records.write(u, job)
-  if job.set_count > 0 then
-    redis.call('HSET', records.key(u, job.id), unpack(job.set, 1, job.set_count))
-    job.set_count = 0
-  end
+  u.changed[job.id] = job
 end
 
-function records.args(u, id, inline, bytes)
-  if bytes and bytes > INLINE_BYTES then
-    return redis.call('GET', u.prefix .. 'arg:' .. id) or ''
+-- The records that were changed become texts.
+function records.settle(u)
+  for id, job in pairs(u.changed) do
+    u.texts[records.key(u, id)] = records.text(job)
   end
-  return inline or ''
+  u.changed = {}
 end
 
--- Fields of a text that is kept in the hash if it is short, else beside it.
+-- The arguments that a live or failed job has.
+function records.args(u, job)
+  if job.x > INLINE_BYTES and (job.s == 'f' or not TERMINAL[job.s]) then
+    return unit.text(u, u.prefix .. 'arg:' .. job.id) or ''
+  end
+  return job.A
+end
+
+function records.result(u, job)
+  if job.y > INLINE_BYTES then
+    return unit.text(u, u.prefix .. 'res:' .. job.id) or ''
+  end
+  return job.R
+end
+
+function records.history(u, job)
+  return job.h > 0 and unit.text(u, u.prefix .. 'his:' .. job.id) or ''
+end
+
+-- A whole record as a reply has it: its text, or where more belongs to it, a list of the text, its position among the
+-- ready ones, arguments, result and history.
+function records.told(u, job, text, position)
+  if position < 0 and job.h == 0 and job.x <= INLINE_BYTES and job.y <= INLINE_BYTES then
+    return text
+  end
+  return { text, position, records.args(u, job), records.result(u, job), records.history(u, job) }
+end
+
+-- Keeps a text in the record if it is short, else beside it.
 function records.keep(u, job, field, kind, value)
   if #value > INLINE_BYTES then
-    redis.call('SET', u.prefix .. kind .. job.id, value)
-    records.clear(job, field)
+    u.texts[u.prefix .. kind .. job.id] = value
+    job[field] = ''
   else
-    records.set(job, field, value)
+    job[field] = value
   end
+end
+
+-- Removes the arguments.
+function records.drop_args(u, job)
+  if job.x > INLINE_BYTES then
+    u.texts[u.prefix .. 'arg:' .. job.id] = false
+  end
+  job.A = ''
 end
 
 -- Counts a record's growth; live ones only.
@@ -163,7 +185,7 @@ function records.grow(u, job, more)
   local store, caller = unit.store(u), unit.caller(u, specs.claims(u, job.C).caller or '')
   store.live_bytes, store.bytes = store.live_bytes + more, store.bytes + more
   caller.live_bytes, caller.bytes, caller.changed = caller.live_bytes + more, caller.bytes + more, true
-  records.set(job, 'z', job.z + more)
+  job.z = job.z + more
 end
 
 function records.count_new(u, claims, size)
@@ -183,7 +205,7 @@ function records.file(u, job, size)
   store.live_bytes, store.bytes = store.live_bytes - job.z, store.bytes + size - job.z
   caller.live, caller.live_bytes, caller.changed = caller.live - 1, caller.live_bytes - job.z, true
   caller.bytes = caller.bytes + size - job.z
-  records.set(job, 'z', size)
+  job.z = size
   local ttl = specs.spec(u, job.S).ttl_ms or (job.s == 'f' and store.failed_ttl_ms or store.ttl_ms)
   unit.add(u, u.prefix .. 'e', u.now + ttl, job.id)
   unit.add(u, u.prefix .. 'ce:' .. caller_name, u.now, job.id)
@@ -216,7 +238,15 @@ function records.evict(u, job)
   if job.s == 'f' then
     unit.remove(u, prefix .. 'f', job.id)
   end
-  redis.call('DEL', records.key(u, job.id), prefix .. 'arg:' .. job.id, prefix .. 'res:' .. job.id)
+  records.drop_args(u, job)
+  u.texts[records.key(u, job.id)] = false
+  if job.y > INLINE_BYTES then
+    u.texts[prefix .. 'res:' .. job.id] = false
+  end
+  if job.h > 0 then
+    u.texts[prefix .. 'his:' .. job.id] = false
+  end
+  u.records[job.id], u.changed[job.id] = false, nil
   store.terminal, store.bytes, store.evicted = store.terminal - 1, store.bytes - job.z, store.evicted + 1
   caller.records, caller.bytes, caller.changed = caller.records - 1, caller.bytes - job.z, true
   events.of_job(u, 'evicted', job)
@@ -273,7 +303,7 @@ function records.remember(u, job, code, message, traceback)
   local started = job.o or u.now
   local entry = cmsgpack.pack({ job.a, started, u.now, code, message, traceback ~= '' and traceback or nil })
   local frame = struct.pack('>I4', #entry) .. entry
-  local history = job.h > 0 and redis.call('HGET', records.key(u, job.id), 'H') or ''
+  local history = records.history(u, job)
   local length, more = job.h + 1, ATTEMPT_BYTES + #message + #traceback
   if length > HISTORY_MAX then
     local size = struct.unpack('>I4', history)
@@ -288,8 +318,8 @@ function records.remember(u, job, code, message, traceback)
     and not (claims.bytes_max and caller.live_bytes + more > claims.bytes_max)
   if fits then
     records.make_room(u, claims, claims.caller or '', 0, more)
-    records.set(job, 'H', kept)
-    records.set(job, 'h', length)
+    u.texts[u.prefix .. 'his:' .. job.id] = kept
+    job.h = length
     records.grow(u, job, more)
   end
 end

@@ -195,11 +195,9 @@ function sublists.sort_in(u, most)
   local popped = redis.call('ZPOPMIN', key, most)
   local queue = unit.queue(u, queue_name)
   for index = 1, #popped, 2 do
-    local id = popped[index]
-    local values = redis.call('HMGET', u.prefix .. 'j:' .. id, 'S', 'sq', 'r', 's')
-    if values[4] == 'q' then -- a record that is gone, by a hand that is not ours, is forgotten
-      local priority = specs.spec(u, values[1]).priority
-      sublists.push(u, queue, sublist, id, priority, tonumber(values[2]), tonumber(values[3]))
+    local job = records.get(u, popped[index])
+    if job and job.s == 'q' then -- a record that is gone, by a hand that is not ours, is forgotten
+      sublists.push(u, queue, sublist, job.id, specs.spec(u, job.S).priority, job.sq, job.r)
     end
   end
   if redis.call('EXISTS', key) == 0 then

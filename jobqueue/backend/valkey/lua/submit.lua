@@ -79,39 +79,41 @@ local function next_place(u)
   return store.place
 end
 
+-- A record that is new.
+local function new_job(u, queue, item, spec)
+  local delay = spec.delay_ms
+  return {
+    id = item.id, s = delay > 0 and 'd' or 'q', h = 0, x = #item.args, y = -1, v = 0, a = 0, n = 0, k = -1, rc = 0,
+    z = #item.args + item.held, i = next_place(u), c = u.now, d = delay > 0 and (spec.run_at or u.now + delay) or u.now,
+    l = false, K = false,
+    t = spec.start_by_ms and u.now + spec.start_by_ms or nil,
+    r = nil, o = nil, f = nil, sq = nil,
+    q = queue.name, b = '', w = '', st = nil, S = item.spec, C = item.claims, A = '', R = '', P = '', E = '',
+  }
+end
+
 local function accept(u, queue, item, spec, claims)
-  local id, delay = item.id, spec.delay_ms
-  local size = #item.args + item.held
+  local id, size = item.id, #item.args + item.held
   local evicted = records.make_room(u, claims, claims.caller or '', 1, size)
-  local run_at = delay > 0 and (spec.run_at or u.now + delay) or u.now
-  local start_by = spec.start_by_ms and u.now + spec.start_by_ms or nil
-  local job = { id = id, a = 0, v = 0, q = queue.name, S = item.spec, C = item.claims, s = delay > 0 and 'd' or 'q' }
-  local place, inline = next_place(u), #item.args <= INLINE_BYTES
-  local sublist, number, since = '', '', ''
-  if delay > 0 then
+  local job = new_job(u, queue, item, spec)
+  if job.s == 'd' then
     queue.delayed = queue.delayed + 1
-    unit.add(u, u.prefix .. 'd', run_at, id)
+    unit.add(u, u.prefix .. 'd', job.d, id)
   else
-    sublist = sublists.of_spec(u, spec)
+    job.b = sublists.of_spec(u, spec)
     queue.seq, queue.queued = queue.seq + 1, queue.queued + 1
-    number, since = queue.seq, u.now
-    sublists.push(u, queue, sublist, id, spec.priority, number, since)
+    job.sq, job.r = queue.seq, u.now
+    sublists.push(u, queue, job.b, id, spec.priority, job.sq, job.r)
   end
-  if not inline then
-    redis.call('SET', u.prefix .. 'arg:' .. id, item.args)
-  end
-  redis.call('HSET', records.key(u, id), 's', job.s, 'a', 0, 'q', queue.name, 'S', item.spec, 'C', item.claims,
-    'v', 0, 'x', #item.args, 'z', size, 'i', place, 'c', u.now, 'd', run_at, 'r', since,
-    'A', inline and item.args or '', 'b', sublist, 'sq', number)
-  if start_by then
-    redis.call('HSET', records.key(u, id), 't', start_by)
-    unit.add(u, u.prefix .. 's', start_by, id)
-  end
-  unit.add(u, u.prefix .. 'i', place, id)
+  records.keep(u, job, 'A', 'arg:', item.args)
+  transitions.watch_start_by(u, job)
+  unit.add(u, u.prefix .. 'i', job.i, id)
+  u.records[id] = job
+  records.write(u, job)
   uniqueness.stake(u, id, spec, claims)
   records.count_new(u, claims, size)
   events.of_job(u, 'submitted', job)
-  return job, place, evicted
+  return job, job.i, evicted
 end
 
 local function share(u, job, claims)
@@ -133,21 +135,15 @@ local function put_off(u, job, item, spec, claims)
   end
   records.make_room(u, claims, claims.caller or '', 0, more)
   records.grow(u, job, more)
-  if job.x > INLINE_BYTES then
-    redis.call('DEL', u.prefix .. 'arg:' .. job.id)
-  end
+  records.drop_args(u, job)
   records.keep(u, job, 'A', 'arg:', item.args)
-  records.set(job, 'x', #item.args)
-  records.set(job, 'v', job.v + 1)
+  job.x, job.v = #item.args, job.v + 1
   if waits then
     unit.remove(u, u.prefix .. 'd', job.id)
     unit.remove(u, u.prefix .. 's', job.id)
-    records.set(job, 'S', item.spec)
-    records.set(job, 'd', spec.delay_ms > 0 and (spec.run_at or u.now + spec.delay_ms) or u.now)
-    records.unset(job, 't')
-    if spec.start_by_ms then
-      records.set(job, 't', u.now + spec.start_by_ms)
-    end
+    job.S = item.spec
+    job.d = spec.delay_ms > 0 and (spec.run_at or u.now + spec.delay_ms) or u.now
+    job.t = spec.start_by_ms and u.now + spec.start_by_ms or nil
     unit.add(u, u.prefix .. 'd', job.d, job.id)
     transitions.watch_start_by(u, job)
   end
@@ -192,9 +188,9 @@ local function beside(u, queue, item, spec, claims, holder)
 end
 
 local function submit_one(u, queue, item)
-  if redis.call('EXISTS', records.key(u, item.id)) == 1 then
-    local there = redis.call('HMGET', records.key(u, item.id), 's', 'v', 'i')
-    return THERE, { id = item.id, s = there[1], v = tonumber(there[2]) }, tonumber(there[3])
+  local there = records.get(u, item.id)
+  if there then
+    return THERE, there, there.i
   end
   local spec, claims = specs.spec(u, item.spec), specs.claims(u, item.claims)
   if claims.key then
@@ -218,6 +214,19 @@ local function submit_one(u, queue, item)
   return NEW, job, place, '', evicted
 end
 
+-- Notes which of the jobs are new, by one command: all of them, unless a call is sent again.
+local function note_new(u, items)
+  local keys = {}
+  for index = 1, #items do
+    keys[index] = records.key(u, items[index].id)
+  end
+  if #keys > 0 and redis.call('EXISTS', unpack(keys)) == 0 then
+    for _, item in ipairs(items) do
+      u.records[item.id] = false
+    end
+  end
+end
+
 -- Reads the arguments of all jobs before anything is changed: one that can't be read rejects the call as a whole.
 local function items_of(u, args)
   local items = {}
@@ -239,6 +248,7 @@ function api.submit(keys, args)
   local u = unit.begin(keys)
   local items, queue = items_of(u, args), unit.queue(u, args[1])
   local reply, early = { u.now, 0, 0, 0 }, 0
+  note_new(u, items)
   for _, item in ipairs(items) do
     local code, job, number, text, evicted = UNKNOWN_QUEUE, nil, 0, '', 0
     if queue.known then

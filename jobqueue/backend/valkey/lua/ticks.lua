@@ -55,6 +55,7 @@ end
 
 local function promote(u, most, promoted)
   local ids = due(u, 'd', most)
+  records.fetch(u, ids)
   for _, id in ipairs(ids) do
     local job = held(u, 'd', id)
     if job then
@@ -70,6 +71,7 @@ end
 local function expire(u, most, expired)
   unit.written(u, u.prefix .. 's')
   local ids = due(u, 's', most)
+  records.fetch(u, ids)
   for _, id in ipairs(ids) do
     local job = held(u, 's', id)
     if job then
@@ -84,6 +86,7 @@ end
 local function evict(u, most, evicted)
   unit.written(u, u.prefix .. 'e')
   local ids = due(u, 'e', most)
+  records.fetch(u, ids)
   for _, id in ipairs(ids) do
     local job = held(u, 'e', id)
     if job then

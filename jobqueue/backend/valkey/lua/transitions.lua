@@ -15,11 +15,11 @@ local function leave_running(u, queue, job)
   unit.leave(u, u.prefix .. 'l:' .. job.w, job.id)
   if job.st then
     redis.call('HDEL', u.prefix .. 'stop:' .. job.w, job.id)
-    records.unset(job, 'st')
+    job.st = nil
   end
   if job.l then
     limits.leave(u, limits.gate(u, specs.spec(u, job.S).type), transitions.attempt_name(job))
-    records.unset(job, 'l')
+    job.l = false
   end
   queue.runs, queue.run_ms = queue.runs + 1, queue.run_ms + math.max(0, u.now - (job.o or u.now))
   if queue.running >= queue.workers then
@@ -44,8 +44,7 @@ local function leave(u, queue, job)
 end
 
 local function moved(job, state)
-  records.set(job, 's', state)
-  records.set(job, 'v', job.v + 1)
+  job.s, job.v = state, job.v + 1
 end
 
 -- Start-by is about the first start: a later attempt has been started in time.
@@ -58,21 +57,18 @@ end
 -- Makes a job ready; `back`: at its place of before, since it was taken and not finished.
 function transitions.to_queued(u, job, back)
   local queue, spec = unit.queue(u, job.q), specs.spec(u, job.S)
-  if job.s == 'r' then
-    records.rest(u, job)
-  end
   leave(u, queue, job)
   moved(job, 'q')
   queue.queued = queue.queued + 1
   if not (back and job.sq) then
     queue.seq = queue.seq + 1
-    records.set(job, 'sq', queue.seq)
+    job.sq = queue.seq
   end
   if not (back and job.r) then
-    records.set(job, 'r', u.now)
+    job.r = u.now
   end
   local sublist = sublists.of_spec(u, spec)
-  records.set(job, 'b', sublist)
+  job.b = sublist
   sublists.push(u, queue, sublist, job.id, spec.priority, job.sq, job.r)
   transitions.watch_start_by(u, job)
 end
@@ -82,7 +78,7 @@ function transitions.to_delayed(u, job, at)
   leave(u, queue, job)
   moved(job, 'd')
   queue.delayed = queue.delayed + 1
-  records.set(job, 'd', at)
+  job.d = at
   unit.add(u, u.prefix .. 'd', at, job.id)
 end
 
@@ -93,12 +89,8 @@ function transitions.to_running(u, job, process)
   if job.t then
     unit.remove(u, u.prefix .. 's', job.id)
   end
-  job.s, job.v, job.a, job.o, job.w = 'r', job.v + 1, job.a + 1, u.now, process
-  redis.call('HSET', records.key(u, job.id), 's', 'r', 'v', job.v, 'a', job.a, 'o', u.now, 'w', process)
+  job.s, job.v, job.a, job.o, job.w, job.P = 'r', job.v + 1, job.a + 1, u.now, process, ''
   unit.join(u, u.prefix .. 'l:' .. process, job.id)
-  if job.P and job.P ~= '' then
-    records.clear(job, 'P')
-  end
   events.of_job(u, 'started', job)
 end
 
@@ -107,26 +99,22 @@ function transitions.finish(u, job, state, ending)
   local queue = unit.queue(u, job.q)
   leave(u, queue, job)
   moved(job, state)
-  records.set(job, 'f', u.now)
+  job.f = u.now
   queue.ended = queue.ended + 1
   local size, claims = job.z, specs.claims(u, job.C)
   if state ~= 'f' then
     size = size - job.x
-    if job.x > INLINE_BYTES then
-      redis.call('DEL', u.prefix .. 'arg:' .. job.id)
-    else
-      records.clear(job, 'A')
-    end
+    records.drop_args(u, job)
   end
   if ending and ending.result then
     size = size + #ending.result
     records.keep(u, job, 'R', 'res:', ending.result)
-    records.set(job, 'y', #ending.result)
+    job.y = #ending.result
   end
   local error_text = ''
   if ending and ending.code then
     error_text = cmsgpack.pack({ ending.code, ending.message })
-    records.set(job, 'E', error_text)
+    job.E = error_text
   end
   uniqueness.release(u, job, claims)
   records.file(u, job, size)
@@ -142,8 +130,7 @@ function transitions.request_stop(u, job, reason)
   if job.st then
     return
   end
-  records.set(job, 'st', reason)
-  records.set(job, 'v', job.v + 1)
+  job.st, job.v = reason, job.v + 1
   redis.call('HSET', u.prefix .. 'stop:' .. job.w, job.id, num(job.a) .. ' ' .. reason)
   redis.call('PUBLISH', u.prefix .. 'wake:' .. job.w, 'stop')
   events.of_job(u, 'stopping', job, 'reason', reason)
@@ -159,8 +146,8 @@ end
 
 -- Gives an attempt back: its job is queued at its place, and the attempt is not charged.
 function transitions.give_back(u, job)
-  records.set(job, 'n', job.n + 1)
+  job.n = job.n + 1
   transitions.to_queued(u, job, true)
-  records.clear(job, 'P')
+  job.P = ''
   events.of_job(u, 'queued', job)
 end

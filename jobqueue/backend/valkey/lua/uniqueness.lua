@@ -17,7 +17,7 @@ function uniqueness.under_key(u, name)
     return nil
   end
   local id, fingerprint = string.match(entry, '^([^%z]+)%z(.*)$')
-  if redis.call('EXISTS', records.key(u, id)) == 0 then
+  if not records.get(u, id) then
     return nil
   end
   return id, fingerprint
@@ -50,7 +50,7 @@ end
 function uniqueness.share(u, job, claims)
   local key = u.prefix .. 'ks:' .. job.id
   enter_key(u, job.id, claims)
-  records.set(job, 'K', '1')
+  job.K = true
   if redis.call('RPUSH', key, specs.key_name(claims)) > SHARED_MAX then
     local name = redis.call('LPOP', key)
     uniqueness.drop_key(u, name, job.id)

@@ -11,7 +11,8 @@
 --    number keeps 17, and needs no text before.
 -- 5. A table is made with all its fields at once: one that grows is allocated again at each power of two, which takes
 --    longer than all else here. So fields are read by their position in the lists of names.
--- 6. What a call adds to sorted sets, or to and from sets, is gathered by key: one command with many members costs a
+-- 6. Records are read once, and written at the end of the call (`records`): in between the call sees its own changes.
+-- 7. What a call adds to sorted sets, or to and from sets, is gathered by key: one command with many members costs a
 --    fifth less each.
 
 -- The keys, all behind the prefix `{<namespace>}:`, so that they are in one slot of a cluster:
@@ -26,7 +27,8 @@
 --   t, shut, failing        types by the instant that opens them; those in quarantine; those that failed last
 --   d, s, e, pz             delayed jobs, start-bys, terminal records, pauses by the instant that is due
 --   i, f                    all records, and failed ones, by place
---   j:, arg:, res:, ks:<id> the record; long arguments; a long result; further keys
+--   j:, ks:<id>             the record; further keys
+--   arg:, res:, his:<id>    long arguments; a long result; history
 --   k, u                    idempotency keys, unique values
 --   c, cr, ce:<caller>      what callers hold; by number of records; a caller's terminal records by their end
 --   procs, dying, idle      processes by the instant until which they are alive; those to be reaped; those without work
@@ -36,6 +38,8 @@
 
 local JOBS_MAX = 64
 local STEPS_MAX = 100
+-- Arguments of a command, at most: Lua's stack has room for some 8,000 values.
+local PORTION = 1000
 
 local unit = {}
 
@@ -79,6 +83,9 @@ function unit.begin(keys)
     unfailing = {},
     specs = {},
     claims = {},
+    records = {},
+    changed = {},
+    texts = {},
     adds = {},
     joins = {},
     leaves = {},
@@ -212,9 +219,8 @@ local function write_adds(u, key)
   local pending = u.adds[key]
   if pending then
     u.adds[key] = nil
-    -- Lua's stack has room for some 8,000 values.
-    for first = 1, #pending, 1000 do
-      redis.call('ZADD', key, unpack(pending, first, math.min(#pending, first + 999)))
+    for first = 1, #pending, PORTION do
+      redis.call('ZADD', key, unpack(pending, first, math.min(#pending, first + PORTION - 1)))
     end
   end
 end
@@ -277,8 +283,38 @@ local function write_caller(u, caller)
   end
 end
 
+-- A string of the store: as this call leaves it, if it has changed it.
+function unit.text(u, key)
+  local text = u.texts[key]
+  if text == nil then
+    text = redis.call('GET', key)
+  end
+  return text
+end
+
+-- Writes the records that were changed, and the other strings; false: one that is to be deleted.
+local function write_texts(u)
+  records.settle(u)
+  local kept, gone, count = {}, {}, 0
+  for key, text in pairs(u.texts) do
+    if text then
+      kept[count + 1], kept[count + 2] = key, text
+      count = count + 2
+    else
+      gone[#gone + 1] = key
+    end
+  end
+  for first = 1, count, PORTION do
+    redis.call('MSET', unpack(kept, first, math.min(count, first + PORTION - 1)))
+  end
+  for first = 1, #gone, PORTION do
+    redis.call('DEL', unpack(gone, first, math.min(#gone, first + PORTION - 1)))
+  end
+end
+
 -- Ends a call: writes what was gathered.
 function unit.finish(u)
+  write_texts(u)
   for key in pairs(u.adds) do
     write_adds(u, key)
   end

@@ -11,32 +11,40 @@
 local DONE, AGAIN, STALE, TIMED_OUT, NO_ROOM = 1, 2, 0, 3, 4
 
 -- The job, if this attempt holds it; else the code of the reply.
-local function held(u, process, id, attempt, succeeded)
-  local job = records.get_running(u, id, succeeded)
+local function held(u, process, id, attempt)
+  local job = records.get(u, id)
   if not job then
     return nil, STALE, '', 0
   end
   if job.s == 'r' and job.a == attempt and job.w == process then
     return job
   end
-  local again = job.a == attempt
-    and (job.s == 's' or tonumber(redis.call('HGET', records.key(u, id), 'k') or nil) == attempt)
+  local again = job.a == attempt and (job.s == 's' or job.k == attempt)
   return nil, again and AGAIN or STALE, job.s, job.v
+end
+
+-- Reads the records of all items, whose arguments, `width` for each, begin after the second.
+local function fetch(u, args, width)
+  local ids = {}
+  for index = 1, unit.items(args, 2, width, JOBS_MAX) do
+    ids[index] = args[3 + width * (index - 1)]
+  end
+  records.fetch(u, ids)
+  return #ids
 end
 
 -- Calls `conclude(u, job, at)` for each item, and writes what it did. `width`: arguments of each item.
 local function each(keys, args, width, conclude, with_at, succeeded)
   local u = unit.begin(keys)
-  local count = unit.items(args, 2, width, JOBS_MAX)
   local reply = { u.now }
-  for index = 1, count do
+  for index = 1, fetch(u, args, width) do
     local at = 2 + width * (index - 1)
-    local job, code, state, version = held(u, args[1], args[at + 1], tonumber(args[at + 2]), succeeded)
+    local job, code, state, version = held(u, args[1], args[at + 1], tonumber(args[at + 2]))
     local instant = -1
     if job then
       code, instant = conclude(u, job, at)
       if code == DONE and not succeeded then
-        records.set(job, 'k', tonumber(args[at + 2]))
+        job.k = job.a
       end
       records.write(u, job)
       state, version = job.s, job.v
@@ -159,15 +167,13 @@ end
 
 function api.report(keys, args)
   local u = unit.begin(keys)
-  local count = unit.items(args, 2, 3, JOBS_MAX)
   local reply = { u.now }
-  for index = 1, count do
+  for index = 1, fetch(u, args, 3) do
     local at = 2 + 3 * (index - 1)
     local job = held(u, args[1], args[at + 1], tonumber(args[at + 2]))
     if job then
-      if redis.call('HGET', records.key(u, job.id), 'P') ~= args[at + 3] then
-        records.set(job, 'P', args[at + 3])
-        records.set(job, 'v', job.v + 1)
+      if job.P ~= args[at + 3] then
+        job.P, job.v = args[at + 3], job.v + 1
         records.write(u, job)
         events.of_job(u, 'progress', job, 'P', args[at + 3])
       end
