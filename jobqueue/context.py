@@ -1,7 +1,7 @@
 """JobContext: a handler's access to its job.
 
 The same object serves a handler on the loop, in a thread and in a process;
-the sink of `progress` differs, so it is an argument.
+the sink of `progress` and the way to the queue differ, so they are arguments.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 import os
 import stat
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+from jobqueue.encoder import encode
+from jobqueue.errors import InvalidField, InvalidSubmission
 from jobqueue.files.uploaded import UploadedFiles
 from jobqueue.log import AttemptLogger
 
@@ -30,6 +32,17 @@ NOTE_LENGTH_MAX = 200
 def printable(text: str) -> str:
     """Replace the lone surrogates in a text, which JSON can't represent."""
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+class Reach(Protocol):
+    """A handler's way to the queue that runs it.
+
+    On the loop its calls are awaited; in a thread or a process they block until they are done.
+    """
+
+    def submit(self, job_id: str, attempt: int, fields: dict[str, Any]) -> Any:
+        """Submit a job from within an attempt; its id is returned, or what is to be awaited for it."""
+        ...
 
 
 class JobContext:
@@ -55,6 +68,7 @@ class JobContext:
         "_folder",
         "_log",
         "_on_progress",
+        "_reach",
         "_result",
         "attempt",
         "files",
@@ -79,6 +93,7 @@ class JobContext:
         state: Any = None,
         traceparent: str | None = None,
         recovered: bool = False,
+        reach: Reach | None = None,
     ) -> None:
         self.job_id = job_id
         self.type = type
@@ -91,6 +106,7 @@ class JobContext:
         self._result: tuple[Path, str] | None = None
         self._cancelled = False
         self._log: AttemptLogger | None = None
+        self._reach = reach
         self.state = state
         self.traceparent = traceparent
 
@@ -133,6 +149,45 @@ class JobContext:
         path = self._folder() / f"{RESULT_PREFIX}{self.attempt}"
         self._result = (path, media_type)
         return path
+
+    def submit(
+        self,
+        type: str,
+        args: Mapping[str, Any] | None = None,
+        *,
+        key: str | None = None,
+        **options: Any,
+    ) -> Any:
+        """Submit a job from within this one; it belongs to the same caller.
+
+        On the loop it is awaited, `await ctx.submit(…)`; in a thread or a process it blocks until the job is accepted.
+        Returns its id.
+
+        An attempt that is repeated submits again. With a `key`, the job that the first attempt submitted under it is
+        the answer, and no second one is made.
+
+        Args:
+            args: Arguments of the handler, by name. Defaults to none.
+            key: 1 to 255 printable ASCII characters. Defaults to none.
+            options: Those of `JobQueue.submit` without `files` and `unique_mode`: `queue`, `delay_s` and the rest.
+
+        Raises:
+            InvalidSubmission, UnknownType, Refused, Duplicate: As `JobQueue.submit`.
+            KeyReused: The job has submitted something else under this key.
+            StaleLease: This attempt is over: its time is up, or its job was cancelled.
+            RuntimeError: The context belongs to no running queue.
+        """
+        reach = self._reached()
+        try:
+            encoded = encode(args if args is not None else {})
+        except ValueError as error:
+            raise InvalidSubmission(InvalidField(pointer="/args", detail=str(error))) from None
+        return reach.submit(self.job_id, self.attempt, {**options, "type": type, "args": encoded, "key": key})
+
+    def _reached(self) -> Reach:
+        if self._reach is None:
+            raise RuntimeError("this context belongs to no running queue")
+        return self._reach
 
     @property
     def cancelled(self) -> bool:

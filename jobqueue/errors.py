@@ -100,6 +100,11 @@ class InvalidSubmission(JobQueueError):
         self.errors = errors
         self.more = more
 
+    def below(self, base: str) -> InvalidSubmission:
+        """Return the same with every pointer below another one: the submission is a part of a larger document."""
+        faults = [InvalidField(pointer=base + fault.pointer, detail=fault.detail) for fault in self.errors]
+        return (UnknownType if isinstance(self, UnknownType) else InvalidSubmission)(*faults, more=self.more)
+
 
 class UnknownType(InvalidSubmission):
     """No handler is registered under the submitted type."""

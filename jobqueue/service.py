@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from jobqueue.backend.store import figures_of
+from jobqueue.children import Children
 from jobqueue.config.backend import faults_of_keeping
 from jobqueue.config.callers import LimitsOfCallers
 from jobqueue.config.live import live_settings
@@ -79,6 +80,7 @@ class Service:
             a server decides when it knows its addresses.
         checks: Called with the settings of a reload, before anything is applied; each may raise ConfigError.
         listeners: Called with the settings in effect when they have changed.
+        children: What handlers ask of the queue while they run.
         surroundings: Makes each run's external parts: clocks, randomness, executors, the disk. A test may set its
             own.
     """
@@ -99,6 +101,7 @@ class Service:
         self._starting = False
         self._stopping: asyncio.Future[None] | None = None
         self.why_not_ready: Callable[[], Refused] | None = None
+        self.children = Children(self._check, lambda: self.backend)
 
     # -- life
 
@@ -138,6 +141,7 @@ class Service:
                 given,
                 lifespan=registered.lifespan,
                 process_init=registered.process_init,
+                family=self.children,
             )
         except BaseException:
             if given.journal is not None:

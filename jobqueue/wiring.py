@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from jobqueue.core.policy import QueuePolicy
     from jobqueue.handlers import Registry
     from jobqueue.runtime.executor import Runs
+    from jobqueue.runtime.pools.reach import Family
     from jobqueue.surroundings import MakesStore, Recovers
 
 log = event_logger(__name__)
@@ -210,6 +211,7 @@ class Wiring:
         *,
         lifespan: Callable[[], AbstractAsyncContextManager[Any]] | None = None,
         process_init: Callable[[], Any] | None = None,
+        family: Family | None = None,
     ) -> None:
         self.policies = {name: queue.policy for name, queue in settings.queues.items()}
         self._workers_fixed = settings.runtime.workers
@@ -232,6 +234,7 @@ class Wiring:
             check_room=self.spool.check_room,
             settle=self.spool.settle,
             result_bytes_max=settings.limits.result_bytes,
+            family=family,
             trace=given.trace,
         )
         self._workers = WorkerPool(

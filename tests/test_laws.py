@@ -116,7 +116,7 @@ LAYERS = (
     {"backend"},
     {"runtime"},
     {"not_running", "surroundings"},
-    {"handle", "registration", "snapshot", "wiring"},
+    {"children", "handle", "registration", "snapshot", "wiring"},
     {"service"},
     {"findings", "metrics", "recorder"},
     {"app"},

@@ -142,13 +142,18 @@ def submission_of(fields: dict[str, Any]) -> Submission:
         submission = msgspec.convert(fields, Submission)
     except msgspec.ValidationError as fault:
         raise InvalidSubmission(field_of(fault)) from None
+    check_texts(submission)
+    return submission
+
+
+def check_texts(submission: Submission, base: str = "") -> None:
+    """Raise InvalidSubmission, with a pointer below `base`, if a Python text can't be written as JSON."""
     unique = submission.unique
     value = unique.value if isinstance(unique, UniqueSubmission) else unique
     for name, text in (("group", submission.group), ("unique", value)):
         if text is not None and printable(text) != text:
-            invalid = InvalidField(pointer=f"/{name}", detail="has lone surrogates, which UTF-8 can't encode")
+            invalid = InvalidField(pointer=f"{base}/{name}", detail="has lone surrogates, which UTF-8 can't encode")
             raise InvalidSubmission(invalid)
-    return submission
 
 
 def option_faults(submission: Submission, default: JobSpec, bounds: Bounds) -> Iterator[InvalidField]:

@@ -17,6 +17,7 @@ from jobqueue.core.report import ErrorCode, Failure, Success
 from jobqueue.errors import Refused, StaleLease
 from jobqueue.handlers.result import encode_result, failure_of, isinstance_of, trace_of
 from jobqueue.runtime.pools.call import Call, success_of
+from jobqueue.runtime.pools.reach import LoopReach
 from jobqueue.runtime.progress import ProgressReporter
 
 if TYPE_CHECKING:
@@ -30,15 +31,18 @@ if TYPE_CHECKING:
     from jobqueue.core.stored_file import StoredFile, Upload
     from jobqueue.handlers import Handler, Registry
     from jobqueue.handlers.result import Trace
+    from jobqueue.runtime.pools.reach import Family
 
 
 class Offload(Protocol):
     """A pool of threads or processes: runs a blocking call, and ends it when its awaiter is cancelled.
 
-    It calls `on_progress` with each report, from any thread.
+    It calls `on_progress` with each report, from any thread. Its handlers reach their queue by `family`.
     """
 
-    async def run(self, call: Call, *, on_progress: ProgressSink) -> Success | Failure: ...
+    async def run(
+        self, call: Call, *, on_progress: ProgressSink, family: Family | None = None
+    ) -> Success | Failure: ...
 
 
 class Runs(Protocol):
@@ -57,6 +61,7 @@ class Executor:
         folder_of: Returns the folder of a job's result file, made when a handler asks for it; None: it can't have one.
         check_room: Raises Refused when there is no room for a file of this size.
         settle: Waits until the files of a folder are as durable as their record is going to be. Raises Refused.
+        family: What handlers ask of their queue while they run; None: nothing.
         trace: Gives the traceback, as text, of an exception that a handler on the loop raised.
 
     Attributes:
@@ -73,6 +78,7 @@ class Executor:
         check_room: Callable[[int], None],
         settle: Callable[[str], Awaitable[None]],
         result_bytes_max: int,
+        family: Family | None = None,
         trace: Trace = trace_of,
     ) -> None:
         self._registry = registry
@@ -81,6 +87,8 @@ class Executor:
         self._folder_of = folder_of
         self._check_room, self._settle = check_room, settle
         self._result_bytes_max = result_bytes_max
+        self._family = family
+        self._reach = None if family is None else LoopReach(family)
         self._trace = trace
         self.state: Any = None
 
@@ -109,11 +117,14 @@ class Executor:
         if handler.run_in == "loop":
             # Few jobs write a file: only these have a folder to remove.
             context = call.context(
-                reporter.tell, folder=lambda: self._folder_of(lease.job_id, lease.upload), state=self.state
+                reporter.tell,
+                folder=lambda: self._folder_of(lease.job_id, lease.upload),
+                state=self.state,
+                reach=self._reach,
             )
             outcome = await self._run_here(call, context, handler)
         else:
-            outcome = await self._pools[handler.run_in].run(call, on_progress=reporter.tell)
+            outcome = await self._pools[handler.run_in].run(call, on_progress=reporter.tell, family=self._family)
         await reporter.finish()
         if isinstance(outcome, Success) and outcome.file is not None:
             return await self._with_file(outcome, outcome.file)

@@ -273,7 +273,9 @@ class SeededPool:
     def pid_of(self, job_id: str) -> int | None:
         return None
 
-    async def run(self, call: Call, *, on_progress: Callable[[float, str | None], None]) -> Success | Failure:
+    async def run(
+        self, call: Call, *, on_progress: Callable[[float, str | None], None], family: object = None
+    ) -> Success | Failure:
         self._taken += 1
         self._stage.auditor.check(self._taken <= self.size, f"{self._taken} calls at once in {self.size} {self._pool}s")
         try:

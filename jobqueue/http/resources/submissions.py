@@ -20,7 +20,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from jobqueue.core.submit import SubmitReceipt
-from jobqueue.errors import InvalidField, InvalidSubmission, JobGone, UnknownType
+from jobqueue.errors import InvalidSubmission, JobGone
 from jobqueue.http.errors import MalformedRequest, UnsupportedMediaType
 from jobqueue.http.request import uploads
 from jobqueue.http.request.auth import check_still_valid, identity_of
@@ -335,10 +335,7 @@ def _refused(problem: Problem, room_bytes: int) -> bytes:
 
 def _below(base: str, error: Exception) -> Exception:
     """Prefix the pointers of a submission's faults with its place in the batch."""
-    if not isinstance(error, InvalidSubmission):
-        return error
-    faults = [InvalidField(pointer=base + fault.pointer, detail=fault.detail) for fault in error.errors]
-    return (UnknownType if isinstance(error, UnknownType) else InvalidSubmission)(*faults, more=error.more)
+    return error.below(base) if isinstance(error, InvalidSubmission) else error
 
 
 def _caller(plain: Uniqueness) -> str:

@@ -22,7 +22,7 @@ from jobqueue.files.uploaded import UploadedFile
 from jobqueue.handlers.result import BadResult, encode_result, failure_of
 
 if TYPE_CHECKING:
-    from jobqueue.context import ProgressSink
+    from jobqueue.context import ProgressSink, Reach
     from jobqueue.core.report import Failure
 
 
@@ -59,13 +59,19 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     recovered: bool = False
 
     def context(
-        self, on_progress: ProgressSink, folder: Callable[[], Path | None] | None = None, *, state: Any = None
+        self,
+        on_progress: ProgressSink,
+        folder: Callable[[], Path | None] | None = None,
+        *,
+        state: Any = None,
+        reach: Reach | None = None,
     ) -> JobContext:
         """Make the handler's context.
 
         Args:
             folder: Names the folder where none was given with the call.
             state: The value of the queue's lifespan, or of the process's initializer.
+            reach: The handler's way to its queue; None: it has none.
         """
 
         def made() -> Path:
@@ -86,6 +92,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
             state=state,
             traceparent=self.traceparent,
             recovered=self.recovered,
+            reach=reach,
         )
 
     def begin(self, context: JobContext) -> Any:

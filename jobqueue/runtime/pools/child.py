@@ -49,6 +49,7 @@ from jobqueue.runtime.isolation import Isolation
 from jobqueue.runtime.pools import descendants, messages
 from jobqueue.runtime.pools.leftovers import Leftovers
 from jobqueue.runtime.pools.log_relay import RelayHandler
+from jobqueue.runtime.pools.questions import ProcessReach
 from jobqueue.runtime.progress import PipeThrottle
 
 if TYPE_CHECKING:
@@ -313,7 +314,7 @@ class _Process:
         return leftovers
 
     def _carry_out(self, body: bytes, leftovers: Leftovers) -> None:
-        throttle = PipeThrottle(self._send_progress)
+        throttle, reach = PipeThrottle(self._send_progress), ProcessReach(self._ask)
         try:
             call: Call = pickle.loads(body)  # noqa: S301  # from the server alone
         except BaseException as error:  # its module can't be imported here
@@ -322,12 +323,18 @@ class _Process:
             self._log.follow(call.log_level)
             context = Isolation().fresh()
             context.run(current_attempt.set, call)
-            outcome = context.run(call.carry_out, call.context(throttle, state=self._state))
+            outcome = context.run(call.carry_out, call.context(throttle, state=self._state, reach=reach))
         throttle.close()
+        reach.close()
         _flush()
         leftovers.clear()
         self._log.tell_dropped()
         self._answer(outcome)
+
+    def _ask(self, question: bytes) -> bytes:
+        """Ask the pool within a call; nothing but the answer comes meanwhile."""
+        self._send(messages.QUESTION, question)
+        return self._read()[1]
 
     def _answer(self, outcome: Success | Failure) -> None:
         try:

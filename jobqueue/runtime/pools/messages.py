@@ -35,14 +35,17 @@ TOKEN_BYTES = 8
 HEAD = struct.Struct(f">{TOKEN_BYTES}sIc")
 """Token, length of the body, kind."""
 
-# From the pool: what is to be done before the first call, and a call.
-PREPARE, CALL = b"b", b"c"
-# From a process: the answer to PREPARE, or FAILURE; a call's progress, and its outcome; log records, and how many were
-# dropped, at any time.
-READY, PROGRESS, SUCCESS, FAILURE, RECORD, DROPPED = b"r", b"p", b"s", b"f", b"l", b"d"
+# From the pool: what is to be done before the first call, a call, and the answer to a question within it.
+PREPARE, CALL, ANSWER = b"b", b"c", b"a"
+# From a process: the answer to PREPARE, or FAILURE; a call's progress, a question within it (`questions.py`), and its
+# outcome; log records, and how many were dropped, at any time.
+READY, PROGRESS, QUESTION, SUCCESS, FAILURE, RECORD, DROPPED = b"r", b"p", b"q", b"s", b"f", b"l", b"d"
 
 SMALL_BYTES_MAX = 128 * 2**10
 """Maximum length of messages other than results: room for the longest failure in the widest characters."""
+
+QUESTION_BYTES_MAX = 2**20 + SMALL_BYTES_MAX
+"""Maximum length of a question: a child's submission, with its arguments."""
 
 TEXT_LENGTH_MAX = 2 * MESSAGE_LENGTH_MAX
 """Maximum length of a failure's message in transit; the record keeps less."""
@@ -103,13 +106,19 @@ class Inbox:
             if len(held) < HEAD.size:
                 return
             token, length, kind = HEAD.unpack_from(held)
-            if length > max(SMALL_BYTES_MAX, bytes_max if kind == SUCCESS else 0):
+            if length > _length_max(kind, bytes_max):
                 raise InvalidMessage(f"a message of {length} bytes")
             if len(held) < HEAD.size + length:
                 return
             body = bytes(held[HEAD.size : HEAD.size + length])
             del held[: HEAD.size + length]
             yield token, kind, body
+
+
+def _length_max(kind: bytes, result_bytes_max: int) -> int:
+    if kind == SUCCESS:
+        return max(SMALL_BYTES_MAX, result_bytes_max)
+    return QUESTION_BYTES_MAX if kind == QUESTION else SMALL_BYTES_MAX
 
 
 def encode_outcome(outcome: Success | Failure) -> tuple[bytes, bytes]:

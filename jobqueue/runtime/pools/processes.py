@@ -31,6 +31,7 @@ from jobqueue.handlers.result import described
 from jobqueue.log import event_logger
 from jobqueue.runtime.pools.fork_server import ForkServer
 from jobqueue.runtime.pools.pool_counts import RESTART_REASONS, PoolCounts
+from jobqueue.runtime.pools.reach import Answers
 from jobqueue.runtime.pools.sendable import check_importable, check_sendable
 from jobqueue.runtime.pools.worker_process import WorkerProcess
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from jobqueue.context import ProgressSink
     from jobqueue.handlers import Handler
     from jobqueue.runtime.pools.call import Call
+    from jobqueue.runtime.pools.reach import Family
     from jobqueue.runtime.pools.stderr import ErrorPipe
 
 log = event_logger(__name__)
@@ -116,7 +118,7 @@ class ProcessPool:
         self._tell_strength()
         self._refill()
 
-    async def run(self, call: Call, *, on_progress: ProgressSink) -> Success | Failure:
+    async def run(self, call: Call, *, on_progress: ProgressSink, family: Family | None = None) -> Success | Failure:
         """Run a call in a process and return its outcome. Cancelling kills it. Raises RuntimeError once closed."""
         if self._closed:
             raise RuntimeError("the process pool is closed")
@@ -130,7 +132,8 @@ class ProcessPool:
         if isinstance(process, Failure):
             return process
         try:
-            outcome = await process.carry_out(call, body, on_progress)
+            answer = None if family is None else Answers(family).answer
+            outcome = await process.carry_out(call, body, on_progress, answer)
         except asyncio.CancelledError:
             if process.busy:
                 process.kill()

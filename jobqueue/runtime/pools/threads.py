@@ -28,6 +28,7 @@ from jobqueue.core.report import ErrorCode, Failure
 from jobqueue.handlers.result import described
 from jobqueue.log import event_logger
 from jobqueue.runtime.pools.pool_counts import PoolCounts
+from jobqueue.runtime.pools.reach import ThreadReach
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from jobqueue.context import JobContext, ProgressSink
     from jobqueue.core.report import Success
     from jobqueue.runtime.pools.call import Call
+    from jobqueue.runtime.pools.reach import Family
 
 log = event_logger(__name__)
 
@@ -63,7 +65,7 @@ class ThreadPool:
         """The threads of this instant; those that were abandoned are not busy."""
         return PoolCounts(size=self.size, busy=self._busy, idle=len(self._idle), abandoned=self._abandoned)
 
-    async def run(self, call: Call, *, on_progress: ProgressSink) -> Success | Failure:
+    async def run(self, call: Call, *, on_progress: ProgressSink, family: Family | None = None) -> Success | Failure:
         """Run a call in a thread and return its outcome.
 
         Cancelling sets the context's `cancelled` and abandons the thread. `on_progress` is called from the thread.
@@ -94,7 +96,8 @@ class ThreadPool:
             else:
                 future.set_result(outcome)
 
-        context = call.context(on_progress, state=self.state)
+        reach = None if family is None else ThreadReach(family, future.get_loop())
+        context = call.context(on_progress, state=self.state, reach=reach)
         thread.give(_Work(call, context, partial(_call_on, future.get_loop(), ended)))
         self._busy += 1
         try:

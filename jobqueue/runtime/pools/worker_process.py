@@ -5,11 +5,13 @@ Rules:
 1. It is prepared first: it imports its handlers' modules, then answers READY. Before that it gets no call.
 2. It has one call at a time. Every command carries a new token, and only an answer under that token counts.
 3. A process that sends an invalid message (`messages.py`) is killed; its call, if any, fails as `worker_crashed`.
-4. The fork server reports its exit. Until then a silent connection is no outcome.
+4. A question within a call (`questions.py`) is answered before the next one is taken.
+5. The fork server reports its exit. Until then a silent connection is no outcome.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -24,9 +26,8 @@ from jobqueue.runtime.pools import log_relay, messages
 from jobqueue.runtime.pools.messages import InvalidMessage
 
 if TYPE_CHECKING:
-    import asyncio
     import socket
-    from collections.abc import Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from jobqueue.context import ProgressSink
     from jobqueue.core.report import Success
@@ -85,6 +86,8 @@ class WorkerProcess:
         self._call: Call | None = None
         self._future: asyncio.Future[Success | Failure] | None = None
         self._on_progress: ProgressSink | None = None
+        self._answer: Callable[[Call, bytes], Awaitable[bytes]] | None = None
+        self._answering: asyncio.Task[None] | None = None
         self._prepare_token = os.urandom(messages.TOKEN_BYTES)
         self._call_token = b""
         self._bounds = {self._prepare_token: 0}
@@ -109,9 +112,20 @@ class WorkerProcess:
         preparations = messages.Preparations(level, list(modules), init)
         self._send(messages.PREPARE, self._prepare_token, msgspec.msgpack.encode(preparations))
 
-    async def carry_out(self, call: Call, body: bytes, on_progress: ProgressSink) -> Success | Failure:
-        """Run a call and return its outcome."""
-        self._call, self._on_progress = call, on_progress
+    async def carry_out(
+        self,
+        call: Call,
+        body: bytes,
+        on_progress: ProgressSink,
+        answer: Callable[[Call, bytes], Awaitable[bytes]] | None = None,
+    ) -> Success | Failure:
+        """Run a call and return its outcome.
+
+        Args:
+            body: The call, pickled.
+            answer: Answers a question of the handler, or raises InvalidMessage; None: it may ask none.
+        """
+        self._call, self._on_progress, self._answer = call, on_progress, answer
         future: asyncio.Future[Success | Failure] = self._loop.create_future()
         self._future = future
         self._call_token = os.urandom(messages.TOKEN_BYTES)
@@ -208,6 +222,8 @@ class WorkerProcess:
             fraction, note = messages.progress_of(body)
             if self._on_progress is not None:
                 self._on_progress(fraction, note)
+        elif kind == messages.QUESTION:
+            self._hear_question(body)
         else:
             assert self._call is not None, "the token of a call is valid only while it is under way"
             self._conclude(messages.outcome_of(kind, body, self._call))
@@ -222,6 +238,20 @@ class WorkerProcess:
             return
         self.ready = True
         self._owner.on_ready(self)
+
+    def _hear_question(self, question: bytes) -> None:
+        if self._answering is not None or self._answer is None or self._call is None:
+            raise InvalidMessage("a question out of turn")
+        self._answering = self._loop.create_task(self._answer_one(self._answer(self._call, question), self._call_token))
+
+    async def _answer_one(self, answering: Awaitable[bytes], token: bytes) -> None:
+        try:
+            answer = await answering
+        except InvalidMessage as invalid:
+            self._refuse(invalid)
+        else:
+            self._answering = None
+            self._send(messages.ANSWER, token, answer)
 
     def _refuse(self, invalid: InvalidMessage) -> None:
         log.error("process.invalid_message", **self._about(), reason=str(invalid))
@@ -238,6 +268,9 @@ class WorkerProcess:
 
     def _conclude(self, outcome: Success | Failure) -> None:
         future, self._future, self._on_progress = self._future, None, None
+        answering, self._answering = self._answering, None
+        if answering is not None and answering is not asyncio.current_task():
+            answering.cancel()
         self._bounds.pop(self._call_token, None)
         if future is not None and not future.done():
             self.errors.read_all()  # before the next job has this process

@@ -12,13 +12,14 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NoReturn
 
 import msgspec
 
 from jobqueue.context import JobContext  # a JobQueue reads the annotations
 from jobqueue.core.report import Success
-from jobqueue.errors import Reject, Retry
+from jobqueue.errors import JobQueueError, Reject, Retry
 from jobqueue.runtime.pools import child as child_module
 
 
@@ -39,6 +40,62 @@ def describe(ctx: JobContext) -> dict[str, Any]:
 
 def write_result(ctx: JobContext) -> None:
     ctx.result_file("text/plain").write_text("twelve bytes")
+
+
+def submit(ctx: JobContext, type: str, options: dict[str, Any], args: dict[str, Any] | None = None) -> str:
+    """Submit a job of a type, and return its id."""
+    return str(ctx.submit(type, args, **options))
+
+
+def submit_many(ctx: JobContext, count: int) -> list[str]:
+    """Submit from two threads at a time, and return the ids."""
+    with ThreadPoolExecutor(2) as threads:
+        return [*threads.map(lambda number: str(ctx.submit("echo", {"value": number})), range(count))]
+
+
+_late: list[tuple[threading.Thread, threading.Event, list[str]]] = []
+
+
+def leave_thread(ctx: JobContext) -> None:
+    """Leave a thread behind that submits when it is told to."""
+
+    def submit_late() -> None:
+        told.wait()
+        try:
+            ctx.submit("echo")
+        except RuntimeError as error:
+            heard.append(str(error))
+
+    told, heard = threading.Event(), list[str]()
+    thread = threading.Thread(target=submit_late, daemon=True)
+    thread.start()
+    _late.append((thread, told, heard))
+
+
+def hear_thread() -> list[str]:
+    """Let the thread that a job of before has left behind submit, and return what that raised."""
+    thread, told, heard = _late.pop()
+    told.set()
+    thread.join()
+    return heard
+
+
+def caught(ctx: JobContext, type: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Submit a job of a type that is refused, and describe the error."""
+    try:
+        ctx.submit(type, None, **options)
+    except JobQueueError as error:
+        return {
+            "kind": type_name(error),
+            "text": str(error),
+            "pointers": [fault.pointer for fault in getattr(error, "errors", ())],
+            "retry_after_s": getattr(error, "retry_after_s", None),
+        }
+    raise AssertionError("it was accepted")
+
+
+def type_name(value: object) -> str:
+    return type(value).__name__
 
 
 def report(ctx: JobContext, times: int) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from jobqueue.core.report import ErrorCode, Failure, Success
 from jobqueue.core.stored_file import StoredFile
-from jobqueue.runtime.pools import messages
+from jobqueue.runtime.pools import messages, questions
 from jobqueue.runtime.pools.messages import FAILURE, HEAD, PROGRESS, SUCCESS, Inbox, InvalidMessage
 from tests.runtime.pools.blocking import echo
 from tests.runtime.pools.calling import call_of
@@ -125,3 +125,18 @@ def test_a_failure_is_truncated_to_pass_in_the_widest_characters() -> None:
     outcome = messages.outcome_of(message[1], message[2], CALL)
     assert isinstance(outcome, Failure)
     assert outcome.message == wide * messages.TEXT_LENGTH_MAX
+
+
+def test_a_question_may_be_as_long_as_a_childs_arguments_and_no_longer() -> None:
+    inbox, token = messages.Inbox(), b"t" * messages.TOKEN_BYTES
+    whole = messages.HEAD.pack(token, messages.QUESTION_BYTES_MAX, messages.QUESTION)
+    assert list(inbox.feed(whole, {token: 0})) == []
+    longer = messages.HEAD.pack(token, messages.QUESTION_BYTES_MAX + 1, messages.QUESTION)
+    with pytest.raises(InvalidMessage, match="a message of"):
+        list(messages.Inbox().feed(longer, {token: 0}))
+
+
+@pytest.mark.parametrize("body", [b"", b"\xc1", b"\x91\xa1x", b"\x82\xa4type\xa6submit\xa5child\x01"])
+def test_bytes_of_another_form_are_no_question(body: bytes) -> None:
+    with pytest.raises(InvalidMessage, match="an invalid question"):
+        questions.question_of(body)

@@ -1,0 +1,87 @@
+"""The way from a handler to its queue: on the loop, from a thread, and for the questions of a process.
+
+Rules:
+
+1. What an attempt asks is answered for its own job alone. The job and the attempt are named by the runtime, never by a
+   process.
+2. An attempt that is over can't submit any more (`StaleLease`).
+3. A process asks one question at a time, and waits for the answer (`questions.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import msgspec
+
+from jobqueue.duration import as_seconds
+from jobqueue.handlers.child_submission import ChildSubmission, child_of
+from jobqueue.runtime.pools import questions
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from jobqueue.runtime.pools.call import Call
+
+T = TypeVar("T")
+
+
+class Family(Protocol):
+    """The calls of a queue that handlers make while they run, on the loop."""
+
+    async def submit_child(self, job_id: str, attempt: int, child: ChildSubmission) -> str:
+        """Submit a job from within an attempt; return its id. Raises as `JobContext.submit`."""
+        ...
+
+
+class LoopReach:
+    """The way of handlers on the loop."""
+
+    def __init__(self, family: Family) -> None:
+        self._family = family
+
+    def submit(self, job_id: str, attempt: int, fields: dict[str, Any]) -> Coroutine[Any, Any, str]:
+        """Submit a job: a coroutine that returns its id."""
+        return self._family.submit_child(job_id, attempt, made(fields))
+
+
+class ThreadReach:
+    """The way of handlers in threads: each call is made on the loop, and its thread waits for it."""
+
+    def __init__(self, family: Family, loop: asyncio.AbstractEventLoop) -> None:
+        self._family = family
+        self._loop = loop
+
+    def submit(self, job_id: str, attempt: int, fields: dict[str, Any]) -> str:
+        """Submit a job; return its id."""
+        return self._awaited(self._family.submit_child(job_id, attempt, made(fields)))
+
+    def _awaited(self, steps: Coroutine[Any, Any, T]) -> T:
+        try:
+            future = asyncio.run_coroutine_threadsafe(steps, self._loop)
+        except RuntimeError:  # the loop is closed, and the attempt over
+            steps.close()
+            raise
+        return future.result()
+
+
+class Answers:
+    """The answers to the questions of one call in a process."""
+
+    def __init__(self, family: Family) -> None:
+        self._family = family
+
+    async def answer(self, call: Call, question: bytes) -> bytes:
+        """Answer a question. Raises InvalidMessage if it is none."""
+        asked = questions.question_of(question)
+        try:
+            submission = msgspec.json.decode(asked.child, type=ChildSubmission)
+            return questions.answer(await self._family.submit_child(call.job_id, call.attempt, submission))
+        except Exception as error:
+            return questions.refusal(error)
+
+
+def made(fields: dict[str, Any]) -> ChildSubmission:
+    """Make a child's submission of a handler's values. Raises InvalidSubmission."""
+    return child_of({name: as_seconds(value) if name.endswith("_s") else value for name, value in fields.items()})
