@@ -73,12 +73,14 @@ class EventSource(Protocol):
     Its operations raise StoreUnavailable.
     """
 
-    async def begin(self, hear: Callable[[Sequence[SharedEvent]], None], on_gap: Callable[[], None]) -> str:
+    async def begin(self, hear: Callable[[Sequence[SharedEvent]], None], on_gap: Callable[[str], None]) -> str:
         """Hear the events from now on; return the id of the latest one before, or one that stands for there being none.
 
         Args:
             hear: Called with the next events, a portion at a time. Must not raise.
-            on_gap: Called where events before the next ones are missing: the store was gone for too long, or emptied.
+            on_gap: Called where events before the next ones are missing: the store was gone for too long, emptied, or
+                another one has taken its place. It gets the id that the next ones come after, which may be lower than
+                those heard before.
         """
         ...
 

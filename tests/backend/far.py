@@ -399,12 +399,12 @@ class FarEvents:
         self._epoch = self._last = 0
         self._hear: Callable[[Sequence[SharedEvent]], None] = lambda events: None
         self._leave: ExitStack | None = None
-        self.on_gap: Callable[[], None] = lambda: None
+        self.on_gap: Callable[[str], None] = lambda _: None
 
-    async def begin(self, hear: Callable[[Sequence[SharedEvent]], None], on_gap: Callable[[], None]) -> str:
+    async def begin(self, hear: Callable[[Sequence[SharedEvent]], None], on_gap: Callable[[str], None]) -> str:
         return await self._backend._far(lambda: self._begin(hear, on_gap))
 
-    def _begin(self, hear: Callable[[Sequence[SharedEvent]], None], on_gap: Callable[[], None]) -> str:
+    def _begin(self, hear: Callable[[Sequence[SharedEvent]], None], on_gap: Callable[[str], None]) -> str:
         assert self._leave is None, "a second reader in one process"
         self._hear, self.on_gap = hear, on_gap
         self._epoch += 1

@@ -73,12 +73,12 @@ class EventStream:
         self._clock = clock
         self._records = records
         self._hear: Callable[[Sequence[SharedEvent]], None] | None = None
-        self._on_gap: Callable[[], None] = lambda: None
+        self._on_gap: Callable[[str], None] = lambda _: None
         self._last = ""
         self._asked: asyncio.Future[list[Any]] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
-    async def begin(self, hear: Callable[[Sequence[SharedEvent]], None], on_gap: Callable[[], None]) -> str:
+    async def begin(self, hear: Callable[[Sequence[SharedEvent]], None], on_gap: Callable[[str], None]) -> str:
         """Hear the events from now on, as `EventSource.begin`."""
         self.end()
         reply = await self._calls.call("events", (LISTEN_MS, "", 1))
@@ -101,8 +101,8 @@ class EventStream:
         found: list[SharedEvent] = []
         while True:
             reply = await self._calls.call("events", (LISTEN_MS, event_id, min(most - len(found), AT_ONCE)))
-            whole, last, events = self._read(event_id, reply)
-            if not whole:
+            gap, last, events = self._read(event_id, reply)
+            if gap is not None:
                 return None
             found += events
             if last == event_id or len(found) >= most:
@@ -124,28 +124,32 @@ class EventStream:
             self._wait()
             return
         before = self._last
-        whole, self._last, events = self._read(before, asked.result())
+        gap, self._last, events = self._read(before, asked.result())
         # The next one first: a listener may end all this.
         if self._last == before:
             self._wait()
         else:
             self._poll()
-        if not whole:
-            self._on_gap()
+        if gap is not None:
+            self._on_gap(gap)
         if events and self._hear is not None:
             self._hear(events)
 
-    def _read(self, after: str, reply: Sequence[Any]) -> tuple[bool, str, list[SharedEvent]]:
-        """Return whether all events after an id are held, the id of the last one read, and the events read."""
+    def _read(self, after: str, reply: Sequence[Any]) -> tuple[str | None, str, list[SharedEvent]]:
+        """Return the gap after an id, the id of the last event read, and the events read.
+
+        The gap: the id after which the events read come, if others before them are missing; None: none is.
+        """
         now, first, newest, *entries = reply
         self._clock.hear(now)
         oldest = first.decode()
         latest = max(newest.decode(), oldest, key=order_of)
         if not after:
-            return True, latest, []
-        whole, last = order_of(oldest) <= order_of(after) <= order_of(latest), after
-        if not whole:
-            last = oldest if order_of(after) < order_of(oldest) else latest
+            return None, latest, []
+        start, gap = after, None
+        if not order_of(oldest) <= order_of(after) <= order_of(latest):
+            start = gap = oldest if order_of(after) < order_of(oldest) else latest
+        last = start
         events = []
         for entry_id, flat in zip(entries[::2], entries[1::2], strict=True):
             last = entry_id.decode()
@@ -154,11 +158,11 @@ class EventStream:
             except Exception as error:
                 context = {"message": "an event of the store can't be read", "exception": error}
                 asyncio.get_running_loop().call_exception_handler(context)
-                whole = False
+                gap = start
                 continue
             if event is not None:
                 events.append(event)
-        return whole, last, events
+        return gap, last, events
 
     def _event(self, event_id: str, flat: Sequence[bytes]) -> SharedEvent | None:
         """Return an event of the stream; None: it is not shown."""

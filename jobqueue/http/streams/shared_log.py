@@ -220,8 +220,10 @@ class SharedLog:
         else:
             subscriber.offer(framed)
 
-    def _on_gap(self) -> None:
+    def _on_gap(self, at: str) -> None:
+        self._latest = at
         for subscriber in self._to_all:
+            self._places[subscriber].at = at
             subscriber.offer(frame(self._latest, "reset", RESET))
         for streams in self._of_jobs.values():
             for subscriber in streams:

@@ -39,9 +39,9 @@ class Source:
         self.down = False
         self.before_reply: Callable[[], None] = lambda: None
         self._hear: Callable[[Sequence[SharedEvent]], None] | None = None
-        self.on_gap: Callable[[], None] = lambda: None
+        self.on_gap: Callable[[str], None] = lambda _: None
 
-    async def begin(self, hear: Callable[[Sequence[SharedEvent]], None], on_gap: Callable[[], None]) -> str:
+    async def begin(self, hear: Callable[[Sequence[SharedEvent]], None], on_gap: Callable[[str], None]) -> str:
         await asyncio.sleep(0)
         if self.down:
             raise StoreUnavailable("it is down", 1.0)
@@ -184,9 +184,22 @@ async def test_a_key_that_sees_its_own_jobs_gets_their_events_alone(log: SharedL
 
 async def test_streams_hear_of_missing_events(log: SharedLog, source: Source) -> None:
     every, one = await listen(log), await listen(log, "a")
-    source.on_gap()
+    source.on_gap("7-0")
     assert told(await every.take(1)) == [("7-0", "reset")]
     assert await one.take(1) is None
+
+
+async def test_streams_go_on_after_a_store_with_lower_ids_has_taken_over(log: SharedLog, source: Source) -> None:
+    source.first = 50
+    every = await listen(log)
+    source.tell(news())
+    assert told(await every.take(1)) == [("7-51", "progress")]
+    source.held, source.first = [], 3
+    source.on_gap("7-3")
+    source.tell(news("retrying"))
+    assert told(await every.take(1)) == [("7-3", "reset"), ("7-4", "retrying")]
+    assert log.last_id(every) == "7-4"
+    assert log.last_id(await listen(log)) == "7-4"
 
 
 async def test_a_store_that_fails_while_a_stream_reads_ends_it(log: SharedLog, source: Source) -> None:
