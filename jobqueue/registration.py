@@ -11,9 +11,10 @@ from __future__ import annotations
 import inspect
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 from jobqueue.handlers import HANDLER_TIMEOUT_S, HandlerOptions, Registry, refuse_unknown, register
+from jobqueue.schedules.decorated import Decorated, ScheduleOptions, cron_of, every_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,11 +37,13 @@ class Registered:
         registry: The handlers, by type.
         lifespan: Returns the context manager around one run of the queue; None: there is none.
         process_init: Initializes a process; None: there is none.
+        decorated: The functions with a schedule, in order.
     """
 
     registry: Registry = field(default_factory=Registry)
     lifespan: Callable[[], AbstractAsyncContextManager[Any]] | None = None
     process_init: Callable[[], Any] | None = None
+    decorated: list[Decorated] = field(default_factory=list)
 
 
 class Registration:
@@ -169,3 +172,51 @@ class Registration:
             raise ValueError(f"process_init {name}: a queue has one, which is set already: call the other from it")
         self._registered.process_init = func
         return func
+
+    def every(self, interval: Duration | str, /, **options: Unpack[ScheduleOptions]) -> Callable[[F], F]:
+        """Submit a job of a handler again and again, at the multiples of an interval since 1970 in UTC.
+
+            @queue.every("5m")
+            @queue.handler
+            def sweep() -> None: ...
+
+        It stands above `@queue.handler`. One handler may have several schedules, each of its own name.
+
+        Args:
+            interval: Whole seconds, from 1 to 366 days: a number, a timedelta, or a text such as `5m` or `1h30m`.
+            options: `name` of the schedule (defaults to the type), `args` of its jobs, `queue`, `priority`,
+                `jitter_s`, `overlap` and `catch_up`, as in `docs/how-to/schedules.md`.
+
+        Raises:
+            ValueError: The interval or an option can't be used. What concerns the handler is told by the start.
+            TypeError: There is no such option.
+        """
+        return self._scheduled(every_of(interval, options))
+
+    def cron(self, notation: str, /, *, tz: str = "UTC", **options: Unpack[ScheduleOptions]) -> Callable[[F], F]:
+        """Submit a job of a handler at the instants of a cron notation; else as `every`.
+
+            @queue.cron("0 3 * * *", tz="Europe/Berlin")
+            @queue.handler
+            def nightly() -> None: ...
+
+        Args:
+            notation: Minute, hour, day of the month, month and day of the week.
+            tz: IANA name of the time zone. Defaults to UTC.
+            options: As of `every`.
+
+        Raises:
+            ValueError, TypeError: As `every`; the notation can't be read or never comes, or there is no such zone.
+        """
+        return self._scheduled(cron_of(notation, tz, options))
+
+    def _scheduled(self, decorated: Decorated) -> Callable[[F], F]:
+        def add(function: F) -> F:
+            handlers = [handler for handler in self._registered.registry if handler.made_of(function)]
+            if not handlers:
+                label = getattr(function, "__qualname__", repr(function))
+                raise ValueError(f"schedule of {label}: it is no handler yet: put @queue.handler below this decorator")
+            self._registered.decorated.append(decorated.of(handlers[-1].name))
+            return function
+
+        return add

@@ -37,6 +37,7 @@ from jobqueue.handlers.submission import Bounds
 from jobqueue.handlers.unshared import faults_of_handlers
 from jobqueue.not_running import NO_STORE, NOT_LOCAL, NOT_RUNNING, not_running
 from jobqueue.runtime.spool import Share
+from jobqueue.schedules.sources import definitions_of
 from jobqueue.snapshot import RegisteredType, ServiceSnapshot, SpoolCounts
 from jobqueue.wiring import Wiring, system
 
@@ -57,6 +58,8 @@ if TYPE_CHECKING:
     from jobqueue.errors import Refused
     from jobqueue.registration import Registered
     from jobqueue.runtime.spool import PendingUpload, Spool
+    from jobqueue.schedules.definition import Definition
+    from jobqueue.schedules.runner import ScheduleRunner
     from jobqueue.surroundings import Surroundings
 
 
@@ -133,6 +136,7 @@ class Service:
                 )
         if faults := (*faults_of_keeping(self.settings, {}), *faults_of_handlers(self.registry, self.settings.backend)):
             raise ConfigError(*faults)
+        definitions = self._definitions(self.settings)
         registered, given = self._registered, self.surroundings(self.settings)
         try:
             wiring = Wiring(
@@ -142,6 +146,7 @@ class Service:
                 lifespan=registered.lifespan,
                 process_init=registered.process_init,
                 family=self.children,
+                definitions=definitions,
             )
         except BaseException:
             if given.journal is not None:
@@ -267,6 +272,14 @@ class Service:
         """The figures of the journal; None: there is none, or the queue doesn't run."""
         figures = None if self._wiring is None else self._wiring.journal_figures
         return None if figures is None else figures()
+
+    @property
+    def schedules(self) -> ScheduleRunner:
+        """What submits the jobs of schedules. Raises RuntimeError if the queue doesn't run."""
+        return self._running.schedules
+
+    def _definitions(self, settings: Settings) -> list[Definition]:
+        return definitions_of(self.registry, settings, self._registered.decorated)
 
     @property
     def backend(self) -> Backend:

@@ -42,10 +42,11 @@ from jobqueue.runtime.pools.threads import ThreadPool
 from jobqueue.runtime.spool import Spool
 from jobqueue.runtime.wall_clock import WallClock
 from jobqueue.runtime.workers import WorkerPool
+from jobqueue.schedules.runner import ScheduleRunner
 from jobqueue.surroundings import Surroundings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from jobqueue.backend.base import Backend, LocalBackend
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from jobqueue.handlers import Registry
     from jobqueue.runtime.executor import Runs
     from jobqueue.runtime.pools.reach import Family
+    from jobqueue.schedules.definition import Definition
     from jobqueue.surroundings import MakesStore, Recovers
 
 log = event_logger(__name__)
@@ -212,6 +214,7 @@ class Wiring:
         lifespan: Callable[[], AbstractAsyncContextManager[Any]] | None = None,
         process_init: Callable[[], Any] | None = None,
         family: Family | None = None,
+        definitions: Sequence[Definition] = (),
     ) -> None:
         self.policies = {name: queue.policy for name, queue in settings.queues.items()}
         self._workers_fixed = settings.runtime.workers
@@ -243,6 +246,8 @@ class Wiring:
             executor=_traced(self._executor) if settings.otel.enabled else self._executor,
             abandoned_min=given.tuning.abandoned_min,
         )
+        self._definitions = definitions
+        self.schedules = ScheduleRunner(self.backend, now=given.clock, offset_s=self.offset_s, rng=given.rng)
         self.started_at = given.clock()
         self._job_log = JobLog(given.clock, settings.log)
         self.journal_figures = None if given.journal is None else given.journal.figures
@@ -291,6 +296,7 @@ class Wiring:
         if self.journal is not None and self.journal.unclean_starts >= UNCLEAN_STARTS_MAX:
             await self._pause_all(self.journal.unclean_starts)
         self._workers.start()
+        self.schedules.start(self._definitions)
 
     async def _restore(self, journal: Recovers) -> None:
         """Bring the kept jobs back, with their files and the settings of their queues."""
@@ -362,6 +368,7 @@ class Wiring:
             parts.push_async_callback(self._processes.close)
             parts.push_async_callback(self._threads.close)
             parts.push_async_callback(self._workers.close)
+            parts.push_async_callback(self.schedules.stop)
             await self.backend.stop()
 
     async def change(self, queue: str, policy: QueuePolicy, *, configured: bool = False) -> None:
@@ -391,6 +398,7 @@ class Wiring:
 
         Returns the count of lost ones by state.
         """
+        self.schedules.stop_ticks()
         lost = dict.fromkeys(LIVE_STATES, 0)
         given_back = await self.backend.drain(
             deadline_s, lambda: None if self.backend.keeps else lost.update(self.tell_lost()), work_off=work_off

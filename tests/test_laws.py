@@ -115,7 +115,7 @@ LAYERS = (
     },
     {"backend"},
     {"runtime"},
-    {"not_running", "surroundings"},
+    {"not_running", "schedules", "surroundings"},
     {"children", "handle", "registration", "snapshot", "wiring"},
     {"service"},
     {"findings", "metrics", "recorder"},

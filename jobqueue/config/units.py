@@ -87,7 +87,7 @@ class Kind:
             case inspect.IntType():
                 return self._within(_read_size(text) if self.is_size else _read_whole(text, tag))
             case inspect.FloatType():
-                return self._within(_read_duration(text))
+                return self._within(read_duration(text))
             case inspect.BoolType():
                 if text not in BOOLS or tag == "str":
                     raise ValueError(text)
@@ -249,7 +249,8 @@ def _read_size(text: str) -> int:
     return int(size)
 
 
-def _read_duration(text: str) -> float:
+def read_duration(text: str) -> float:
+    """Return the seconds of a duration. Raises ValueError."""
     if _PLAIN_NUMBER.fullmatch(text):
         return float(text)
     match = re.fullmatch(DURATION_PATTERN, text)

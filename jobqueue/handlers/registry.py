@@ -64,6 +64,7 @@ class Handler:
         self.signature = signature
         self.context_name = signature.context_name
         self.wants_context = self.context_name is not None
+        self._given = callee.func
         self._arguments = signature.arguments
         self._takes_more = signature.takes_more
         self._decode = msgspec.json.Decoder(self._arguments, dec_hook=foreign.make).decode
@@ -86,6 +87,10 @@ class Handler:
             limits=limits,
             backoff=backoff,
         )
+
+    def made_of(self, function: object) -> bool:
+        """Whether this function was registered."""
+        return self._given == (function.__func__ if isinstance(function, staticmethod) else function)
 
     def check(self, args: bytes) -> bytes:
         """Check a job's arguments, as JSON bytes, against the signature, and return the bytes to keep.

@@ -1,0 +1,1 @@
+"""Schedules of a queue: what defines one, and what submits their jobs."""

@@ -1,0 +1,222 @@
+"""The runner of schedules: has the jobs of due ticks submitted, by one timer for all schedules.
+
+Rules:
+
+1. A tick's job is submitted as any other: quotas, capacity and a full store reject it, and the tick is tried again.
+2. Where jobs outlive the process, or several servers share a store, a tick has an idempotency key of its schedule and
+   instant: whichever process comes first submits it, and the others find its job.
+3. Unless a schedule's overlap is `queue`, its jobs have a unique value: so the backend decides about a live one and the
+   new one in one step.
+4. A task submits a portion of the ticks that are due, one at a time; none runs while no tick is due.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from jobqueue.backend.timer import Timer
+from jobqueue.core.job import IdempotencyKey, Unique, Uniqueness
+from jobqueue.core.schedule import LastTick, SchedulePause
+from jobqueue.core.schedules import Outcome, Schedules
+from jobqueue.errors import Draining, Duplicate, KeyReused, Refused
+from jobqueue.handlers import plain_uniqueness
+from jobqueue.log import event_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from random import Random
+
+    from jobqueue.backend.base import Backend
+    from jobqueue.core.job_view import JobView
+    from jobqueue.core.schedule import Schedule, ScheduleId
+    from jobqueue.core.schedules import Due
+    from jobqueue.core.submit import Asked, SubmitReceipt, SubmitResult
+    from jobqueue.schedules.definition import Definition
+
+log = event_logger(__name__)
+
+LOOK_S: Final = 30.0
+"""Most seconds to the next look at the wall clock, which may be set, while a schedule waits for it."""
+
+STEP_S: Final = 1.0
+"""Least seconds by which a wall clock that is set back concerns schedules."""
+
+REACH_BACK_S: Final = 60.0
+"""With a shared store: instants longer ago are missed, since another server may have had their ticks."""
+
+_MARK: Final = b"schedule"
+"""The fingerprint of a tick: servers with other versions of a schedule mean the same instant."""
+
+
+class ScheduleRunner:
+    """Submits the jobs of all schedules of a queue.
+
+    Args:
+        now: The engine's clock.
+        offset_s: Returns the seconds from that clock to Unix seconds.
+        rng: Draws the jitter.
+
+    Attributes:
+        definitions: Those of the schedules, by id.
+        schedules: Their state.
+    """
+
+    def __init__(
+        self, backend: Backend, *, now: Callable[[], float], offset_s: Callable[[], float], rng: Random
+    ) -> None:
+        self.definitions: dict[ScheduleId, Definition] = {}
+        self.schedules = Schedules(rng, reach_back_s=REACH_BACK_S if backend.shared else None)
+        self._backend, self._now, self._offset_s = backend, now, offset_s
+        self._timer = Timer(self)
+        self._work: asyncio.Task[None] | None = None
+        self._offset_before_s = 0.0
+        self._stopped = True
+
+    # -- life
+
+    def start(self, definitions: Sequence[Definition]) -> None:
+        """Begin with these schedules."""
+        self._stopped, self._offset_before_s = False, self._offset_s()
+        for definition in definitions:
+            self._add(definition)
+        self._timer.start()
+
+    def stop_ticks(self) -> None:
+        """Begin no further tick, as at a drain."""
+        self._stopped = True
+        self._timer.stop()
+
+    async def stop(self) -> None:
+        """End; what is being submitted is waited for."""
+        self.stop_ticks()
+        if self._work is not None:
+            await asyncio.wait([self._work])
+
+    def wall_now(self) -> float:
+        """Return the present instant in Unix seconds."""
+        return self._now() + self._offset_s()
+
+    # -- changes
+
+    def put(self, definition: Definition) -> Schedule:
+        """Add a schedule, or replace it: its counts, its pause and its last tick stay."""
+        schedule = self._add(definition)
+        self._timer.look()
+        return schedule
+
+    def remove(self, id: ScheduleId) -> None:
+        """Remove a schedule; its jobs stay."""
+        del self.definitions[id]
+        self.schedules.remove(id)
+
+    def pause(self, id: ScheduleId, *, by: str | None = None) -> Schedule:
+        """Give no ticks until `resume`."""
+        schedule = self._schedule(id)
+        self.schedules.pause(schedule, SchedulePause(since=self.wall_now(), by=by))
+        return schedule
+
+    def resume(self, id: ScheduleId) -> Schedule:
+        """Give ticks again, and those of the instants since the pause that `catch_up` says."""
+        schedule = self._schedule(id)
+        if schedule.pause is not None:
+            self.schedules.resume(schedule)
+            self._timer.look()
+        return schedule
+
+    async def run(self, id: ScheduleId) -> SubmitResult[JobView]:
+        """Submit a schedule's job now, beside its ticks, whether or not it is paused.
+
+        Raises:
+            Duplicate: The overlap is `skip`, and the job of an earlier tick is live.
+            Refused: As a submission.
+        """
+        schedule, definition = self._schedule(id), self.definitions[id]
+        submitted = await self._backend.submit(*_asked(definition, None))
+        now = self.wall_now()
+        self.schedules.note_run(schedule, LastTick(instant=now, at=now, drift_s=0.0, job_id=submitted.job.id))
+        return submitted
+
+    def _add(self, definition: Definition) -> Schedule:
+        self.definitions[definition.id] = definition
+        return self.schedules.add(definition.id, definition.plan, reached=self.wall_now())
+
+    def _schedule(self, id: ScheduleId) -> Schedule:
+        schedule = self.schedules.get(id)
+        assert schedule is not None, "its definition is there"
+        return schedule
+
+    # -- ticks, as the timer calls them
+
+    def next_at(self) -> float | None:
+        """Return when to look next, on the engine's clock."""
+        at = None if self._work is not None else self.schedules.next_at()
+        return None if at is None else min(at - self._offset_s(), self._now() + LOOK_S)
+
+    def tick(self) -> float | None:
+        """Have what is due submitted, unless that is being done already."""
+        offset_s = self._offset_s()
+        if self._offset_before_s - offset_s > STEP_S:
+            self.schedules.clock_set_back(self._offset_before_s - offset_s, self.wall_now())
+        self._offset_before_s = offset_s
+        at = self.schedules.next_at()
+        if self._work is None and not self._stopped and at is not None and at <= self.wall_now():
+            self._work = asyncio.get_running_loop().create_task(self._submit_due())
+            self._work.add_done_callback(self._on_done)
+        return self.next_at()
+
+    def _on_done(self, work: asyncio.Task[None]) -> None:
+        self._work = None
+        if not work.cancelled() and not self._stopped:
+            self._timer.look()
+
+    async def _submit_due(self) -> None:
+        """Submit a portion of what is due: the timer looks for more."""
+        taken = self.schedules.take(self.wall_now())
+        asked = [
+            _asked(self.definitions[due.schedule.id], self._key(due, instant))
+            for due in taken
+            for instant in due.instants
+        ]
+        try:
+            receipts = iter(await self._backend.submit_many(asked))
+        except Exception as error:  # a fault of this program: the schedules go on
+            receipts = iter([error] * len(asked))
+        now = self.wall_now()
+        for due in taken:
+            self.schedules.settle(due, [self._outcome(due.schedule, next(receipts)) for _ in due.instants], now)
+
+    def _key(self, due: Due, instant: float) -> IdempotencyKey | None:
+        """Return the key of a tick; None: no other process has it, or the clock was set back, and it comes again."""
+        if not self._backend.keeps or instant <= due.schedule.reached:
+            return None
+        at = datetime.fromtimestamp(instant, UTC).isoformat(timespec="seconds").removesuffix("+00:00")
+        return IdempotencyKey(f"{due.schedule.id[1]}@{at}Z", _MARK)
+
+    def _outcome(self, schedule: Schedule, receipt: SubmitReceipt | Exception) -> Outcome:
+        if not isinstance(receipt, Exception):
+            return Outcome(job_id=receipt.id, elsewhere=receipt.duplicate)
+        if isinstance(receipt, Duplicate):
+            return Outcome()
+        if isinstance(receipt, KeyReused):
+            return Outcome(elsewhere=True)
+        if isinstance(receipt, Draining):
+            self.stop_ticks()
+        else:
+            name = schedule.id[1]
+            log.sampled("schedule.rejected", every_s=10.0, schedule=name, reason=str(receipt))
+        retry_after_s = receipt.retry_after_s if isinstance(receipt, Refused) else None
+        return Outcome(error=str(receipt), retry_after_s=retry_after_s)
+
+
+def _asked(definition: Definition, key: IdempotencyKey | None) -> Asked:
+    """Return the arguments of `Backend.submit` for a schedule's job."""
+    owner, name = definition.id
+    unique = None
+    if definition.plan.overlap != "queue":
+        unique = Unique(f"schedule:{name}", "reject" if definition.plan.overlap == "skip" else "replace")
+    if unique is not None or key is not None:
+        return definition.spec, definition.args, None, Uniqueness(definition.caller, unique, key, owner=owner)
+    caller = definition.caller
+    return definition.spec, definition.args, None, None if caller is None else plain_uniqueness(caller, owner)

@@ -1,0 +1,153 @@
+"""Tests of the runner: schedules submit jobs at their instants, as the wall clock, the backend and a drain allow."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from jobqueue import JobQueue
+from jobqueue.config import QueueSettings, Settings
+from jobqueue.core.schedule import Schedule
+from jobqueue.errors import Duplicate
+from jobqueue.testing import virtual_time
+from tests.schedules.clock import WallAt, at
+
+
+def ticking(
+    decorate: Any, begin: str = "2026-03-02T10:00:30Z", **queue_settings: Any
+) -> tuple[JobQueue, WallAt, list[str]]:
+    """Return a queue with a scheduled handler, its wall clock, and the times of the handler's runs."""
+    queue = JobQueue(Settings(queues={"default": QueueSettings(**queue_settings)}), drain_s=0)
+    wall, ran = at(queue, begin), list[str]()
+
+    async def sweep(seconds: float = 0.0) -> None:
+        ran.append(wall.text())
+        await asyncio.sleep(seconds)
+
+    decorate(queue)(queue.handler(name="sweep")(sweep))
+    return queue, wall, ran
+
+
+def the(queue: JobQueue) -> Schedule:
+    (schedule,) = queue.service.schedules.schedules
+    return schedule
+
+
+@virtual_time
+async def test_jobs_run_at_the_instants_of_their_schedule() -> None:
+    queue, _, ran = ticking(lambda queue: queue.every("5m"))
+    async with queue:
+        await asyncio.sleep(15 * 60)
+    assert ran == ["2026-03-02T10:05:00", "2026-03-02T10:10:00", "2026-03-02T10:15:00"]
+
+
+@virtual_time
+async def test_a_time_of_day_follows_its_zone_through_a_change_of_the_clock() -> None:
+    queue, _, ran = ticking(lambda queue: queue.cron("30 3 * * *", tz="Europe/Berlin"), "2026-03-27T12:00Z")
+    async with queue:
+        await asyncio.sleep(3 * 86_400)
+    assert ran == ["2026-03-28T02:30:00", "2026-03-29T01:30:00", "2026-03-30T01:30:00"]
+
+
+@virtual_time
+@pytest.mark.parametrize(("overlap", "ran_at"), [("skip", 2), ("queue", 5), ("replace", 5)])
+async def test_a_tick_meets_the_live_job_of_an_earlier_one_as_the_overlap_says(overlap: Any, ran_at: int) -> None:
+    queue, _, ran = ticking(lambda queue: queue.every(60, overlap=overlap, args={"seconds": 150}))
+    async with queue:
+        await asyncio.sleep(290)
+        schedule = the(queue)
+        live = sum(stats.running for stats in queue.service.backend.stats()[1])
+    assert len(ran) == ran_at
+    assert (schedule.submitted_total, schedule.skipped_total) == (ran_at, 5 - ran_at)
+    assert live == {"skip": 1, "queue": 3, "replace": 1}[overlap]
+
+
+@virtual_time
+async def test_a_full_queue_puts_a_tick_off_and_costs_no_other() -> None:
+    queue, _, ran = ticking(lambda queue: queue.every(300), capacity=1)
+
+    @queue.handler
+    async def block() -> None:
+        await asyncio.sleep(300)
+
+    async with queue:
+        await queue.submit("block", delay_s=0)
+        await asyncio.sleep(280)
+        assert ran == []
+        assert the(queue).error is not None
+        await asyncio.sleep(100)
+        assert len(ran) == 1
+        assert the(queue).error is None
+        assert the(queue).submitted_total == 1
+
+
+@virtual_time
+async def test_a_wall_clock_set_forward_lets_a_tick_come_within_half_a_minute() -> None:
+    queue, wall, ran = ticking(lambda queue: queue.cron("0 12 * * *"))
+    async with queue:
+        await asyncio.sleep(1)
+        wall.ahead_s += 2 * 3600
+        await asyncio.sleep(31)
+    assert ran == [f"2026-03-02T12:{ran[0][14:]}"]
+
+
+@virtual_time
+async def test_a_wall_clock_set_back_does_not_keep_an_interval_waiting() -> None:
+    queue, wall, ran = ticking(lambda queue: queue.every(60))
+    async with queue:
+        await asyncio.sleep(61)
+        wall.ahead_s -= 3 * 3600
+        await asyncio.sleep(180)
+    assert len(ran) >= 3
+
+
+@virtual_time
+async def test_a_pause_gives_no_ticks_and_its_end_the_last_of_them() -> None:
+    queue, _, ran = ticking(lambda queue: queue.every(60))
+    async with queue:
+        runner = queue.service.schedules
+        runner.pause((None, "sweep"), by="ann")
+        await asyncio.sleep(600)
+        assert ran == []
+        runner.resume((None, "sweep"))
+        await asyncio.sleep(1)
+        assert len(ran) == 1
+        assert the(queue).missed_total == 9
+
+
+@virtual_time
+async def test_a_run_on_request_meets_a_live_job_as_the_overlap_says() -> None:
+    queue, _, ran = ticking(lambda queue: queue.every("1d", args={"seconds": 60}))
+    async with queue:
+        runner = queue.service.schedules
+        await runner.run((None, "sweep"))
+        with pytest.raises(Duplicate):
+            await runner.run((None, "sweep"))
+        assert len(ran) <= 1
+        assert the(queue).submitted_total == 1
+
+
+@virtual_time
+async def test_a_drain_begins_no_further_tick() -> None:
+    queue, _, ran = ticking(lambda queue: queue.every(1, args={"seconds": 100}, overlap="queue"))
+    async with queue:
+        await asyncio.sleep(1.1)
+        await queue.drain(50)
+    assert len(ran) == 1
+
+
+@virtual_time
+async def test_ten_thousand_schedules_that_are_due_at_once_have_a_job_each() -> None:
+    queue = JobQueue(Settings(queues={"default": QueueSettings(capacity=20_000)}), drain_s=0)
+    at(queue, "2026-03-02T10:00:30Z")
+    handler = queue.handler(name="sweep")(_nothing)
+    for number in range(10_000):
+        queue.every(60, name=f"s{number}")(handler)
+    async with queue:
+        await asyncio.sleep(35)
+        assert sum(stats.submitted_total for stats in queue.service.backend.stats()[1]) == 10_000
+
+
+async def _nothing() -> None: ...
