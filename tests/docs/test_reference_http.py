@@ -16,7 +16,7 @@ from jobqueue.handlers import Submission
 from jobqueue.http import routes
 from jobqueue.http.request import origins
 from jobqueue.http.request.include import INCLUDABLE, JobQuery
-from jobqueue.http.resources import events
+from jobqueue.http.resources import event_stream, events
 from jobqueue.http.resources.bulk import BulkFilter
 from jobqueue.http.resources.job_list import PARAMETERS
 from jobqueue.http.resources.queues import QueueChange
@@ -150,7 +150,8 @@ def test_the_page_lists_exactly_the_events_of_streams() -> None:
     named |= set(TERMINAL) | set(event_names.NAMES.values())
     named |= {
         str(call.args[1].value)
-        for call in ast.walk(ast.parse(inspect.getsource(events)))
+        for module in (events, event_stream)
+        for call in ast.walk(ast.parse(inspect.getsource(module)))
         if isinstance(call, ast.Call) and ast.unparse(call.func) == "frame" and isinstance(call.args[1], ast.Constant)
     }
     named.add(subscriber.SKIPPED.decode().split()[1])
@@ -174,7 +175,7 @@ def test_the_page_has_the_members_of_event_data() -> None:
 
 def test_the_page_has_the_limits_of_streams() -> None:
     below = section(PAGE, "## Event streams")
-    first, last = events.RETRY_MS
+    first, last = event_stream.RETRY_MS
     for number in (
         f"{event_log.RING_MAX:,} events",
         f"{watched_jobs.LEFT_MAX:,} jobs",
