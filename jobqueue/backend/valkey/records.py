@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
-from jobqueue.backend.valkey.layout import HEAD
+from jobqueue.backend.valkey.layout import HEAD, KIND, REST
 from jobqueue.core.job import (
     CANCELLED,
     DELAYED,
@@ -207,18 +207,22 @@ class Records:
 
     def _read(self, job_id: str, told: Told, make: type[J]) -> J:
         record, frames = (told, b"") if isinstance(told, bytes) else (told[0], told[4])
-        head = HEAD.unpack_from(record)
-        state, _, _, _, _, result_size, version, attempt, before, _, _ = head[:11]
-        _, _, created, run_at, start_by, _, started, finished, _, q, b, w, st, s, c, a, r, p, e = head[11:]
-        stopping = record[(at := HEAD.size + q + b + w) : (at := at + st)]
-        spec = record[at : (at := at + s)]
-        claims = record[at : (at := at + c)]
+        state, _, _, _, result_size, version, attempt, _, start_by, started, finished, *lengths = HEAD.unpack_from(
+            record
+        )
+        process, st, a, r, kind = lengths
+        stopping = record[(at := HEAD.size + process) : (at := at + st)]
         args = record[at : (at := at + a)]
         result: bytes | None = record[at : (at := at + r)]
         if not isinstance(told, bytes):
             args, result = told[2], told[3]
         if result_size < 0:
             result = None
+        queue, s, c = KIND.unpack_from(record, at)
+        spec = record[(spec_at := at + KIND.size + queue) : spec_at + s]
+        claims = record[spec_at + s : spec_at + s + c]
+        _, before, _, _, _, created, run_at, _, _, sublist, p, e = REST.unpack_from(record, at + kind)
+        at += kind + REST.size + sublist
         offset_ms = self._clock.offset_ms
         uniqueness, upload = self.claims(claims) if claims else (None, None)
         extras = None

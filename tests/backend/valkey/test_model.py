@@ -92,7 +92,11 @@ MUTANTS = {
         "== job.id then\n      redis.call('HDEL', u.prefix .. 'u', name)",
         "== job.id then\n",
     ),
-    "a key stays after its record": ("plain", "uniqueness.forget(u, job, claims)\n  unit.remove", "unit.remove"),
+    "a key stays after its record": (
+        "plain",
+        "uniqueness.forget(u, job, job.kind.claims)\n  unit.remove",
+        "unit.remove",
+    ),
     "a key of another submission is taken for the same": (
         "plain",
         "fingerprint ~= (claims.fingerprint or '')",

@@ -49,7 +49,7 @@ local function check_place(u, found, job, where)
   local right = job.s == 'd' and place == 'd' or not records.is_live(job.s) and place == 'e'
     or job.s == 'r' and place == 'r ' .. (job.w or '')
     or job.s == 'q' and string.sub(place, 1, 1) == 'q'
-      and string.sub(place, -#job.b - #job.q - 1) == job.q .. ':' .. job.b
+      and string.sub(place, -#job.b - #job.kind.q - 1) == job.kind.q .. ':' .. job.b
   if not right then
     fault(found, 'I2', job.id, 'in state', job.s, 'is at', place)
   end
@@ -85,8 +85,8 @@ local function count_in(sums, job, claims)
   if live then
     caller.live, caller.live_bytes = caller.live + 1, caller.live_bytes + job.z
     sums.live, sums.live_bytes = sums.live + 1, sums.live_bytes + job.z
-    local queue = sums.queues[job.q] or { d = 0, q = 0, r = 0 }
-    sums.queues[job.q] = queue
+    local queue = sums.queues[job.kind.q] or { d = 0, q = 0, r = 0 }
+    sums.queues[job.kind.q] = queue
     queue[job.s] = queue[job.s] + 1
   else
     sums.terminal = sums.terminal + 1
@@ -107,8 +107,8 @@ local function check_records(u, found, sums)
       fault(found, job.id, 'in state', job.s, 'still has the fields of a running one')
     end
     check_deadlines(u, found, job)
-    count_in(sums, job, specs.claims(u, job.C))
-    local spec = specs.spec(u, job.S)
+    count_in(sums, job, job.kind.claims)
+    local spec = job.kind.spec
     if job.l then
       sums.running[spec.type] = (sums.running[spec.type] or 0) + 1
     end

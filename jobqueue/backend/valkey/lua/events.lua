@@ -19,9 +19,9 @@ end
 -- An event of a job, with what tells its readers whether it concerns them.
 function events.of_job(u, name, job, more, value)
   if events.are_heard(u) then
-    local owner = specs.claims(u, job.C).owner or ''
+    local owner = job.kind.claims.owner or ''
     local pairs_of_event = {
-      'e', name, 'i', job.id, 's', job.s, 'a', num(job.a), 'v', num(job.v), 'q', job.q, 'S', job.S, 'o', owner,
+      'e', name, 'i', job.id, 's', job.s, 'a', num(job.a), 'v', num(job.v), 'q', job.kind.q, 'S', job.kind.S, 'o', owner,
     }
     if more then
       pairs_of_event[#pairs_of_event + 1], pairs_of_event[#pairs_of_event + 2] = more, value

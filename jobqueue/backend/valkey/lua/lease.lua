@@ -11,8 +11,8 @@ local LOOKS_MAX = 128
 local SUBLISTS_MAX = 64
 
 local function put_aside(u, queue, job, type_name)
-  local spec = specs.spec(u, job.S)
-  job.b = type_name
+  local spec = job.kind.spec
+  records.whole(job).b = type_name
   records.write(u, job)
   redis.call('HSETNX', u.prefix .. 'g:' .. type_name, 'lane', spec.lane)
   sublists.push(u, queue, type_name, job.id, spec.priority, job.sq, job.r)
@@ -30,13 +30,13 @@ end
 
 -- Starts a job that was popped, or deals with it otherwise.
 local function start(u, lease, queue, sublist, id)
-  local job = records.get(u, id)
+  local job = records.brief(u, id)
   if not job or job.s ~= 'q' then
     return
   end
-  local spec = specs.spec(u, job.S)
+  local spec = job.kind.spec
   if job.t and u.now >= job.t and job.a == 0 then
-    transitions.finish(u, job, 'x')
+    transitions.finish(u, records.whole(job), 'x')
     records.write(u, job)
     return
   end
@@ -130,7 +130,7 @@ end
 -- The jobs of a lease whose reply was lost, as far as the process still holds them.
 local function again(u, reply, process, text)
   for id, attempt in string.gmatch(text, '(%S+) (%d+)') do
-    local job = records.get(u, id)
+    local job = records.brief(u, id)
     if job and job.s == 'r' and job.w == process and job.a == tonumber(attempt) then
       reply[#reply + 1], reply[#reply + 2] = id, records.told(u, job, records.text(job), -1)
     end

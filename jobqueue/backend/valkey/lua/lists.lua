@@ -10,10 +10,10 @@ local SCAN_MAX = 500
 local READ_MAX = 100
 
 -- The first numbers of a record (`records`).
-local FRONT = '<c1BBI4I4i4'
+local FRONT = '<c1BI4I4i4'
 
 local function position_of(u, job)
-  local rank = job.s == 'q' and redis.call('ZRANK', sublists.key(u, job.q, job.b), job.id)
+  local rank = job.s == 'q' and redis.call('ZRANK', sublists.key(u, job.kind.q, job.b), job.id)
   return rank and rank + 1 or -1
 end
 
@@ -22,11 +22,11 @@ local function told(u, id, text, whole)
   if not whole then
     return text
   end
-  local s, _, _, h, x, y = struct.unpack(FRONT, text)
+  local s, _, h, x, y = struct.unpack(FRONT, text)
   if s ~= 'q' and h == 0 and x <= INLINE_BYTES and y <= INLINE_BYTES then
     return text
   end
-  local job = records.read(id, text)
+  local job = records.read(u, id, text)
   return records.told(u, job, text, position_of(u, job))
 end
 
@@ -66,17 +66,17 @@ function api.find(keys, args)
 end
 
 local function matches(u, filter, job)
-  if (filter.state ~= '' and job.s ~= filter.state) or (filter.queue ~= '' and job.q ~= filter.queue)
+  if (filter.state ~= '' and job.s ~= filter.state) or (filter.queue ~= '' and job.kind.q ~= filter.queue)
     or (filter.prefix ~= '' and string.sub(job.id, 1, #filter.prefix) ~= filter.prefix) then
     return false
   end
   if filter.type ~= '' or filter.group ~= '' then
-    local spec = specs.spec(u, job.S)
+    local spec = job.kind.spec
     if (filter.type ~= '' and spec.type ~= filter.type) or (filter.group ~= '' and spec.group ~= filter.group) then
       return false
     end
   end
-  if filter.owner ~= '' and specs.claims(u, job.C).owner ~= filter.owner then
+  if filter.owner ~= '' and job.kind.claims.owner ~= filter.owner then
     return false
   end
   if filter.error ~= '' and (job.E == '' or cmsgpack.unpack(job.E)[1] ~= filter.error) then
@@ -134,7 +134,7 @@ function api.page(keys, args)
     end
     looked, cursor = looked + 1, places[index]
     local id, text = ids[index], texts[at + 1]
-    local job = text and records.read(id, text)
+    local job = text and records.read(u, id, text)
     if job and is_beyond(filter, job.c, oldest_first) then
       break
     elseif job and matches(u, filter, job) then

@@ -76,7 +76,7 @@ function api.delete(keys, args)
 end
 
 local function retry_one(u, job)
-  local spec, claims = specs.spec(u, job.S), specs.claims(u, job.C)
+  local spec, claims = job.kind.spec, job.kind.claims
   if job.s ~= 'f' then
     return WRONG_STATE
   end
@@ -84,7 +84,7 @@ local function retry_one(u, job)
   if holder then
     return VALUE_TAKEN, holder.id
   end
-  local queue = unit.queue(u, job.q)
+  local queue = unit.queue(u, job.kind.q)
   if not queue.known then
     return UNKNOWN_QUEUE
   end

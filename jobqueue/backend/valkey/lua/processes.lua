@@ -165,7 +165,7 @@ local function reap(u, job)
   else
     local message = 'the process that ran it was lost'
     records.remember(u, job, 'worker_crashed', message, '')
-    if job.a - job.n >= specs.spec(u, job.S).attempts_max then
+    if job.a - job.n >= job.kind.spec.attempts_max then
       transitions.finish(u, job, 'f', { code = 'worker_crashed', message = message })
     else
       transitions.to_queued(u, job, true)

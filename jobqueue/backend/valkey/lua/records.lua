@@ -1,20 +1,24 @@
 -- Records: a job as the store holds it, and what it counts for.
 --
 -- A record is one string, `j:<id>`, so that a call reads all records that it needs by one command, and writes all that
--- it has changed by one at its end. Numbers of a fixed size come first (`HEAD`), then texts, whose lengths are the last
--- numbers. Arguments and results of more than 64 bytes are strings of their own, as is the history: most changes
--- have no need of them.
+-- it has changed by one at its end. Numbers of a fixed size come first, and the lengths of the texts behind them:
 --
---   s l K      state; whether it holds a permit of its type; whether it has further keys
+--   s l        state; whether it holds a permit of its type
 --   h x y      attempts in its history; bytes of its arguments, and of its result
---   v a n      version, attempt, attempts of earlier series
+--   v a z      version; attempt; bytes that count for the store's bounds
+--   t o f      start_by, started, finished
+--   w st A R   the process that runs it, or ran it last; why it is stopping; arguments, result
+--   kind       its queue, spec and claims (`specs`)
+--
+-- Then comes the rest, which a life without incidents only carries on:
+--
+--   K n        whether it has further keys; attempts of earlier series
 --   k rc       the attempt that gave the last verdict; the one after an attempt that was lost with its process
---   z i        bytes that count for the store's bounds; place in lists
---   c d t r    created, run_at, start_by, ready since
---   o f sq     started, finished, number among the ready ones
---   q b w st   queue, sublist, the process that runs it, or ran it last; why it is stopping
---   S C A R    spec, claims, arguments, result
---   P E        progress, error
+--   i c d      place in lists, created, run_at
+--   r sq       ready since, number among the ready ones
+--   b P E      sublist, progress, error
+--
+-- Arguments and results of more than 64 bytes are strings of their own, as is the history.
 
 local records = {}
 
@@ -24,7 +28,8 @@ local ATTEMPT_BYTES = 150
 local EVICTIONS_MAX = 10
 
 -- `layout.py` has the same.
-local HEAD = '<c1BBI4I4i4I4I4I4i4I4dddddddddI2I2I2I2I4I4I2I2I4I4'
+local HEAD = '<c1BI4I4i4I4I4ddddI2I2I2I2I4'
+local REST = '<BI4i4I4dddddI2I4I4'
 local TERMINAL = { s = true, f = true, c = true, x = true }
 
 function records.is_live(state)
@@ -35,46 +40,61 @@ function records.key(u, id)
   return u.prefix .. 'j:' .. id
 end
 
--- The record in a text.
-function records.read(id, text)
-  local s, l, K, h, x, y, v, a, n, k, rc, z, i, c, d, t, r, o, f, sq,
-    q_len, b_len, w_len, st_len, S_len, C_len, A_len, R_len, P_len, E_len, at = struct.unpack(HEAD, text)
-  local sub, b_at = string.sub, at + q_len
-  local w_at = b_at + b_len
-  local st_at = w_at + w_len
-  local S_at = st_at + st_len
-  local C_at = S_at + S_len
-  local A_at = C_at + C_len
+-- The record in a text, without its rest. Fields that most records lack are set only where they are there, so that
+-- the table is half the size.
+local function read(u, id, text)
+  local s, l, h, x, y, v, a, z, t, o, f, w_len, st_len, A_len, R_len, kind_len, at = struct.unpack(HEAD, text)
+  local sub, st_at = string.sub, at + w_len
+  local A_at = st_at + st_len
   local R_at = A_at + A_len
-  local P_at = R_at + R_len
-  return {
-    id = id, s = s, h = h, x = x, y = y, v = v, a = a, n = n, k = k, rc = rc, z = z, i = i, c = c, d = d,
-    l = l == 1, K = K == 1,
-    t = t >= 0 and t or nil,
-    r = r >= 0 and r or nil,
+  local kind_at = R_at + R_len
+  local job = {
+    id = id, s = s, h = h, x = x, y = y, v = v, a = a, z = z,
     o = o >= 0 and o or nil,
-    f = f >= 0 and f or nil,
-    sq = sq >= 0 and sq or nil,
-    q = sub(text, at, b_at - 1),
-    b = sub(text, b_at, w_at - 1),
-    w = sub(text, w_at, st_at - 1),
-    st = st_len > 0 and sub(text, st_at, S_at - 1) or nil,
-    S = sub(text, S_at, C_at - 1),
-    C = sub(text, C_at, A_at - 1),
+    w = sub(text, at, st_at - 1),
     A = sub(text, A_at, R_at - 1),
-    R = sub(text, R_at, P_at - 1),
-    P = P_len > 0 and sub(text, P_at, P_at + P_len - 1) or '',
-    E = E_len > 0 and sub(text, P_at + P_len, P_at + P_len + E_len - 1) or '',
+    kind = specs.kind(u, sub(text, kind_at, kind_at + kind_len - 1)),
+    rest = sub(text, kind_at + kind_len),
   }
+  if t >= 0 then job.t = t end
+  if f >= 0 then job.f = f end
+  if l == 1 then job.l = true end
+  if st_len > 0 then job.st = sub(text, st_at, A_at - 1) end
+  if R_len > 0 then job.R = sub(text, R_at, kind_at - 1) end
+  return job
+end
+
+-- Adds the rest to a record. Returns it.
+function records.whole(job)
+  local text = job.rest
+  if text then
+    local sub, at, r, sq, b_len, P_len, E_len = string.sub
+    job.K, job.n, job.k, job.rc, job.i, job.c, job.d, r, sq, b_len, P_len, E_len, at = struct.unpack(REST, text)
+    job.K = job.K == 1
+    job.r, job.sq = r >= 0 and r or nil, sq >= 0 and sq or nil
+    job.b = sub(text, at, at + b_len - 1)
+    job.P = sub(text, at + b_len, at + b_len + P_len - 1)
+    job.E = sub(text, at + b_len + P_len)
+    job.rest = nil
+  end
+  return job
+end
+
+function records.rest(job)
+  local b, P, E = job.b, job.P, job.E
+  return struct.pack(REST, job.K and 1 or 0, job.n, job.k, job.rc, job.i, job.c, job.d, job.r or -1, job.sq or -1,
+    #b, #P, #E) .. b .. P .. E
 end
 
 -- A record as a text.
 function records.text(job)
-  local q, b, w, st, S, C = job.q, job.b, job.w, job.st or '', job.S, job.C
-  local A, R, P, E = job.A, job.R, job.P, job.E
-  return struct.pack(HEAD, job.s, job.l and 1 or 0, job.K and 1 or 0, job.h, job.x, job.y, job.v, job.a, job.n, job.k,
-    job.rc, job.z, job.i, job.c, job.d, job.t or -1, job.r or -1, job.o or -1, job.f or -1, job.sq or -1,
-    #q, #b, #w, #st, #S, #C, #A, #R, #P, #E) .. q .. b .. w .. st .. S .. C .. A .. R .. P .. E
+  local w, st, A, R, kind, rest = job.w, job.st or '', job.A, job.R or '', job.kind.text, job.rest or records.rest(job)
+  return struct.pack(HEAD, job.s, job.l and 1 or 0, job.h, job.x, job.y, job.v, job.a, job.z, job.t or -1, job.o or -1,
+    job.f or -1, #w, #st, #A, #R, #kind) .. w .. st .. A .. R .. kind .. rest
+end
+
+function records.read(u, id, text)
+  return records.whole(read(u, id, text))
 end
 
 -- The texts of some records; false: there is none.
@@ -89,22 +109,29 @@ end
 -- Reads records, a hundred at most, by one command, so that `get` has them.
 function records.fetch(u, ids)
   local texts = records.texts(u, ids, 1, #ids)
-  for index, id in ipairs(ids) do
+  for index = 1, #ids do
+    local id, text = ids[index], texts[index]
     if u.records[id] == nil then
-      u.records[id] = texts[index] and records.read(id, texts[index])
+      u.records[id] = text and read(u, id, text)
     end
   end
 end
 
--- The record, or nil. One that is changed is to be given to `write`.
-function records.get(u, id)
+-- The record without its rest, or nil: for what has no need of it.
+function records.brief(u, id)
   local job = u.records[id]
   if job == nil then
     local text = redis.call('GET', records.key(u, id))
-    job = text and records.read(id, text)
+    job = text and read(u, id, text)
     u.records[id] = job
   end
   return job or nil
+end
+
+-- The record, or nil. One that is changed is to be given to `write`.
+function records.get(u, id)
+  local job = records.brief(u, id)
+  return job and records.whole(job)
 end
 
 -- The record, if this process runs it. Another entry in its list, of a call that failed midway, is forgotten: it would
@@ -143,7 +170,7 @@ function records.result(u, job)
   if job.y > INLINE_BYTES then
     return unit.text(u, u.prefix .. 'res:' .. job.id) or ''
   end
-  return job.R
+  return job.R or ''
 end
 
 function records.history(u, job)
@@ -182,7 +209,7 @@ function records.grow(u, job, more)
   if more == 0 then
     return
   end
-  local store, caller = unit.store(u), unit.caller(u, specs.claims(u, job.C).caller or '')
+  local store, caller = unit.store(u), unit.caller(u, job.kind.caller)
   store.live_bytes, store.bytes = store.live_bytes + more, store.bytes + more
   caller.live_bytes, caller.bytes, caller.changed = caller.live_bytes + more, caller.bytes + more, true
   job.z = job.z + more
@@ -198,17 +225,16 @@ end
 
 -- Files a record that becomes terminal: `size` is what it counts for from here on.
 function records.file(u, job, size)
-  local store, claims = unit.store(u), specs.claims(u, job.C)
-  local caller_name = claims.caller or ''
+  local store, caller_name = unit.store(u), job.kind.caller
   local caller = unit.caller(u, caller_name)
   store.live, store.terminal = store.live - 1, store.terminal + 1
   store.live_bytes, store.bytes = store.live_bytes - job.z, store.bytes + size - job.z
   caller.live, caller.live_bytes, caller.changed = caller.live - 1, caller.live_bytes - job.z, true
   caller.bytes = caller.bytes + size - job.z
   job.z = size
-  local ttl = specs.spec(u, job.S).ttl_ms or (job.s == 'f' and store.failed_ttl_ms or store.ttl_ms)
-  unit.add(u, u.prefix .. 'e', u.now + ttl, job.id)
-  unit.add(u, u.prefix .. 'ce:' .. caller_name, u.now, job.id)
+  local ttl = job.kind.spec.ttl_ms or (job.s == 'f' and store.failed_ttl_ms or store.ttl_ms)
+  unit.add(u, unit.key(u, 'e'), u.now + ttl, job.id)
+  unit.add(u, caller.ended, u.now, job.id)
   if job.s == 'f' then
     u.any_failed = true
     unit.add(u, u.prefix .. 'f', job.i, job.id)
@@ -217,7 +243,7 @@ end
 
 -- Takes a failed record out of the terminal ones again.
 function records.revive(u, job)
-  local store, caller_name = unit.store(u), specs.claims(u, job.C).caller or ''
+  local store, caller_name = unit.store(u), job.kind.caller
   local caller = unit.caller(u, caller_name)
   store.live, store.terminal, store.live_bytes = store.live + 1, store.terminal - 1, store.live_bytes + job.z
   caller.live, caller.live_bytes, caller.changed = caller.live + 1, caller.live_bytes + job.z, true
@@ -228,10 +254,9 @@ end
 
 -- Removes a terminal record with all that leads to it.
 function records.evict(u, job)
-  local store, prefix, claims = unit.store(u), u.prefix, specs.claims(u, job.C)
-  local caller_name = claims.caller or ''
+  local store, prefix, caller_name = unit.store(u), u.prefix, job.kind.caller
   local caller = unit.caller(u, caller_name)
-  uniqueness.forget(u, job, claims)
+  uniqueness.forget(u, job, job.kind.claims)
   unit.remove(u, prefix .. 'i', job.id)
   unit.remove(u, prefix .. 'e', job.id)
   unit.remove(u, prefix .. 'ce:' .. caller_name, job.id)
@@ -312,7 +337,7 @@ function records.remember(u, job, code, message, traceback)
     history, length = string.sub(history, size + 5), HISTORY_MAX
   end
   local kept = history .. frame
-  local store, claims = unit.store(u), specs.claims(u, job.C)
+  local store, claims = unit.store(u), job.kind.claims
   local caller = unit.caller(u, claims.caller or '')
   local fits = store.live_bytes + more <= store.bytes_max
     and not (claims.bytes_max and caller.live_bytes + more > claims.bytes_max)

@@ -6,6 +6,8 @@
 local specs = {}
 local NO_CLAIMS = {}
 
+local KIND = '<I2I4I4'
+
 function specs.spec(u, packed)
   local spec = u.specs[packed]
   if not spec then
@@ -59,6 +61,44 @@ end
 
 function specs.key_name(claims)
   return (claims.caller and '=' .. claims.caller or '') .. '\0' .. claims.key
+end
+
+-- A kind: what jobs of one caller and of the same options share. Each is taken apart once in a call.
+function specs.kind(u, text)
+  local kind = u.kinds[text]
+  if not kind then
+    local q_len, S_len, C_len, at = struct.unpack(KIND, text)
+    local S_at = at + q_len
+    local C_at = S_at + S_len
+    local S, C = string.sub(text, S_at, C_at - 1), string.sub(text, C_at, C_at + C_len - 1)
+    local claims = specs.claims(u, C)
+    kind = {
+      text = text,
+      q = string.sub(text, at, S_at - 1),
+      S = S,
+      C = C,
+      spec = specs.spec(u, S),
+      claims = claims,
+      caller = claims.caller or '',
+    }
+    u.kinds[text] = kind
+  end
+  return kind
+end
+
+-- The kind of a submission to a queue.
+function specs.kind_of(u, queue, S, C)
+  local kinds = queue.kinds[S]
+  if not kinds then
+    kinds = {}
+    queue.kinds[S] = kinds
+  end
+  local kind = kinds[C]
+  if not kind then
+    kind = specs.kind(u, struct.pack(KIND, #queue.name, #S, #C) .. queue.name .. S .. C)
+    kinds[C] = kind
+  end
+  return kind
 end
 
 -- Raises an error unless both can be read, and have what is needed.

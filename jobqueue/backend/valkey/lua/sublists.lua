@@ -41,11 +41,16 @@ end
 -- Notes that a sublist has changed; returns the note. `head` is the score of its first job, false if it is empty, or
 -- nil: to be read.
 function sublists.touch(u, queue_name, sublist)
-  local name = queue_name .. ':' .. sublist
-  local note = u.sublists[name]
+  local notes = u.sublists[queue_name]
+  if not notes then
+    notes = {}
+    u.sublists[queue_name] = notes
+  end
+  local note = notes[sublist]
   if not note then
-    note = { queue_name = queue_name, sublist = sublist, head = nil, least = nil, only_pushed = true }
-    u.sublists[name] = note
+    local key = sublists.key(u, queue_name, sublist)
+    note = { queue_name = queue_name, sublist = sublist, key = key, head = nil, least = nil, only_pushed = true }
+    notes[sublist] = note
   end
   return note
 end
@@ -64,7 +69,7 @@ end
 function sublists.push(u, queue, sublist, id, priority, number, since)
   local score = sublists.score(queue, priority, number, since)
   local note = sublists.touch(u, queue.name, sublist)
-  unit.add(u, sublists.key(u, queue.name, sublist), score, id)
+  unit.add(u, note.key, score, id)
   note.head = nil
   if not note.least or score < note.least then
     note.least = score
@@ -142,8 +147,10 @@ function sublists.settle(u)
       touch_wholly(u, queue_name, type_name)
     end
   end
-  for _, note in pairs(u.sublists) do
-    settle_one(u, note)
+  for _, notes in pairs(u.sublists) do
+    for _, note in pairs(notes) do
+      settle_one(u, note)
+    end
   end
   for type_name in pairs(u.gates) do
     local at = limits.opens_at(u, limits.gate(u, type_name))
@@ -197,7 +204,7 @@ function sublists.sort_in(u, most)
   for index = 1, #popped, 2 do
     local job = records.get(u, popped[index])
     if job and job.s == 'q' then -- a record that is gone, by a hand that is not ours, is forgotten
-      sublists.push(u, queue, sublist, job.id, specs.spec(u, job.S).priority, job.sq, job.r)
+      sublists.push(u, queue, sublist, job.id, job.kind.spec.priority, job.sq, job.r)
     end
   end
   if redis.call('EXISTS', key) == 0 then

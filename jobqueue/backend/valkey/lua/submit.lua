@@ -29,7 +29,7 @@ function admission.check(u, queue, spec, size, claims, replaced)
   local store = unit.store(u)
   local gone = replaced and 1 or 0
   local gone_bytes = replaced and replaced.z or 0
-  if unit.live(queue) - (replaced and replaced.q == queue.name and 1 or 0) >= queue.capacity then
+  if unit.live(queue) - (replaced and replaced.kind.q == queue.name and 1 or 0) >= queue.capacity then
     return QUEUE_FULL, 0, ''
   end
   if store.live - gone >= store.jobs_max or store.live_bytes - gone_bytes + size > store.bytes_max then
@@ -43,7 +43,7 @@ function admission.check(u, queue, spec, size, claims, replaced)
   end
   if claims.jobs_max or claims.records_max or claims.bytes_max then
     local caller = unit.caller(u, claims.caller or '')
-    local own = replaced and specs.claims(u, replaced.C).caller == claims.caller
+    local own = replaced and replaced.kind.claims.caller == claims.caller
     local live = caller.live - (own and 1 or 0)
     local live_bytes = caller.live_bytes + size - (own and replaced.z or 0)
     if claims.jobs_max and live >= claims.jobs_max then
@@ -79,48 +79,51 @@ local function next_place(u)
   return store.place
 end
 
--- A record that is new.
-local function new_job(u, queue, item, spec)
-  local delay = spec.delay_ms
-  return {
-    id = item.id, s = delay > 0 and 'd' or 'q', h = 0, x = #item.args, y = -1, v = 0, a = 0, n = 0, k = -1, rc = 0,
-    z = #item.args + item.held, i = next_place(u), c = u.now, d = delay > 0 and (spec.run_at or u.now + delay) or u.now,
-    l = false, K = false,
-    t = spec.start_by_ms and u.now + spec.start_by_ms or nil,
-    r = nil, o = nil, f = nil, sq = nil,
-    q = queue.name, b = '', w = '', st = nil, S = item.spec, C = item.claims, A = '', R = '', P = '', E = '',
+-- A record that is new, and its number among the ready ones; nil: it is delayed.
+local function new_job(u, queue, item, size)
+  local spec, number, sublist, since, at = item.kind.spec, nil, '', nil, u.now
+  if spec.delay_ms > 0 then
+    queue.delayed = queue.delayed + 1
+    at = spec.run_at or u.now + spec.delay_ms
+    unit.add(u, unit.key(u, 'd'), at, item.id)
+  else
+    queue.seq, queue.queued = queue.seq + 1, queue.queued + 1
+    number, sublist, since = queue.seq, sublists.of_spec(u, spec), u.now
+    sublists.push(u, queue, sublist, item.id, spec.priority, number, since)
+  end
+  local place = next_place(u)
+  unit.add(u, unit.key(u, 'i'), place, item.id)
+  local job = {
+    id = item.id, s = number and 'q' or 'd', h = 0, x = #item.args, y = -1, v = 0, a = 0, z = size, o = nil, w = '',
+    A = '', kind = item.kind,
+    rest = records.rest({ n = 0, k = -1, rc = 0, i = place, c = u.now, d = at, r = since, sq = number, b = sublist,
+      P = '', E = '' }),
   }
+  return job, place
 end
 
 local function accept(u, queue, item, spec, claims)
-  local id, size = item.id, #item.args + item.held
-  local evicted = records.make_room(u, claims, claims.caller or '', 1, size)
-  local job = new_job(u, queue, item, spec)
-  if job.s == 'd' then
-    queue.delayed = queue.delayed + 1
-    unit.add(u, u.prefix .. 'd', job.d, id)
-  else
-    job.b = sublists.of_spec(u, spec)
-    queue.seq, queue.queued = queue.seq + 1, queue.queued + 1
-    job.sq, job.r = queue.seq, u.now
-    sublists.push(u, queue, job.b, id, spec.priority, job.sq, job.r)
-  end
+  local size = #item.args + item.held
+  local evicted = records.make_room(u, claims, item.kind.caller, 1, size)
+  local job, place = new_job(u, queue, item, size)
   records.keep(u, job, 'A', 'arg:', item.args)
-  transitions.watch_start_by(u, job)
-  unit.add(u, u.prefix .. 'i', job.i, id)
-  u.records[id] = job
+  if spec.start_by_ms then
+    job.t = u.now + spec.start_by_ms
+    transitions.watch_start_by(u, job)
+  end
+  u.records[job.id] = job
   records.write(u, job)
-  uniqueness.stake(u, id, spec, claims)
+  uniqueness.stake(u, job.id, spec, claims)
   records.count_new(u, claims, size)
   events.of_job(u, 'submitted', job)
-  return job, job.i, evicted
+  return job, place, evicted
 end
 
 local function share(u, job, claims)
   if claims.key then
     local dropped = uniqueness.share(u, job, claims)
     local more = KEY_BYTES + #claims.key - (dropped and KEY_BYTES + dropped or 0)
-    records.make_room(u, claims, specs.claims(u, job.C).caller or '', 0, more)
+    records.make_room(u, claims, job.kind.caller, 0, more)
     records.grow(u, job, more)
   end
 end
@@ -141,7 +144,7 @@ local function put_off(u, job, item, spec, claims)
   if waits then
     unit.remove(u, u.prefix .. 'd', job.id)
     unit.remove(u, u.prefix .. 's', job.id)
-    job.S = item.spec
+    job.kind = item.kind
     job.d = spec.delay_ms > 0 and (spec.run_at or u.now + spec.delay_ms) or u.now
     job.t = spec.start_by_ms and u.now + spec.start_by_ms or nil
     unit.add(u, u.prefix .. 'd', job.d, job.id)
@@ -168,7 +171,7 @@ local function beside(u, queue, item, spec, claims, holder)
     return code or DUPLICATE, holder, at or 0
   elseif claims.mode == 'reject' then
     return NOT_UNIQUE, holder, 0
-  elseif claims.mode == 'debounce' and waits and holder.q == queue.name then
+  elseif claims.mode == 'debounce' and waits and holder.kind.q == queue.name then
     local code, at = put_off(u, holder, item, spec, claims)
     return code, holder, at or 0
   end
@@ -192,7 +195,7 @@ local function submit_one(u, queue, item)
   if there then
     return THERE, there, there.i
   end
-  local spec, claims = specs.spec(u, item.spec), specs.claims(u, item.claims)
+  local spec, claims = item.kind.spec, item.kind.claims
   if claims.key then
     local id, fingerprint = uniqueness.under_key(u, specs.key_name(claims))
     if id then
@@ -228,25 +231,25 @@ local function note_new(u, items)
 end
 
 -- Reads the arguments of all jobs before anything is changed: one that can't be read rejects the call as a whole.
-local function items_of(u, args)
+local function items_of(u, queue, args)
   local items = {}
   for index = 1, unit.items(args, 3, 5, JOBS_MAX) do
     local at = 3 + 5 * (index - 1)
+    specs.check(u, args[at + 3], args[at + 5])
     items[index] = {
       id = args[at + 1],
       held = unit.number(args[at + 2], 'held_bytes', 0, 2 ^ 40),
-      spec = args[at + 3],
       args = args[at + 4],
-      claims = args[at + 5],
+      kind = specs.kind_of(u, queue, args[at + 3], args[at + 5]),
     }
-    specs.check(u, items[index].spec, items[index].claims)
   end
   return items
 end
 
 function api.submit(keys, args)
   local u = unit.begin(keys)
-  local items, queue = items_of(u, args), unit.queue(u, args[1])
+  local queue = unit.queue(u, args[1])
+  local items = items_of(u, queue, args)
   local reply, early = { u.now, 0, 0, 0 }, 0
   note_new(u, items)
   for _, item in ipairs(items) do

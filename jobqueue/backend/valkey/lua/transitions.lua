@@ -12,13 +12,13 @@ function transitions.attempt_name(job)
 end
 
 local function leave_running(u, queue, job)
-  unit.leave(u, u.prefix .. 'l:' .. job.w, job.id)
+  unit.leave(u, unit.key(u, 'l:' .. job.w), job.id)
   if job.st then
     redis.call('HDEL', u.prefix .. 'stop:' .. job.w, job.id)
     job.st = nil
   end
   if job.l then
-    limits.leave(u, limits.gate(u, specs.spec(u, job.S).type), transitions.attempt_name(job))
+    limits.leave(u, limits.gate(u, job.kind.spec.type), transitions.attempt_name(job))
     job.l = false
   end
   queue.runs, queue.run_ms = queue.runs + 1, queue.run_ms + math.max(0, u.now - (job.o or u.now))
@@ -32,7 +32,7 @@ local function leave(u, queue, job)
     leave_running(u, queue, job)
   else
     if job.s == 'q' then
-      sublists.remove(u, job.q, job.b, job.id)
+      sublists.remove(u, job.kind.q, job.b, job.id)
     else
       unit.remove(u, u.prefix .. 'd', job.id)
     end
@@ -56,7 +56,7 @@ end
 
 -- Makes a job ready; `back`: at its place of before, since it was taken and not finished.
 function transitions.to_queued(u, job, back)
-  local queue, spec = unit.queue(u, job.q), specs.spec(u, job.S)
+  local queue, spec = unit.queue(u, job.kind.q), job.kind.spec
   leave(u, queue, job)
   moved(job, 'q')
   queue.queued = queue.queued + 1
@@ -74,7 +74,7 @@ function transitions.to_queued(u, job, back)
 end
 
 function transitions.to_delayed(u, job, at)
-  local queue = unit.queue(u, job.q)
+  local queue = unit.queue(u, job.kind.q)
   leave(u, queue, job)
   moved(job, 'd')
   queue.delayed = queue.delayed + 1
@@ -84,24 +84,27 @@ end
 
 -- Starts the next attempt of a job that was popped from its sublist.
 function transitions.to_running(u, job, process)
-  local queue = unit.queue(u, job.q)
+  local queue = unit.queue(u, job.kind.q)
   queue.queued, queue.running, queue.started = queue.queued - 1, queue.running + 1, queue.started + 1
   if job.t then
     unit.remove(u, u.prefix .. 's', job.id)
   end
-  job.s, job.v, job.a, job.o, job.w, job.P = 'r', job.v + 1, job.a + 1, u.now, process, ''
-  unit.join(u, u.prefix .. 'l:' .. process, job.id)
+  if job.a > 0 then
+    records.whole(job).P = ''
+  end
+  job.s, job.v, job.a, job.o, job.w = 'r', job.v + 1, job.a + 1, u.now, process
+  unit.join(u, unit.key(u, 'l:' .. process), job.id)
   events.of_job(u, 'started', job)
 end
 
 -- Ends a job. `result`: of one that succeeded; `code`, `message`: of one that failed.
 function transitions.finish(u, job, state, ending)
-  local queue = unit.queue(u, job.q)
+  local queue = unit.queue(u, job.kind.q)
   leave(u, queue, job)
   moved(job, state)
   job.f = u.now
   queue.ended = queue.ended + 1
-  local size, claims = job.z, specs.claims(u, job.C)
+  local size = job.z
   if state ~= 'f' then
     size = size - job.x
     records.drop_args(u, job)
@@ -116,7 +119,7 @@ function transitions.finish(u, job, state, ending)
     error_text = cmsgpack.pack({ ending.code, ending.message })
     job.E = error_text
   end
-  uniqueness.release(u, job, claims)
+  uniqueness.release(u, job)
   records.file(u, job, size)
   if state == 'f' then
     events.of_job(u, NAMES[state], job, 'E', error_text)

@@ -66,9 +66,10 @@ function uniqueness.drop_key(u, name, id)
 end
 
 -- Removes the entry that only a live job may have; it may have passed to another one.
-function uniqueness.release(u, job, claims)
+function uniqueness.release(u, job)
+  local claims = job.kind.claims
   if claims.value then
-    local name = specs.value_name(specs.spec(u, job.S), claims)
+    local name = specs.value_name(job.kind.spec, claims)
     if redis.call('HGET', u.prefix .. 'u', name) == job.id then
       redis.call('HDEL', u.prefix .. 'u', name)
     end

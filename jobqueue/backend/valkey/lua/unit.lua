@@ -83,6 +83,8 @@ function unit.begin(keys)
     unfailing = {},
     specs = {},
     claims = {},
+    kinds = {},
+    keys = {},
     records = {},
     changed = {},
     texts = {},
@@ -93,6 +95,16 @@ function unit.begin(keys)
     gates = {},
     readied = 0,
   }
+end
+
+-- A key by its name; each is joined once in a call.
+function unit.key(u, name)
+  local key = u.keys[name]
+  if not key then
+    key = u.prefix .. name
+    u.keys[name] = key
+  end
+  return key
 end
 
 -- The counts and bounds of the whole store; until `set_bounds` says otherwise, the defaults of the settings.
@@ -149,6 +161,7 @@ function unit.queue(u, name)
     end
     queue = {
       name = name,
+      kinds = {},
       packed = values[1],
       delayed = delayed or 0,
       queued = queued or 0,
@@ -199,6 +212,7 @@ function unit.caller(u, name)
       bytes = tonumber(bytes or 0),
       changed = false,
       records_were = tonumber(records_held or 0),
+      ended = u.prefix .. 'ce:' .. name,
     }
     u.callers[name] = caller
   end

@@ -11,15 +11,15 @@
 local DONE, AGAIN, STALE, TIMED_OUT, NO_ROOM = 1, 2, 0, 3, 4
 
 -- The job, if this attempt holds it; else the code of the reply.
-local function held(u, process, id, attempt)
-  local job = records.get(u, id)
+local function held(u, process, id, attempt, is_brief)
+  local job = is_brief and records.brief(u, id) or records.get(u, id)
   if not job then
     return nil, STALE, '', 0
   end
   if job.s == 'r' and job.a == attempt and job.w == process then
     return job
   end
-  local again = job.a == attempt and (job.s == 's' or job.k == attempt)
+  local again = job.a == attempt and (job.s == 's' or records.whole(job).k == attempt)
   return nil, again and AGAIN or STALE, job.s, job.v
 end
 
@@ -39,7 +39,7 @@ local function each(keys, args, width, conclude, with_at, succeeded)
   local reply = { u.now }
   for index = 1, fetch(u, args, width) do
     local at = 2 + width * (index - 1)
-    local job, code, state, version = held(u, args[1], args[at + 1], tonumber(args[at + 2]))
+    local job, code, state, version = held(u, args[1], args[at + 1], tonumber(args[at + 2]), succeeded)
     local instant = -1
     if job then
       code, instant = conclude(u, job, at)
@@ -65,7 +65,7 @@ end
 -- Whether a live job's result fits in place of its arguments.
 local function has_room(u, job, result)
   local more = #result - job.x
-  local store, claims = unit.store(u), specs.claims(u, job.C)
+  local store, claims = unit.store(u), job.kind.claims
   local fits = store.live_bytes + more <= store.bytes_max
   if fits and claims.bytes_max then
     fits = unit.caller(u, claims.caller or '').live_bytes + more <= claims.bytes_max
@@ -83,14 +83,14 @@ function api.ack(keys, args)
     elseif not has_room(u, job, args[at + 3]) then
       return NO_ROOM
     end
-    limits.succeeded(u, specs.spec(u, job.S).type, job.o)
+    limits.succeeded(u, job.kind.spec.type, job.o)
     transitions.finish(u, job, 's', { result = args[at + 3] })
     return DONE
   end, false, true)
 end
 
 local function fail(u, job, failure)
-  local queue, spec = unit.queue(u, job.q), specs.spec(u, job.S)
+  local queue, spec = unit.queue(u, job.kind.q), job.kind.spec
   records.remember(u, job, failure.code, failure.message, failure.traceback)
   if failure.blame then
     limits.failed(u, queue, limits.gate(u, spec.type), job.o, failure.code .. ': ' .. failure.message)
