@@ -14,6 +14,7 @@ from jobqueue.encoder import encode
 from jobqueue.errors import InvalidField, InvalidSubmission
 from jobqueue.handle import JobHandle
 from jobqueue.handlers import Submission, refuse_unknown, submission_of
+from jobqueue.publishing import encoded_data
 from jobqueue.registration import Registration
 from jobqueue.runtime.copying import copy_into
 from jobqueue.service import Service
@@ -228,6 +229,27 @@ class JobQueue(Registration):
             if not submitted.duplicate:
                 upload.keep()
         return submitted
+
+    async def publish(self, topic: str, data: Any = None, *, key: str | None = None) -> list[JobHandle]:
+        """Publish data: one job for each subscriber of the topic (`on`); return the jobs, all of them or none.
+
+        Listeners of event streams get the data, too, at most once.
+
+        Args:
+            topic: Tokens of letters, digits, `_` and `-` joined by dots, such as `order.paid`.
+            data: Whatever JSON can say. Defaults to None.
+            key: Idempotency key: a repeated publish makes no further jobs, and returns those of the first that are
+                held. 1 to 255 printable ASCII characters. Defaults to none.
+
+        Raises:
+            InvalidSubmission: The topic is none, JSON can't say the data, or it does not fit a subscriber.
+            KeyReused: The key was used for other data.
+            Refused: As `submit`: there is no slot for each of the jobs, so none was made.
+            NotInStore: The jobs are in a store (`backend: valkey`).
+            RuntimeError: The queue doesn't run.
+        """
+        publication = await self.service.topics.publish(topic, encoded_data(data), key=key)
+        return [JobHandle(job.id, self.service.backend) for job in publication.jobs]
 
     def job(self, job_id: str) -> JobHandle:
         """Return a handle on a job by its id, whether or not it exists."""

@@ -14,6 +14,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 from jobqueue.handlers import HANDLER_TIMEOUT_S, HandlerOptions, Registry, refuse_unknown, register
+from jobqueue.handlers.options import HandlerKeywords, handler_of
+from jobqueue.handlers.subscribers import HandlerSubscriber, checked_patterns
 from jobqueue.schedules.decorated import Decorated, ScheduleOptions, cron_of, every_of
 
 if TYPE_CHECKING:
@@ -35,12 +37,14 @@ class Registered:
 
     Attributes:
         registry: The handlers, by type.
+        subscribers: Those of them that get jobs for what is published.
         lifespan: Returns the context manager around one run of the queue; None: there is none.
         process_init: Initializes a process; None: there is none.
         decorated: The functions with a schedule, in order.
     """
 
     registry: Registry = field(default_factory=Registry)
+    subscribers: list[HandlerSubscriber] = field(default_factory=list)
     lifespan: Callable[[], AbstractAsyncContextManager[Any]] | None = None
     process_init: Callable[[], Any] | None = None
     decorated: list[Decorated] = field(default_factory=list)
@@ -111,6 +115,38 @@ class Registration:
             return register(self._registered.registry, function, chosen)
 
         return add if func is None else add(func)
+
+    def on(self, *patterns: str, **options: Unpack[HandlerKeywords]) -> Callable[[F], F]:
+        """Register a function as a handler that gets a job for what is published to topics; see `publish`.
+
+            @queue.on("order.paid", "order.cancelled.>")
+            async def tell_customer(data: Order, topic: str) -> None: ...
+
+        The function takes any of `data`, what was published, and `topic`; other arguments need defaults. Annotations
+        check the data: a publish that does not fit one subscriber is rejected.
+
+        Args:
+            patterns: 1 to 100 patterns: tokens of letters, digits, `_` and `-` joined by dots, at most 16 of them and
+                200 characters. `*` stands for one token, `>` at the end for one or more. One job is made, however many
+                of them match.
+            options: Those of `handler`.
+
+        Raises:
+            ValueError: A pattern is none, the function takes other arguments, or as `handler`.
+            TypeError: There is no such option.
+        """
+        checked = checked_patterns(patterns)
+        refuse_unknown("on", options, HandlerOptions.__struct_fields__)
+        chosen = HandlerOptions(**options)
+
+        def add(function: F) -> F:
+            handler = handler_of(function, chosen)
+            subscriber = HandlerSubscriber(handler, checked)
+            self._registered.registry.add(handler)
+            self._registered.subscribers.append(subscriber)
+            return function
+
+        return add
 
     def lifespan(
         self, func: Callable[[Self], AbstractAsyncContextManager[T]], /

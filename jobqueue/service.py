@@ -36,6 +36,7 @@ from jobqueue.handlers import PlainSubmission, Submission, uniqueness_of
 from jobqueue.handlers.submission import Bounds
 from jobqueue.handlers.unshared import faults_of_handlers
 from jobqueue.not_running import NO_STORE, NOT_LOCAL, NOT_RUNNING, not_running
+from jobqueue.publishing import Publishing
 from jobqueue.runtime.spool import Share
 from jobqueue.schedules.sources import definitions_of
 from jobqueue.snapshot import RegisteredType, ServiceSnapshot, SpoolCounts
@@ -72,6 +73,7 @@ class Service:
 
     Attributes:
         registry: The handlers, by type.
+        topics: What is published, and its subscribers.
         settings: Those in effect.
         draining: Whether submissions are rejected, from the start of a drain until the next start.
         local: The backend in this process, whose calls need no await, for the fast path; each raises RuntimeError while
@@ -91,6 +93,7 @@ class Service:
     def __init__(self, registered: Registered, settings: Settings) -> None:
         self._registered = registered
         self.registry = registered.registry
+        self.topics = Publishing(self, registered.subscribers)
         self.settings, self.callers = settings, LimitsOfCallers(settings)
         self.draining = False
         self.tells_tracebacks = settings.server.tracebacks is True
@@ -127,14 +130,11 @@ class Service:
             raise RuntimeError("the queue is already running")
         if self._stopping is not None:
             raise RuntimeError("the queue is being stopped: await stop() before starting it again")
-        for handler in self.registry:
-            if handler.queue not in self.settings.queues:
-                known = ", ".join(self.settings.queues)
-                raise ValueError(
-                    f"handler {handler.name!r} uses queue {handler.queue!r}; configured: {known}; "
-                    f"add queues.{handler.queue} to the settings, if only as `{handler.queue}: {{}}`"
-                )
-        if faults := (*faults_of_keeping(self.settings, {}), *faults_of_handlers(self.registry, self.settings.backend)):
+        self.registry.check_queues(self.settings.queues)
+        if faults := (
+            *faults_of_keeping(self.settings, {}),
+            *faults_of_handlers(self.registry, self._registered.subscribers, self.settings.backend),
+        ):
             raise ConfigError(*faults)
         definitions = self._definitions(self.settings)
         registered, given = self._registered, self.surroundings(self.settings)

@@ -116,7 +116,7 @@ LAYERS = (
     {"backend"},
     {"runtime"},
     {"not_running", "schedules", "surroundings"},
-    {"children", "handle", "registration", "snapshot", "wiring"},
+    {"children", "handle", "publishing", "registration", "snapshot", "wiring"},
     {"service"},
     {"findings", "metrics", "recorder"},
     {"app"},
@@ -216,6 +216,7 @@ LEVELS = {
         {"openapi"},
         {
             *("caller_routes", "console_routes", "description_routes", "failure_routes", "server_routes"),
+            "topic_routes",
             "what_if_routes",
             *("route", "routes"),
         },
@@ -416,7 +417,7 @@ CORE_SEEN_FROM_HTTP = {
         ),
         *("report", "stored_file", "scheduling.eta", "scheduling.retry_after", "submit", "uniqueness"),
         *("backoff", "limits.quarantined_type", "pause", "policy"),
-        *("failure_groups", "masking"),
+        *("failure_groups", "masking", "topics"),
         *("histogram", "counting.counts", "counting.history", "counting.series", "counting.stats"),
     )
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 import msgspec
 
@@ -46,6 +46,24 @@ class HandlerOptions(msgspec.Struct, frozen=True, kw_only=True):
     redact: tuple[str, ...] | None = None
 
 
+class HandlerKeywords(TypedDict, total=False):
+    """The same as keyword arguments."""
+
+    name: str | None
+    timeout_s: Duration | None
+    run_in: RunIn | None
+    attempts_max: int
+    queue: str
+    rate: str | None
+    concurrency: int | None
+    group_rate: str | None
+    group_concurrency: int | None
+    backoff: Backoff | None
+    retry_on: type[BaseException] | tuple[type[BaseException], ...] | None
+    reject_on: type[BaseException] | tuple[type[BaseException], ...] | None
+    redact: tuple[str, ...] | None
+
+
 def refuse_unknown(what: str, given: Iterable[str], known: Iterable[str]) -> None:
     """Raise TypeError for unknown keyword arguments, and suggest those that were probably meant."""
     known = tuple(known)
@@ -74,6 +92,16 @@ def register(registry: Registry, func: F, options: HandlerOptions) -> F:
     """Check a handler's options and register it, for `@queue.handler`.
 
     Raises:
+        ValueError: As `handler_of`, or its type is taken.
+    """
+    registry.add(handler_of(func, options))
+    return func
+
+
+def handler_of(func: Callable[..., Any], options: HandlerOptions) -> Handler:
+    """Make a handler of a function.
+
+    Raises:
         ValueError: An option or the signature is invalid; the message says which, and what is valid.
     """
     label = _label_of(func, options)
@@ -94,23 +122,20 @@ def register(registry: Registry, func: F, options: HandlerOptions) -> F:
     attempts_max = options.attempts_max
     if not _is_count(attempts_max) or attempts_max > ATTEMPTS_MAX:
         raise ValueError(f"handler {label!r}: attempts_max is 1 to {ATTEMPTS_MAX}, got {attempts_max!r}")
-    registry.add(
-        Handler(
-            callee,
-            signature,
-            name=label,
-            run_in=chosen,
-            timeout_s=_timeout_of(options, label),
-            attempts_max=attempts_max,
-            queue=options.queue,
-            limits=_limits_of(options, label),
-            backoff=_backoff_of(options, label),
-            retry_on=_kinds_of(options.retry_on, "retry_on", label),
-            reject_on=_kinds_of(options.reject_on, "reject_on", label) or (),
-            redaction=_redaction_of(options, signature, label),
-        )
+    return Handler(
+        callee,
+        signature,
+        name=label,
+        run_in=chosen,
+        timeout_s=_timeout_of(options, label),
+        attempts_max=attempts_max,
+        queue=options.queue,
+        limits=_limits_of(options, label),
+        backoff=_backoff_of(options, label),
+        retry_on=_kinds_of(options.retry_on, "retry_on", label),
+        reject_on=_kinds_of(options.reject_on, "reject_on", label) or (),
+        redaction=_redaction_of(options, signature, label),
     )
-    return func
 
 
 def _label_of(func: Any, options: HandlerOptions) -> str:

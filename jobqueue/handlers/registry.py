@@ -13,7 +13,7 @@ from jobqueue.handlers.submission import Bounds, option_faults, spec_of
 from jobqueue.handlers.validation import ObjectCheck, escape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from jobqueue.core.backoff import Backoff
     from jobqueue.core.policy import Limits
@@ -155,6 +155,16 @@ class Registry:
         if handler.name in self._handlers:
             raise ValueError(f"a handler with the type {handler.name!r} is registered already")
         self._handlers[handler.name] = handler
+
+    def check_queues(self, queues: Collection[str]) -> None:
+        """Raise ValueError if the queue of a handler is none of the configured ones."""
+        for handler in self:
+            if handler.queue not in queues:
+                known = ", ".join(queues)
+                raise ValueError(
+                    f"handler {handler.name!r} uses queue {handler.queue!r}; configured: {known}; "
+                    f"add queues.{handler.queue} to the settings, if only as `{handler.queue}: {{}}`"
+                )
 
     def check_plain(self, submission: Submission | PlainSubmission) -> tuple[JobSpec, bytes]:
         """Check a submission of a type and arguments only. Returns and raises as `check`."""

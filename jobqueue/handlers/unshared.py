@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from jobqueue.handlers.registry import Registry
+    from jobqueue.handlers.subscribers import HandlerSubscriber
 
 OF_GROUPS = ("group_rate", "group_concurrency")
 
@@ -15,8 +16,8 @@ TYPES_MAX = 1000
 """Maximum number of types that a server tells the store, in one call, when it joins."""
 
 
-def faults_of_handlers(registry: Registry, backend: str) -> Iterator[str]:
-    """Yield each option of a handler that does not fit `backend: valkey`."""
+def faults_of_handlers(registry: Registry, subscribers: Iterable[HandlerSubscriber], backend: str) -> Iterator[str]:
+    """Yield each option of a handler, and each subscriber, that does not fit `backend: valkey`."""
     if backend != "valkey":
         return
     if (count := sum(1 for _ in registry)) > TYPES_MAX:
@@ -29,3 +30,8 @@ def faults_of_handlers(registry: Registry, backend: str) -> Iterator[str]:
                     f"handler {handler.name!r}: {name} does not fit backend: valkey, where groups have no limits of "
                     f"their own: remove it, or use {name.removeprefix('group_')}, which is for all its jobs"
                 )
+    for subscriber in subscribers:
+        yield (
+            f"handler {subscriber.name!r}: @queue.on does not fit backend: valkey, where nothing is published: use "
+            f"@queue.handler, and submit its jobs"
+        )

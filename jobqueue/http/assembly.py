@@ -47,6 +47,7 @@ from jobqueue.http.resources.server_log import ServerLog
 from jobqueue.http.resources.server_settings import ServerSettings
 from jobqueue.http.resources.stats import Stats
 from jobqueue.http.resources.submissions import Submissions
+from jobqueue.http.resources.topics import Topics
 from jobqueue.http.resources.what_if import WhatIf
 from jobqueue.http.response.descriptors import DESCRIPTORS, Descriptors
 from jobqueue.http.response.problems import error_of
@@ -55,6 +56,7 @@ from jobqueue.http.route import Resources
 from jobqueue.http.routes import ROUTES
 from jobqueue.http.streams.event_log import EventLog
 from jobqueue.http.streams.shared_log import SharedLog
+from jobqueue.http.streams.topic_log import TopicLog
 from jobqueue.http.streams.waiters import Waiters
 from jobqueue.http.transport.caller_connections import CALLER_CONNECTIONS, CallerConnections
 from jobqueue.http.transport.fast_path import FastPath
@@ -114,6 +116,7 @@ class Api:
         early = EarlyRefusal(service, lag)
         is_shared = service.settings.backend == "valkey"
         self._descriptors, event_log = Descriptors(), SharedLog(service) if is_shared else EventLog(service)
+        self._topic_log = TopicLog(service.topics)
         self._rate_limits = RateLimits(lambda: service.callers, lambda: service.backend.now())
         self._connections = CallerConnections(lambda: service.callers, lambda: self.access.required)
         self._fast_path = (StorePath if is_shared else FastPath)(
@@ -139,6 +142,7 @@ class Api:
             callers=Callers(service, bodies, self._rate_limits, self._connections, self.waiters, self.access),
             health=Health(service, lambda: self._fast_path.in_use),
             streams=Streams(service, self.waiters, event_log),
+            topics=Topics(service, self.waiters, bodies, early, self._rate_limits, self._topic_log),
             job_types=JobTypes(service),
             server=Server(service, bodies, self.waiters, lambda: event_log.count, lag),
             server_log=ServerLog(lambda: self.process),
@@ -290,6 +294,7 @@ class Api:
         self.waiters.end()
         self.simulator.stop()
         self._resources.streams.stop()
+        self._topic_log.stop()
 
 
 def _answering(

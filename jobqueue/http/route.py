@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from jobqueue.http.resources.server_settings import ServerSettings
     from jobqueue.http.resources.stats import Stats
     from jobqueue.http.resources.submissions import Submissions
+    from jobqueue.http.resources.topics import Topics
     from jobqueue.http.resources.what_if import WhatIf
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -63,7 +64,7 @@ OPENMETRICS_TYPE = "application/openmetrics-text"
 ANY_TYPE = "*/*"
 
 OF_JOBS = ("/v1/jobs", "/v1/events", "/v1/failures")
-CHANGED_BY_THEM = ("/v1/queues", "/v1/types")
+CHANGED_BY_THEM = ("/v1/queues", "/v1/types", "/v1/topics")
 """Beginnings of the paths of `Route.needs_jobs`."""
 
 _HEADERS: tuple[tuple[type[BaseException], tuple[str, ...]], ...] = (
@@ -94,6 +95,7 @@ class Resources:
     failures: FailedJobs
     callers: Callers
     streams: Streams
+    topics: Topics
     health: Health
     job_types: JobTypes
     metrics: Metrics

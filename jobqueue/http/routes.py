@@ -52,6 +52,7 @@ from jobqueue.http.response.queue_document import QueueDocument
 from jobqueue.http.route import ANY_TYPE, EVENT_STREAM, JSON_TYPE, Answer, Body, Route, problem
 from jobqueue.http.server_routes import SERVER_ROUTES
 from jobqueue.http.streams.event_document import EventDocument
+from jobqueue.http.topic_routes import TOPIC_ROUTES
 from jobqueue.http.what_if_routes import WHAT_IF_ROUTES
 
 JOBS = "/v1/jobs"
@@ -381,6 +382,7 @@ ROUTES: tuple[Route, ...] = (
         problems=(QueueNotFound, errors.JournalFailed),
     ),
     *WHAT_IF_ROUTES,
+    *TOPIC_ROUTES,
     Route(
         method="GET",
         path="/v1/stats",

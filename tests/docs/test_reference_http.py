@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from jobqueue.core import topics as core_topics
 from jobqueue.core.job import LIVE, TERMINAL, JobId, JobSpec, JobState, UniqueMode
 from jobqueue.handlers import Submission
 from jobqueue.http import routes
 from jobqueue.http.request import origins
 from jobqueue.http.request.include import INCLUDABLE, JobQuery
-from jobqueue.http.resources import event_stream, events
+from jobqueue.http.resources import event_stream, events, topics
 from jobqueue.http.resources.bulk import BulkFilter
 from jobqueue.http.resources.job_list import PARAMETERS
 from jobqueue.http.resources.queues import QueueChange
@@ -25,7 +26,16 @@ from jobqueue.http.resources.server_log import LogQuery
 from jobqueue.http.resources.stats import StatsQuery
 from jobqueue.http.response.problems import INTERNAL, TABLE
 from jobqueue.http.routes import ROUTES
-from jobqueue.http.streams import event_log, event_names, event_writer, steering_events, subscriber, watched_jobs
+from jobqueue.http.streams import (
+    event_log,
+    event_names,
+    event_writer,
+    steering_events,
+    subscriber,
+    topic_event,
+    topic_log,
+    watched_jobs,
+)
 from tests.docs.http_page import ANY_BODY, ANY_REQUEST, operations
 from tests.docs.tables import codes, members, page, rows, section
 
@@ -154,7 +164,7 @@ def test_the_page_lists_exactly_the_events_of_streams() -> None:
         for call in ast.walk(ast.parse(inspect.getsource(module)))
         if isinstance(call, ast.Call) and ast.unparse(call.func) == "frame" and isinstance(call.args[1], ast.Constant)
     }
-    named.add(subscriber.SKIPPED.decode().split()[1])
+    named |= {subscriber.SKIPPED.decode().split()[1], topic_log.NAME}
     assert set(first_names(rows_of("### Events", "Event"))) == named
 
 
@@ -170,6 +180,7 @@ def test_the_page_has_the_members_of_event_data() -> None:
     assert on_page["job"] == set(json.loads(event_writer.EventWriter().write(seen)))
     assert on_page["type"] == keys(steering_events._type_data)
     assert on_page["queue"] == keys(steering_events._queue_data)
+    assert on_page["published"] == set(topic_event.PublishedDocument.__annotations__)
     assert on_page["reset"] == set(json.loads(event_writer.RESET))
 
 
@@ -182,6 +193,18 @@ def test_the_page_has_the_limits_of_streams() -> None:
         f"{first:,} to {last:,}",
         f"{subscriber.BACKLOG_BYTES_MAX // 1024} KiB",
         f"{events.ALL_MAX} ",
+    ):
+        assert number in below
+
+
+def test_the_page_has_the_limits_of_topics() -> None:
+    below = section(PAGE, "## Topics")
+    for number in (
+        f"{core_topics.TOKENS_MAX} tokens and {core_topics.LENGTH_MAX} characters",
+        f"{topics.LISTENERS_MAX} such streams",
+        f"{topic_log.DATA_BYTES_MAX // 1024} KiB",
+        f"{topic_log.RING_MAX:,} events",
+        f"{topic_log.RING_BYTES_MAX // 2**20} MiB",
     ):
         assert number in below
 

@@ -44,6 +44,13 @@ from jobqueue.http.resources.server_log import ServerLogDocument
 from jobqueue.http.resources.server_settings import ServerSettingsDocument
 from jobqueue.http.resources.stats import SeriesDocument, StatsDocument
 from jobqueue.http.resources.submissions import BatchItemDocument
+from jobqueue.http.resources.topics import (
+    ListenersDocument,
+    PublicationDocument,
+    PublishedJobDocument,
+    SubscriberDocument,
+    TopicsDocument,
+)
 from jobqueue.http.response.job_document import AttemptDocument, JobDocument, UnknownJobDocument, WaitingDocument
 from jobqueue.http.response.limiter_document import LimiterDocument
 from jobqueue.http.response.queue_document import PauseDocument, QuarantinedDocument, QueueDocument
@@ -145,6 +152,11 @@ def check_dict(heading: str, of: type) -> None:
         ("## List", ListDocument),
         ("### Unknown job", UnknownJobDocument),
         ("## Batch", BatchItemDocument),
+        ("## Publication", PublicationDocument),
+        ("### Published job", PublishedJobDocument),
+        ("## Topics", TopicsDocument),
+        ("### Subscriber", SubscriberDocument),
+        ("### Listeners", ListenersDocument),
         ("## Bulk action", BulkDocument),
         ("## Queue", QueueDocument),
         ("### Pause", PauseDocument),

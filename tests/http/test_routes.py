@@ -32,22 +32,22 @@ from jobqueue.runtime import simulator
 from jobqueue.wiring import system
 from tests.backend.keeping import HeldKeeper
 from tests.http.declared import problem_in, slug_of
+from tests.http.far import far
 from tests.http.keyed import READER, SUB, auth, bearer
-from tests.http.serving import read_answer
+from tests.http.serving import Serving, read_answer
 from tests.journal_figures import figures, give_journal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from jobqueue.core.stored_file import StoredFile
-    from tests.http.serving import Serving
 
     Start = Callable[..., Awaitable[Serving]]
     Open = Callable[[Serving], Awaitable[aiohttp.ClientSession]]
 
     Given = tuple[int, str]  # a status, and the slug of a problem, empty without one
 
-JOB, QUEUE = "/v1/jobs/{id}", "/v1/queues/{name}"
+JOB, QUEUE, TOPIC = "/v1/jobs/{id}", "/v1/queues/{name}", "/v1/topics/{topic}"
 OPERATIONS = {(method, row.path): row for row in ROUTES for method in row.methods}
 CODED = (
     b"POST /v1/jobs HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Type: application/json\r\n"
@@ -85,6 +85,12 @@ class Seen:
             return document
 
 
+async def ended(http: aiohttp.ClientSession, job_id: str) -> None:
+    """Wait until a job is terminal."""
+    async with http.get(f"/v1/jobs/{job_id}", headers={"Prefer": "wait=5"}) as response:
+        assert response.status == 200
+
+
 async def made(http: aiohttp.ClientSession, type: str, state: str, **more: Any) -> str:
     """Return the id of a job in a state."""
     async with http.post("/v1/jobs", json={"type": type, **more}) as response:
@@ -106,6 +112,7 @@ async def test_the_server_gives_every_declared_response_with_its_headers(start: 
         actions,
         lists_and_bulk,
         streams,
+        topics,
         queues,
         callers,
         statistics,
@@ -118,6 +125,7 @@ async def test_the_server_gives_every_declared_response_with_its_headers(start: 
         await scenario(serving, http, seen)
     rejections = (
         without_console,
+        rejected_in_a_store,
         rejected_without_room,
         rejected_over_quota,
         rejected_in_quarantine,
@@ -239,6 +247,35 @@ async def streams(serving: Serving, http: aiohttp.ClientSession, seen: Seen) -> 
     async with http.get("/v1/events") as response:
         seen.answers["GET", "/v1/events"].add((response.status, ""))
         seen.headers["GET", "/v1/events", (response.status, "")].update(name.lower() for name in response.headers)
+
+
+def subscribe(serving: Serving) -> None:
+    """Have a subscriber of the topics `held` and `failing`, whose jobs do what these say."""
+
+    @serving.queue.on("held", "failing")
+    async def subscriber(topic: str, data: int) -> None:
+        if topic == "failing":
+            raise ValueError("it can't be done")
+        await serving.gate.wait()
+
+
+async def topics(serving: Serving, http: aiohttp.ClientSession, seen: Seen) -> None:
+    subscribe(serving)
+    for number in (1, 1, 2, "x"):
+        await seen.ask(http, "POST", TOPIC, "held", json={"data": number}, headers={"Idempotency-Key": "topics"})
+    await seen.ask(http, "POST", TOPIC, "held", json={"data": "x"})
+    await seen.ask(http, "POST", TOPIC, "held", json={})
+    await seen.ask(http, "POST", TOPIC, "a..b", json={"data": 1})
+    serving.lag_s = 10.0
+    await seen.ask(http, "POST", TOPIC, "held", json={"data": 1})
+    serving.lag_s = 0.0
+    for method in ("GET", "HEAD"):
+        await seen.ask(http, method, "/v1/topics")
+    listening = "/v1/topics/{pattern}/events"
+    await seen.ask(http, "GET", listening, "a..b")
+    async with http.get("/v1/topics/held/events") as response:
+        seen.answers["GET", listening].add((response.status, ""))
+        seen.headers["GET", listening, (response.status, "")].update(name.lower() for name in response.headers)
 
 
 async def queues(serving: Serving, http: aiohttp.ClientSession, seen: Seen) -> None:
@@ -367,6 +404,16 @@ async def without_console(start: Start, http_to: Open, seen: Seen) -> None:
     await seen.ask(http, "DELETE", "/console/session")
 
 
+async def rejected_in_a_store(start: Start, http_to: Open, seen: Seen) -> None:
+    serving = Serving(Path(), {}, "valkey")
+    serving.service.surroundings = far(system)
+    await serving.start()
+    http = await http_to(serving)
+    await seen.ask(http, "POST", TOPIC, "held", json={"data": 1})
+    await seen.ask(http, "GET", "/v1/topics/{pattern}/events", "held")
+    await serving.stop()
+
+
 async def rejected_without_room(start: Start, http_to: Open, seen: Seen) -> None:
     serving = await start(queues={"default": {"capacity": 1}}, limits={"long_polls_max": 0}, spool={"bytes_max": 1})
     http = await http_to(serving)
@@ -383,6 +430,9 @@ async def rejected_without_room(start: Start, http_to: Open, seen: Seen) -> None
     assert done == {"count": 0, "skipped": 1, "skipped_by": {"queue-full": 1}}
     await seen.ask(http, "GET", f"{JOB}/events", held)
     await seen.ask(http, "GET", "/v1/events")
+    subscribe(serving)
+    await seen.ask(http, "POST", TOPIC, "held", json={"data": 1})
+    await seen.ask(http, "GET", "/v1/topics/{pattern}/events", "held")
     await seen.ask(http, "POST", f"{QUEUE}:simulate", "default", json={"arrivals_per_s": 1.0, "run_s": 1.0})
 
 
@@ -391,6 +441,7 @@ async def rejected_over_quota(start: Start, http_to: Open, seen: Seen) -> None:
     await seen.ask(http, "POST", "/v1/jobs", json={"type": "echo"})
     for template in ("/v1/jobs", "/v1/jobs:batch"):
         await seen.ask(http, "POST", template, json={"jobs": []})
+    await seen.ask(http, "POST", TOPIC, "held", json={"data": 1})
     http = await http_to(await start(limits={"caller_jobs_max": 1}))
     failed = await made(http, "fail", "failed")
     await made(http, "hold", "running")
@@ -398,11 +449,17 @@ async def rejected_over_quota(start: Start, http_to: Open, seen: Seen) -> None:
 
 
 async def rejected_in_quarantine(start: Start, http_to: Open, seen: Seen) -> None:
-    http = await http_to(await start(queues={"default": {"capacity": 10, "retry_budget": 1}}))
+    serving = await start(queues={"default": {"capacity": 10, "retry_budget": 1}})
+    http = await http_to(serving)
     failed = await made(http, "fail", "failed")
     for _ in range(3):  # the first ones may wait
         await seen.ask(http, "POST", "/v1/jobs", json={"type": "fail"})
     await seen.ask(http, "POST", f"{JOB}:retry", failed)
+    subscribe(serving)
+    published = await seen.ask(http, "POST", TOPIC, "failing", json={"data": 1})
+    await ended(http, published["jobs"][0]["id"])
+    for _ in range(2):
+        await seen.ask(http, "POST", TOPIC, "failing", json={"data": 1})
     document = await seen.ask(http, "GET", "/v1/queues")
     assert document["queues"][0]["quarantined"], "so that its document is compared, too"
     document = await seen.ask(http, "GET", "/v1/types/{name}", "fail")
@@ -410,9 +467,12 @@ async def rejected_in_quarantine(start: Start, http_to: Open, seen: Seen) -> Non
 
 
 async def rejected_without_memory(start: Start, http_to: Open, seen: Seen) -> None:
-    http = await http_to(await start(statuses={"jobs_max": 2}))
+    serving = await start(statuses={"jobs_max": 2})
+    http = await http_to(serving)
     for _ in range(3):
         await seen.ask(http, "POST", "/v1/jobs", json={"type": "hold"})
+    subscribe(serving)
+    await seen.ask(http, "POST", TOPIC, "held", json={"data": 1})
 
 
 async def rejected_without_scope(start: Start, http_to: Open, seen: Seen) -> None:
@@ -431,11 +491,13 @@ async def rejected_by_the_journal(start: Start, http_to: Open, seen: Seen) -> No
     held = await made(http, "hold", "running")
     later = (await seen.ask(http, "POST", "/v1/jobs", json={"type": "echo", "delay_s": 60}))["id"]
     admission = cast("Any", serving.service.backend)._engine.admission
+    subscribe(serving)
     with pytest.MonkeyPatch.context() as patch:
         for kind in (JournalFull, JournalFailed):
             patch.setattr(keeper, "check", partial(_refuse, kind))
             await seen.ask(http, "POST", "/v1/jobs", json={"type": "echo"})
             await seen.ask(http, "POST", f"{JOB}:retry", failed)
+            await seen.ask(http, "POST", TOPIC, "held", json={"data": 1})
             admission.close(partial(kind, "the disk is broken", 10.0))
             await seen.ask(http, "POST", "/v1/jobs:batch", json={"jobs": [{"type": "echo"}]})
             admission.reopen()
@@ -464,6 +526,7 @@ async def draining(start: Start, http_to: Open, seen: Seen) -> None:
     await seen.ask(http, "POST", "/v1/jobs", json={"type": "echo"})
     await seen.ask(http, "POST", "/v1/jobs:batch", json={"jobs": [{"type": "echo"}]})
     await seen.ask(http, "POST", f"{JOB}:retry", failed)
+    await seen.ask(http, "POST", TOPIC, "held", json={"data": 1})
     await seen.ask(http, "POST", f"{QUEUE}:simulate", "default", json={})
     for method in ("GET", "HEAD"):
         await seen.ask(http, method, "/readyz")

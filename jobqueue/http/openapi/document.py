@@ -24,6 +24,7 @@ from jobqueue.http.openapi.submissions import by_type
 from jobqueue.http.response.problems import INTERNAL, TABLE, ProblemDocument
 from jobqueue.http.routes import JOB, ROUTES
 from jobqueue.http.streams.event_document import EVENT_DATA, EventDocument
+from jobqueue.http.streams.topic_event import PublishedDocument
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,6 +121,7 @@ def _documents() -> Iterator[Any]:
     yield ProblemDocument
     yield EventDocument
     yield from EVENT_DATA
+    yield PublishedDocument
 
 
 def _slugs() -> list[str]:

@@ -143,6 +143,10 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
         "a `Transfer-Encoding` other than `chunked`",
         "use `chunked`, or a `Content-Length`",
     ),
+    "not-in-store": Explanation(
+        "the jobs are in a store that servers share, which can't accept several jobs at once, nor keep one for others",
+        "submit each job on its own, or use a server that keeps its jobs itself",
+    ),
     "queue-full": Explanation(
         "the queue holds `capacity` live jobs",
         "repeat after `retry_after_s` (1 s to 5 min)",

@@ -105,6 +105,7 @@ TABLE: dict[type[BaseException], Row] = {
     errors.RateLimited: Row("quota-exceeded", "Caller quota exceeded", 429),
     HeadTooLarge: Row("head-too-large", "Request head too large", 431),
     UnknownTransferCoding: Row("unknown-transfer-coding", "Unsupported transfer coding", 501),
+    errors.NotInStore: Row("not-in-store", "Not possible with a shared store", 501),
     errors.QueueFull: Row("queue-full", "Queue full", 503),
     errors.TypeQuarantined: Row("type-quarantined", "Job type quarantined", 503),
     errors.StatusesFull: Row("statuses-full", "Job store full", 503),

@@ -1,0 +1,326 @@
+"""Publishing: data for a topic becomes one job of each subscriber, all of them or none.
+
+Rules:
+
+1. The data is checked against the signature of each subscriber before the first job is made.
+2. Jobs are made together: if the queue of one has no slot, none is made.
+3. A publish with the idempotency key of an earlier one makes no job, as long as a job of that one is held. Its first
+   job has the key itself, the others have it with their type: so the key is that of one publish or one submission.
+4. Listeners are told after the jobs are held, at most once; not of a repeated publish.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import msgspec
+
+from jobqueue.api_limits import KEY_LENGTH_MAX
+from jobqueue.core.job import IdempotencyKey, JobId, Uniqueness
+from jobqueue.core.record import changed
+from jobqueue.core.topics import Pattern, TopicIndex, topic_fault
+from jobqueue.encoder import encode
+from jobqueue.errors import Draining, InvalidField, InvalidSubmission, NotInStore
+from jobqueue.handlers import plain_uniqueness
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from jobqueue.backend.base import Backend, LocalBackend
+    from jobqueue.config import Settings
+    from jobqueue.core.job import JobSpec
+    from jobqueue.core.submit import Asked
+    from jobqueue.errors import Refused
+
+TURN_S: Final = 0.001
+"""How long data is checked before other tasks run, in seconds: many subscribers may read much of it."""
+
+FINGERPRINT_BYTES: Final = 16
+
+NOT_IN_STORE: Final = (
+    "data can't be published with backend: valkey, whose servers don't accept several jobs as one: submit the jobs "
+    "of the subscribers"
+)
+
+
+class Accepting(Protocol):
+    """A `Service`, as far as publishing needs it."""
+
+    settings: Settings
+    draining: bool
+    local: LocalBackend
+    why_not_ready: Callable[[], Refused] | None
+
+    @property
+    def backend(self) -> Backend: ...
+
+    def wall(self, instant: float) -> float: ...
+
+
+class Subscriber(Protocol):
+    """What gets a job for what is published to some topics.
+
+    Attributes:
+        name: Differs from those of all others.
+        spec: The options of its jobs.
+        patterns: Those of its topics.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def spec(self) -> JobSpec: ...
+
+    @property
+    def patterns(self) -> tuple[Pattern, ...]: ...
+
+    def arguments(self, topic: str, data: bytes) -> bytes:
+        """Return the arguments of its job for data, both JSON.
+
+        Raises:
+            InvalidSubmission: It can't take the data; with pointers from `/data` on.
+        """
+        ...
+
+
+class PublishedJob(msgspec.Struct, frozen=True):
+    """A job of a publish."""
+
+    id: JobId
+    type: str
+
+
+class Publication(msgspec.Struct, frozen=True):
+    """What became of data that was published.
+
+    Attributes:
+        jobs: One for each subscriber; of a repeated publish, those that are still held.
+        duplicate: The idempotency key is that of an earlier publish, and these are its jobs.
+    """
+
+    jobs: tuple[PublishedJob, ...]
+    duplicate: bool = False
+
+
+class Published(msgspec.Struct, frozen=True):
+    """What was published, for listeners.
+
+    Attributes:
+        data: JSON.
+        at: The instant, in Unix seconds.
+        owner: The caller to which it belongs; None: it is no secret.
+    """
+
+    topic: str
+    data: bytes
+    at: float
+    owner: str | None
+
+
+class Publishing:
+    """The topics of one queue.
+
+    Args:
+        handlers: The subscribers among the handlers, which are registered before the start.
+
+    Attributes:
+        published_total: Data that was published; repeated ones don't count.
+        delivered: Jobs that were made for it, by the name of the subscriber.
+        unheard_total: Data for which there was no subscriber.
+    """
+
+    def __init__(self, service: Accepting, handlers: Sequence[Subscriber]) -> None:
+        self._service = service
+        self._handlers = handlers
+        self._others: tuple[Subscriber, ...] = ()
+        self._index: TopicIndex[Subscriber] | None = None
+        self._listeners: tuple[Callable[[Published], None], ...] = ()
+        self.published_total = self.unheard_total = 0
+        self.delivered: Counter[str] = Counter()
+
+    @property
+    def subscribers(self) -> tuple[Subscriber, ...]:
+        """All subscribers, in the order in which their jobs are made."""
+        return (*self._handlers, *self._others)
+
+    def set_others(self, subscribers: Sequence[Subscriber]) -> None:
+        """Replace the subscribers that are no handlers."""
+        self._others, self._index = tuple(subscribers), None
+
+    def of(self, topic: str) -> list[Subscriber]:
+        """Return the subscribers of a valid topic."""
+        if self._index is None:
+            self._index = TopicIndex()
+            for subscriber in self.subscribers:
+                self._index.add(subscriber.patterns, subscriber)
+        return self._index.of(topic)
+
+    def listen(self, listener: Callable[[Published], None]) -> Callable[[], None]:
+        """Tell a listener, which must not raise, of all that is published from now on; return what ends that."""
+        self._listeners = (*self._listeners, listener)
+
+        def leave() -> None:
+            self._listeners = tuple(each for each in self._listeners if each is not listener)
+
+        return leave
+
+    def check_shared(self) -> None:
+        """Raise NotInStore if the jobs are in a store: then nothing is published."""
+        if self._service.settings.backend == "valkey":
+            raise NotInStore(NOT_IN_STORE)
+
+    def refuse_unread(self, topic: str, identity: Uniqueness | None = None) -> Refused | None:
+        """Return why data for a valid topic would be rejected now, whatever it is; None: it may be accepted.
+
+        Args:
+            identity: The caller, with the idempotency key, if it has one.
+        """
+        subscribers, backend = self.of(topic), self._service.backend
+        if not subscribers and self._service.draining:
+            return Draining()
+        for spec in (subscriber.spec for subscriber in subscribers):
+            refusal = backend.refuse_unseen(spec.queue, identity, job_type=spec.type)
+            if refusal is not None:
+                return refusal
+        return None
+
+    async def publish(
+        self,
+        topic: str,
+        data: bytes,
+        *,
+        caller: str | None = None,
+        owner: str | None = None,
+        key: str | None = None,
+        traceparent: str | None = None,
+    ) -> Publication:
+        """Make a job for each subscriber of a topic; once this returns, the queue holds all of them.
+
+        Args:
+            data: Valid JSON.
+            caller, owner, traceparent: As of `Service.accept`.
+            key: Idempotency key of the caller.
+
+        Raises:
+            InvalidSubmission: The topic or the key is invalid, or the data is for one of the subscribers.
+            KeyReused: The caller used the key for something else.
+            Refused: As of `JobQueue.submit`; none of the jobs was accepted.
+            NotInStore: The jobs are in a store.
+        """
+        service, backend = self._service, self._service.backend
+        _check(topic, key)
+        self.check_shared()
+        subscribers = self.of(topic)
+        rows = await _arguments(subscribers, topic, data)
+        if service.why_not_ready is not None:
+            raise service.why_not_ready()
+        published = Published(topic, data, service.wall(backend.now()), owner)
+        keys = [None] * len(rows) if key is None else _keys(key, subscribers, topic, data)
+        asked = [
+            _asked(subscriber.spec, args, caller, owner, each, traceparent)
+            for subscriber, args, each in zip(subscribers, rows, keys, strict=True)
+        ]
+        # From here on without an await: another publish under this key comes before or after.
+        if key is not None and (earlier := self._earlier(caller, asked, keys)):
+            return await self._repeated(earlier)
+        if not asked and service.draining:
+            raise Draining
+        results = await backend.submit_together(asked) if asked else []
+        self.published_total += 1
+        self.unheard_total += not results
+        self.delivered.update(subscriber.name for subscriber in subscribers)
+        for listener in self._listeners:
+            listener(published)
+        return Publication(tuple(PublishedJob(each.job.id, each.job.spec.type) for each in results))
+
+    def _earlier(
+        self, caller: str | None, asked: Sequence[Asked], keys: Sequence[IdempotencyKey | None]
+    ) -> list[tuple[Asked, str]]:
+        """Return those jobs whose keys have a held job, each with the type of that one."""
+        under_key = self._service.local.under_key
+        return [
+            (each, job.spec.type)
+            for each, key in zip(asked, keys, strict=True)
+            if key is not None and (job := under_key(caller, key.key)) is not None
+        ]
+
+    async def _repeated(self, earlier: Sequence[tuple[Asked, str]]) -> Publication:
+        """Return the held jobs of an earlier publish. Raises KeyReused."""
+        receipts = await self._service.backend.submit_many([asked for asked, _ in earlier])
+        jobs: list[PublishedJob] = []
+        for receipt, (_, job_type) in zip(receipts, earlier, strict=True):
+            if isinstance(receipt, Exception):
+                raise receipt
+            jobs.append(PublishedJob(receipt.id, job_type))
+        return Publication(tuple(jobs), duplicate=True)
+
+
+def encoded_data(data: Any) -> bytes:
+    """Return data as JSON. Raises InvalidSubmission where JSON can't say it."""
+    try:
+        return encode(data)
+    except ValueError as error:
+        raise InvalidSubmission(InvalidField(pointer="/data", detail=str(error))) from None
+
+
+def _check(topic: str, key: str | None) -> None:
+    """Raise InvalidSubmission if one of them is invalid."""
+    if (fault := topic_fault(topic)) is not None:
+        raise InvalidSubmission(InvalidField(pointer="/topic", detail=fault))
+    if key is not None and not (1 <= len(key) <= KEY_LENGTH_MAX and key.isascii() and key.isprintable()):
+        detail = f"an idempotency key has 1 to {KEY_LENGTH_MAX} printable ASCII characters"
+        raise InvalidSubmission(InvalidField(pointer="/key", detail=detail))
+
+
+async def _arguments(subscribers: Sequence[Subscriber], topic: str, data: bytes) -> list[bytes]:
+    """Return the arguments for each subscriber; equal ones are one object. Raises InvalidSubmission."""
+    rows: list[bytes] = []
+    shared: dict[bytes, bytes] = {}
+    faults: list[InvalidField] = []
+    more = 0
+    turn_ends_at = time.monotonic() + TURN_S
+    for subscriber in subscribers:
+        if time.monotonic() >= turn_ends_at:
+            await asyncio.sleep(0)
+            turn_ends_at = time.monotonic() + TURN_S
+        try:
+            args = subscriber.arguments(topic, data)
+            rows.append(shared.setdefault(args, args))
+        except InvalidSubmission as invalid:
+            faults += invalid.errors
+            more += invalid.more
+    if faults:
+        raise InvalidSubmission(*faults, more=more)
+    return rows
+
+
+def _keys(key: str, subscribers: Sequence[Subscriber], topic: str, data: bytes) -> list[IdempotencyKey | None]:
+    """Return the idempotency key of each job."""
+    digest = blake2b(b"%b\n%b" % (topic.encode(), data), digest_size=FINGERPRINT_BYTES).digest()
+    # No caller's own key has a line break.
+    names = [f"{key}\n{subscriber.name}" if number else key for number, subscriber in enumerate(subscribers)]
+    return [IdempotencyKey(name, digest) for name in names]
+
+
+def _asked(
+    spec: JobSpec,
+    args: bytes,
+    caller: str | None,
+    owner: str | None,
+    key: IdempotencyKey | None,
+    traceparent: str | None,
+) -> Asked:
+    """Return what the backend is asked for a job."""
+    identity: Uniqueness | None = None
+    if key is not None:
+        identity = Uniqueness(caller, None, key, owner=owner)
+    elif caller is not None:
+        identity = plain_uniqueness(caller, owner)
+    if traceparent is not None:
+        spec = changed(spec, own=True, traceparent=traceparent)
+    return spec, args, None, identity
