@@ -147,6 +147,7 @@ class JobQueue(Registration):
         unique: str | None = None,
         unique_mode: UniqueMode = "return",
         ttl_s: Duration | None = None,
+        callback: str | None = None,
         files: Files | None = None,
         **unknown: object,
     ) -> JobHandle:
@@ -173,6 +174,8 @@ class JobQueue(Registration):
                 `debounce`: give the waiting job these arguments, and start its delay again. Defaults to `return`.
             ttl_s: Time that the record stays readable after its end: over 0, at most `statuses.ttl_s_max`. Defaults to
                 `statuses.ttl_s`, or `failed_ttl_s`.
+            callback: URL to which its end is sent; needs `webhooks.callbacks`, and its host in `callback_hosts`.
+                Defaults to none.
             files: Part name to a path, bytes, an open file, or (name, one of these[, media type]); to a list of them
                 for several. They are copied into the spool, under `limits.files` and `limits.files_bytes`. Defaults to
                 none.
@@ -209,6 +212,7 @@ class JobQueue(Registration):
             "group": group,
             "unique": None if unique is None else {"value": unique, "mode": unique_mode},
             "ttl_s": as_seconds(ttl_s),
+            "callback": callback,
         }
         submission = submission_of(fields)
         try:

@@ -17,6 +17,7 @@ from jobqueue.backend.store import figures_of
 from jobqueue.children import Children
 from jobqueue.config.backend import faults_of_keeping
 from jobqueue.config.callers import LimitsOfCallers
+from jobqueue.config.deliveries import faults_of_webhooks
 from jobqueue.config.live import live_settings
 from jobqueue.config.load import differences
 from jobqueue.core.job import Uniqueness
@@ -39,7 +40,7 @@ from jobqueue.not_running import NO_STORE, NOT_LOCAL, NOT_RUNNING, not_running
 from jobqueue.publishing import Publishing
 from jobqueue.runtime.spool import Share
 from jobqueue.schedules.sources import definitions_of
-from jobqueue.snapshot import RegisteredType, ServiceSnapshot, SpoolCounts
+from jobqueue.snapshot import snapshot_of
 from jobqueue.wiring import Wiring, system
 
 if TYPE_CHECKING:
@@ -59,8 +60,10 @@ if TYPE_CHECKING:
     from jobqueue.errors import Refused
     from jobqueue.registration import Registered
     from jobqueue.runtime.spool import PendingUpload, Spool
+    from jobqueue.runtime.webhook_target import TargetFigures
     from jobqueue.schedules.definition import Definition
     from jobqueue.schedules.runner import ScheduleRunner
+    from jobqueue.snapshot import ServiceSnapshot
     from jobqueue.surroundings import Surroundings
 
 
@@ -133,6 +136,7 @@ class Service:
         self.registry.check_queues(self.settings.queues)
         if faults := (
             *faults_of_keeping(self.settings, {}),
+            *faults_of_webhooks(self.settings, {}),
             *faults_of_handlers(self.registry, self._registered.subscribers, self.settings.backend),
         ):
             raise ConfigError(*faults)
@@ -282,6 +286,12 @@ class Service:
         return definitions_of(self.registry, settings, self._registered.decorated)
 
     @property
+    def webhooks(self) -> list[TargetFigures]:
+        """What is shown of each receiver of webhooks. Raises RuntimeError if the queue doesn't run."""
+        webhooks = self._running.webhooks
+        return [] if webhooks is None else webhooks.figures()
+
+    @property
     def backend(self) -> Backend:
         """The backend. Raises RuntimeError if the queue doesn't run."""
         return self._running.backend
@@ -311,26 +321,14 @@ class Service:
         Args:
             stats: Those of the backend, where they were read a moment ago: it adds up all types of all queues.
         """
-        wiring = self._running
-        store, queues = wiring.backend.stats() if stats is None else stats
-        threads, processes = wiring.pools()
-        return ServiceSnapshot(
-            at=wiring.backend.now(),
-            wall_offset_s=self.wall_offset_s(),
-            started_at=self.wall(wiring.started_at),
-            run=wiring.run,
-            settings=self.settings,
+        return snapshot_of(
+            self._running,
+            self.settings,
+            self.registry,
             draining=self.draining,
-            degraded=wiring.degraded,
-            types=[RegisteredType(handler.name, handler.queue) for handler in self.registry],
-            store=store,
-            queues=queues,
-            limiters=wiring.backend.limiters(),
-            threads=threads,
-            processes=processes,
-            spool=SpoolCounts(bytes_used=wiring.spool.bytes_used, errors_total=wiring.spool.errors_total),
             journal=self.journal,
-            shared_store=figures_of(wiring.backend),
+            shared_store=figures_of(self.backend),
+            stats=stats,
         )
 
     def policy(self, queue: str) -> QueuePolicy:
@@ -450,7 +448,9 @@ class Service:
         return InvalidSubmission(InvalidField(pointer="/queue", detail=f"no such queue; there are: {known}"))
 
     def _bounds(self) -> Bounds:
-        return Bounds(self.settings.statuses.ttl_s_max, self.settings.limits.delay_s_max)
+        return Bounds(
+            self.settings.statuses.ttl_s_max, self.settings.limits.delay_s_max, self.settings.webhooks.fault_of_callback
+        )
 
     # -- steering
 
@@ -469,6 +469,7 @@ class Service:
                     await self._running.change(name, after.queues[name].policy, configured=True)
         live = live_settings(before, after)
         self.settings, self.callers = live, LimitsOfCallers(live)
+        self._running.apply(live)
         await self._running.backend.set_quotas(self.callers.quotas)
         self._tell_listeners()
         return list(differences(live, after))

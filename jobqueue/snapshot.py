@@ -9,6 +9,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Sequence  # msgspec reads it from the annotations
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -18,6 +19,11 @@ from jobqueue.config import Settings
 from jobqueue.core.counting.stats import QueueStats, StoreStats
 from jobqueue.core.limits.limiter_stats import LimiterStats
 from jobqueue.runtime.pools.pool_counts import PoolCounts
+from jobqueue.runtime.webhook_target import TargetFigures
+
+if TYPE_CHECKING:
+    from jobqueue.handlers import Registry
+    from jobqueue.wiring import Wiring
 
 
 class SpoolCounts(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +53,7 @@ class ServiceSnapshot(msgspec.Struct, frozen=True, kw_only=True):
         types: All registered types.
         threads, processes: The pools; `processes.size` is 0 while no handler runs in a process.
         journal: None: there is none.
+        webhooks: The receivers of webhooks.
         shared_store: The store that holds the jobs, of this server and others; None: they are in this process.
     """
 
@@ -66,8 +73,44 @@ class ServiceSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     spool: SpoolCounts
     journal: JournalFigures | None = None
     shared_store: StoreFigures | None = None
+    webhooks: Sequence[TargetFigures] = ()
 
     @property
     def keeps(self) -> bool:
         """Whether jobs outlive the process."""
         return self.journal is not None or self.shared_store is not None
+
+
+def snapshot_of(
+    wiring: Wiring,
+    settings: Settings,
+    registry: Registry,
+    *,
+    draining: bool,
+    journal: JournalFigures | None,
+    shared_store: StoreFigures | None,
+    stats: tuple[StoreStats, Sequence[QueueStats]] | None = None,
+) -> ServiceSnapshot:
+    """Return the counts of a running queue at this instant. Args: stats: As `Service.snapshot`."""
+    backend, offset_s = wiring.backend, wiring.offset_s()
+    store, queues = backend.stats() if stats is None else stats
+    threads, processes = wiring.pools()
+    return ServiceSnapshot(
+        at=backend.now(),
+        wall_offset_s=offset_s,
+        started_at=offset_s + wiring.started_at,
+        run=wiring.run,
+        settings=settings,
+        draining=draining,
+        degraded=wiring.degraded,
+        types=[RegisteredType(handler.name, handler.queue) for handler in registry.every()],
+        store=store,
+        queues=queues,
+        limiters=backend.limiters(),
+        threads=threads,
+        processes=processes,
+        spool=SpoolCounts(bytes_used=wiring.spool.bytes_used, errors_total=wiring.spool.errors_total),
+        journal=journal,
+        shared_store=shared_store,
+        webhooks=[] if wiring.webhooks is None else wiring.webhooks.figures(),
+    )

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from jobqueue.runtime.pools.pool_counts import PoolCounts
     from jobqueue.runtime.spool import Spool
     from jobqueue.runtime.wall_clock import WallClock
+    from jobqueue.runtime.webhooks import Sends
 
 
 class Threads(Offload, Protocol):
@@ -139,6 +140,7 @@ class Surroundings:
         tuning: Bounds of the work that one step does.
         journal: Keeps the jobs beyond the end of the process; None: they end with it, or are in a store.
         store: Makes the backend of a store; None: the jobs are in this process.
+        sender: Sends the deliveries of webhooks; None: the settings have none.
     """
 
     clock: Callable[[], float]
@@ -152,3 +154,4 @@ class Surroundings:
     tuning: Tuning = TUNING
     journal: Recovers | None = None
     store: MakesStore | None = None
+    sender: Sends | None = None

@@ -22,6 +22,7 @@ from jobqueue.backend.memory import MemoryBackend
 from jobqueue.backend.valkey.opening import store_calls
 from jobqueue.config.callers import LimitsOfCallers
 from jobqueue.config.journal import faults_of_journal
+from jobqueue.config.webhooks import WEBHOOK
 from jobqueue.core.engine import Engine
 from jobqueue.core.events import PolicyChanged
 from jobqueue.core.ids import RUNS, IdIssuer
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from jobqueue.handlers import Registry
     from jobqueue.runtime.executor import Runs
     from jobqueue.runtime.pools.reach import Family
+    from jobqueue.runtime.webhooks import Sends, Webhooks
     from jobqueue.schedules.definition import Definition
     from jobqueue.surroundings import MakesStore, Recovers
 
@@ -100,7 +102,13 @@ def system(settings: Settings) -> Surroundings:
         ids = IdIssuer(secret=os.urandom(32), run=random.SystemRandom().choice(RUNS))
         spool = Spool(settings.spool)
         return Surroundings(
-            clock=clock, wall_clock=wall_clock, ids=ids, threads=threads, processes=processes, spool=spool
+            clock=clock,
+            wall_clock=wall_clock,
+            ids=ids,
+            threads=threads,
+            processes=processes,
+            spool=spool,
+            sender=_sender(settings),
         )
     _warn_if_small(settings)
     ids = IdIssuer(secret=folder.secret, run=folder.run)
@@ -114,6 +122,26 @@ def system(settings: Settings) -> Surroundings:
         processes=processes,
         spool=KeptSpool(settings.spool, folder.files, syncs=syncs, when_kept=journal.when_kept),
         journal=journal,
+        sender=_sender(settings),
+    )
+
+
+def _sender(settings: Settings) -> Sends | None:
+    """Return what sends the deliveries of webhooks; None: there are none."""
+    if not settings.webhooks.wanted:
+        return None
+    from jobqueue.webhooks.http_sender import HttpSender  # imported now: most servers need none of it
+
+    return HttpSender()
+
+
+def _webhooks(settings: Settings, given: Surroundings) -> Webhooks | None:
+    if given.sender is None:
+        return None
+    from jobqueue.runtime.webhooks import Webhooks  # as above
+
+    return Webhooks(
+        settings.webhooks, given.sender, now=given.clock, wall=lambda instant: given.wall_clock.offset_s() + instant
     )
 
 
@@ -190,6 +218,7 @@ def _local_backend(settings: Settings, policies: dict[str, QueuePolicy], given: 
         shares=settings.runtime.shares,
         quotas=LimitsOfCallers(settings).quotas,
         tuning=given.tuning,
+        follow_ups=frozenset() if given.sender is None else frozenset({WEBHOOK}),
     )
     if given.journal is None:
         return MemoryBackend(engine, now=given.clock, tuning=given.tuning)
@@ -223,6 +252,8 @@ class Wiring:
         self.local = _local_backend(settings, self.policies, given) if given.store is None else None
         self.store = self._store_backend(settings, given, given.store) if given.store is not None else None
         self.backend = _one_of(self.local, self.store)
+        self.webhooks = _webhooks(settings, given)
+        registry.set_built_in(*([] if self.webhooks is None else [self.webhooks.handler]))
         self.offset_s = given.wall_clock.offset_s if self.store is None else self.store.offset_s
         self._in_process = [handler for handler in registry if handler.run_in == "process"]
         self._threads, self._processes = given.threads, given.processes
@@ -290,6 +321,8 @@ class Wiring:
             await self._restore(self.journal)
         self.backend.subscribe(self.spool.on_event, *self.spool.kinds)
         self.backend.subscribe(self._job_log.on_event, *self._job_log.kinds)
+        if self.webhooks is not None and self.local is not None:
+            self.webhooks.follow(self.local)
         if self.store is not None:
             self._follow_policies(self.store)
         await self.backend.start(self._workers)
@@ -370,6 +403,11 @@ class Wiring:
             parts.push_async_callback(self._workers.close)
             parts.push_async_callback(self.schedules.stop)
             await self.backend.stop()
+
+    def apply(self, settings: Settings) -> None:
+        """Put reloaded settings into effect, those of queues aside."""
+        if self.webhooks is not None:
+            self.webhooks.apply(settings.webhooks)
 
     async def change(self, queue: str, policy: QueuePolicy, *, configured: bool = False) -> None:
         """Change a queue's settings. Args: configured: They are the new ones of the configuration."""

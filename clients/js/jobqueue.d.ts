@@ -414,6 +414,13 @@ export class Client {
      */
     findings({ signal }?: CallOptions): Promise<Finding[]>;
     /**
+     * Return the receivers of webhooks: state, counts and the latest attempt of each.
+     *
+     * @param {CallOptions} [options]
+     * @returns {Promise<Webhook[]>}
+     */
+    webhooks({ signal }?: CallOptions): Promise<Webhook[]>;
+    /**
      * Return the latest lines of the server's log, newest first. It needs the scope `admin`.
      *
      * @param {LogQuery} [query]
@@ -601,6 +608,7 @@ export type Drained = Operations["drainServer"]["responses"][202]["content"]["ap
 export type Stats = Operations["getStats"]["responses"][200]["content"]["application/json"];
 export type StatsQuery = NonNullable<Operations["getStats"]["parameters"]["query"]>;
 export type Finding = Operations["listFindings"]["responses"][200]["content"]["application/json"]["findings"][number];
+export type Webhook = Operations["listWebhooks"]["responses"][200]["content"]["application/json"]["webhooks"][number];
 export type ServerLog = Operations["getServerLog"]["responses"][200]["content"]["application/json"];
 export type LogQuery = NonNullable<Operations["getServerLog"]["parameters"]["query"]>;
 export type ServerSettings = Operations["getServerSettings"]["responses"][200]["content"]["application/json"];

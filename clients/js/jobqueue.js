@@ -42,6 +42,7 @@
 /** @typedef {Operations["getStats"]["responses"][200]["content"]["application/json"]} Stats */
 /** @typedef {NonNullable<Operations["getStats"]["parameters"]["query"]>} StatsQuery */
 /** @typedef {Operations["listFindings"]["responses"][200]["content"]["application/json"]["findings"][number]} Finding */
+/** @typedef {Operations["listWebhooks"]["responses"][200]["content"]["application/json"]["webhooks"][number]} Webhook */
 /** @typedef {Operations["getServerLog"]["responses"][200]["content"]["application/json"]} ServerLog */
 /** @typedef {NonNullable<Operations["getServerLog"]["parameters"]["query"]>} LogQuery */
 /** @typedef {Operations["getServerSettings"]["responses"][200]["content"]["application/json"]} ServerSettings */
@@ -892,6 +893,16 @@ export class Client {
    */
   async findings({ signal } = {}) {
     return decoded(await this.#read({ method: "GET", target: "/v1/findings", signal }), hasList("findings")).findings;
+  }
+
+  /**
+   * Return the receivers of webhooks: state, counts and the latest attempt of each.
+   *
+   * @param {CallOptions} [options]
+   * @returns {Promise<Webhook[]>}
+   */
+  async webhooks({ signal } = {}) {
+    return decoded(await this.#read({ method: "GET", target: "/v1/webhooks", signal }), hasList("webhooks")).webhooks;
   }
 
   /**

@@ -44,6 +44,7 @@ GROUPS = (
     Group("events", "the events of all jobs, live", "remote.events"),
     Group("errors", "failed jobs, grouped by their errors", "remote.errors"),
     Group("callers", "callers and keys, what they use, and blocks", "remote.callers"),
+    Group("webhooks", "the receivers of webhooks, and secrets for them", "remote.webhooks"),
     Group("config", "make, check, show and compare the settings", "config"),
     Group("reload", "let the server read its settings again", "remote.reload"),
     Group("drain", "let the server finish its jobs and end", "remote.drain"),

@@ -74,6 +74,10 @@ class AsyncOperations(ABC):
         """Return what is wrong now, the worst first: kind, severity, sentence, cause, remedy, since when."""
         return await self._run(server.findings())
 
+    async def webhooks(self) -> tuple[dict[str, Any], ...]:
+        """Return the receivers of webhooks: state, counts and the latest attempt of each."""
+        return await self._run(server.webhooks())
+
     async def server_log(
         self, *, level: str | None = None, event: str | None = None, limit: int | None = None
     ) -> dict[str, Any]:

@@ -167,6 +167,7 @@ class SubmitOptions(TypedDict, total=False):
     group: str
     unique: str | Unique
     ttl_s: Duration
+    callback: str
 
 
 class Submission(SubmitOptions, total=False):

@@ -26,6 +26,10 @@ class _Findings(msgspec.Struct, frozen=True):
     findings: tuple[Document, ...]
 
 
+class _Webhooks(msgspec.Struct, frozen=True):
+    webhooks: tuple[Document, ...]
+
+
 class _Problems(msgspec.Struct, frozen=True):
     problems: tuple[Document, ...]
 
@@ -54,6 +58,10 @@ def stats(by: str, name: str | None, since: datetime | float | None, step_s: int
 
 def findings() -> Steps[tuple[Document, ...]]:
     return decoded((yield Request(method="GET", target="/v1/findings")), _Findings).findings
+
+
+def webhooks() -> Steps[tuple[Document, ...]]:
+    return decoded((yield Request(method="GET", target="/v1/webhooks")), _Webhooks).webhooks
 
 
 def log_lines(level: str | None, event: str | None, limit: int | None) -> Steps[Document]:

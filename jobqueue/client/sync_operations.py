@@ -71,6 +71,10 @@ class SyncOperations(ABC):
         """As `Client.findings`."""
         return self._run(server.findings())
 
+    def webhooks(self) -> tuple[dict[str, Any], ...]:
+        """As `Client.webhooks`."""
+        return self._run(server.webhooks())
+
     def server_log(
         self, *, level: str | None = None, event: str | None = None, limit: int | None = None
     ) -> dict[str, Any]:

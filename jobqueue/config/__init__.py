@@ -23,6 +23,7 @@ from jobqueue.config.settings import (
     reloads_live,
 )
 from jobqueue.config.valkey import ValkeySettings
+from jobqueue.config.webhooks import EndpointSettings, WebhooksSettings
 
 __all__ = [
     "LIMITS_FIXED",
@@ -30,6 +31,7 @@ __all__ = [
     "AuthSettings",
     "CallerLimits",
     "ConsoleSettings",
+    "EndpointSettings",
     "JournalSettings",
     "KeySettings",
     "LimitsOfCallers",
@@ -45,5 +47,6 @@ __all__ = [
     "StatsSettings",
     "StatusesSettings",
     "ValkeySettings",
+    "WebhooksSettings",
     "reloads_live",
 ]

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 WIDTH = 120
 INDENT = "  "
+BY_NAME: dict[tuple[str, ...], tuple[str, tuple[str, ...]]] = {
+    ("auth", "keys"): ("ci", ("id", "sha256", "scopes")),
+    ("webhooks", "endpoints"): ("crm", ("url", "events", "secret")),
+}
+"""The sections with one for each name: a name, and the settings of it, as an example."""
 GROUPED_FROM = 10_000
 """Whole numbers from here on are written with `_` between the thousands."""
 
@@ -46,8 +51,8 @@ def render() -> str:
 
 
 def _section(path: tuple[str, ...], of: type[msgspec.Struct]) -> Iterator[str]:
-    if path[:2] == ("auth", "keys"):  # a line in effect would make a key
-        yield from _keys(of)
+    if path[:2] in BY_NAME:  # a line in effect would make a key, or an endpoint
+        yield from _by_name(path[1], of, *BY_NAME[path[:2]])
         return
     of_queue = path[0] == "queues"
     further = (
@@ -77,13 +82,13 @@ def _rows(of: Sequence[inspect.Field], indent: str) -> Iterator[str]:
         yield from (f"{'':{column}}# {more}" for more in others)
 
 
-def _keys(of: type[msgspec.Struct]) -> Iterator[str]:
-    """Yield an example of a key, as a comment."""
+def _by_name(section: str, of: type[msgspec.Struct], name: str, shown: tuple[str, ...]) -> Iterator[str]:
+    """Yield an example of one of a section's names, as a comment."""
     yield f"{INDENT}# {summary(of)}"
-    yield f"{INDENT}# keys:"
-    yield f"{INDENT}#   ci:"
+    yield f"{INDENT}# {section}:"
+    yield f"{INDENT}#   {name}:"
     for field in fields(of):
-        if field.required:
+        if field.name in shown:
             kind = Kind(field.name, field.type)
             value = f"[{', '.join(kind.examples)}]" if kind.is_list else kind.examples[0]
             yield f"{INDENT}#     {field.name}: {value}"

@@ -16,6 +16,7 @@ from jobqueue.config.key_limits import KeyLimits
 from jobqueue.config.section import Section
 from jobqueue.config.settings import QueueSettings, Settings
 from jobqueue.config.units import is_value
+from jobqueue.config.webhooks import EndpointSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +36,8 @@ def sections() -> Iterator[tuple[tuple[str, ...], type[msgspec.Struct]]]:
         if field.name == "auth":
             yield ("auth", "keys", "name"), KeySettings
             yield ("auth", "keys", "name", "limits"), KeyLimits
+        if field.name == "webhooks":
+            yield ("webhooks", "endpoints", "name"), EndpointSettings
         yield from (((field.name, name), of) for name, of in inner(field.type) if field.name in WITH_INNER)
 
 

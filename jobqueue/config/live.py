@@ -24,6 +24,8 @@ def live_settings(before: Settings, after: Settings) -> Settings:
     had, has = before.server.tls, after.server.tls
     tls = has if (has.cert is None) == (had.cert is None) else had
     server = msgspec.structs.replace(before.server, tls=tls)
+    # The queue of deliveries is there, or is not, as it was at the start.
+    webhooks = after.webhooks if after.webhooks.wanted == before.webhooks.wanted else before.webhooks
     return msgspec.structs.replace(
         before,
         server=server,
@@ -32,4 +34,5 @@ def live_settings(before: Settings, after: Settings) -> Settings:
         log=log_settings,
         auth=after.auth,
         console=console,
+        webhooks=webhooks,
     )

@@ -19,6 +19,7 @@ from msgspec import Struct, inspect
 from jobqueue.config.auth import EXPOSED, is_exposed
 from jobqueue.config.backend import faults_of_keeping
 from jobqueue.config.console import faults_of_console
+from jobqueue.config.deliveries import faults_of_webhooks
 from jobqueue.config.environment import read_environment
 from jobqueue.config.journal import faults_of_journal
 from jobqueue.config.keys_file import read_keys
@@ -27,6 +28,7 @@ from jobqueue.config.metrics import faults_of_metrics
 from jobqueue.config.settings import QUEUE_NAME, Settings
 from jobqueue.config.units import Kind, is_value
 from jobqueue.config.valkey import HIDDEN, URL_EXPECTED, shown_url
+from jobqueue.config.webhooks import faults_of_names, read_secret
 from jobqueue.config.yaml_file import Given, Source, read_file, shown
 from jobqueue.errors import ConfigError
 
@@ -43,7 +45,8 @@ KEYS: Path = ("auth", "keys")
 KEYS_FILE: Path = ("auth", "keys_file")
 URL_OF_STORE: Path = ("valkey", "url")
 PASSWORDS: frozenset[Path] = frozenset({("valkey", "password"), ("valkey", "sentinel_password")})
-"""Settings that are never shown, nor is what is wrong with them."""
+"""Settings that are never shown, nor is what is wrong with them; as the secrets of webhooks."""
+WEBHOOKS: Path = ("webhooks",)
 
 RENAMED: dict[Path, Path] = {
     ("limits", "body_s"): ("limits", "body_timeout_s"),
@@ -117,6 +120,7 @@ def differences(before: Settings, after: Settings) -> dict[str, str]:
     Of ids and digests of keys they say only that they have changed.
     """
     was, now = (dict(texts(settings)) for settings in (before, after))
+    had_values, values = (dict(_texts((), _ROOT, settings, masked=False)) for settings in (before, after))
     told: dict[str, str] = {}
     for section, had, has in (
         ("queues", before.queues, after.queues),
@@ -125,15 +129,19 @@ def differences(before: Settings, after: Settings) -> dict[str, str]:
         told |= {f"{section}.{name}": "removed" for name in had if name not in has}
         told |= {f"{section}.{name}": "added" for name in has if name not in had}
     return told | {
-        ".".join(path): "changed" if is_secret(path) else f"{was[path]} -> {now[path]}"
+        ".".join(path): "changed" if is_secret(path) or was[path] == now[path] else f"{was[path]} -> {now[path]}"
         for path in now
-        if was.get(path, now[path]) != now[path]
+        if had_values.get(path, values[path]) != values[path]
     }
 
 
 def is_secret(path: Path) -> bool:
     """Whether a setting identifies a key, or is a password: what tells of settings leaves its value out."""
-    return (path[:2] == KEYS and path[-1] in ("id", "sha256")) or path in PASSWORDS
+    return (path[:2] == KEYS and path[-1] in ("id", "sha256")) or _is_password(path)
+
+
+def _is_password(path: Path) -> bool:
+    return path in PASSWORDS or (path[:1] == WEBHOOKS and path[-1] == "secret")
 
 
 def texts(settings: Settings, *, without_keys: Container[str] = ()) -> Iterator[tuple[Path, str | None]]:
@@ -147,20 +155,25 @@ def texts(settings: Settings, *, without_keys: Container[str] = ()) -> Iterator[
             yield path, text
 
 
-def _texts(path: Path, fields: Fields, section: object) -> Iterator[tuple[Path, str | None]]:
-    """Yield each setting with its value's text, and each section, with None, before its settings."""
+def _texts(path: Path, fields: Fields, section: object, *, masked: bool = True) -> Iterator[tuple[Path, str | None]]:
+    """Yield each setting with its value's text, and each section, with None, before its settings.
+
+    Args:
+        masked: Passwords are not in the texts.
+    """
     for name, field in fields.items():
         at = (*path, name)
         value = section[name] if isinstance(section, dict) else getattr(section, name)
         if isinstance(field, Kind):
-            yield at, field.write(_without_password(at, value))
+            yield at, field.write(_without_password(at, value) if masked else value)
         else:
             yield at, None
-            yield from _texts(at, field if isinstance(field, dict) else dict.fromkeys(value, field.fields), value)
+            inner: Fields = field if isinstance(field, dict) else dict.fromkeys(value, field.fields)
+            yield from _texts(at, inner, value, masked=masked)
 
 
 def _without_password(path: Path, value: object) -> object:
-    if path in PASSWORDS and value is not None:
+    if _is_password(path) and value is not None:
         return HIDDEN
     return shown_url(str(value)) if path == URL_OF_STORE else value
 
@@ -188,6 +201,7 @@ def trace(file: pathlib.Path | None, *, environ: Mapping[str, str], overrides: S
     merge.take(variables)
     merge.take([_from_flag(override) for override in overrides])
     merge.take_keys()
+    merge.take_secrets()
     counts = {"environment variable": len(variables), "flag": len(overrides)}
     read = [f"{count} {what}{'s' if count > 1 else ''}" for what, count in counts.items() if count]
     return merge.finish(", ".join([str(file) if file is not None else "no file", *read]))
@@ -232,8 +246,25 @@ class _Merge:
         self._keys_of_file = frozenset(key.path[2] for key in keys if len(key.path) > 2)
         self.take([key for key in keys if key.path[2] not in twice])
 
+    def take_secrets(self) -> None:
+        """Read the files with the secrets of webhooks, if the other sources name any."""
+        for path, given in [*self._given.items()]:
+            section = self._at(path[:-1])
+            if path[:1] != WEBHOOKS or path[-1] != "secret_file" or section["secret_file"] is None:
+                continue
+            if section.get("secret") is not None:
+                self._faults.append(f"{given.value_at}: {'.'.join(path[:-1])}.secret is set, too: remove one of them")
+                continue
+            try:
+                text = read_secret(section["secret_file"])
+            except ValueError as error:
+                self._faults.append(f"{given.value_at}: {error}")
+            else:
+                self.take([msgspec.structs.replace(given, path=(*path[:-1], "secret"), text=text, tag=None)])
+
     def finish(self, sources: str) -> Loaded:
         self._check_keys()
+        self._faults.extend(faults_of_names(self._tree.get("webhooks", {}).get("endpoints", {})))
         if not self._faults:
             self._check_together()
         if self._faults:
@@ -269,7 +300,7 @@ class _Merge:
         items = given.items if kind.is_list else None
         text = given.text if items is None else ", ".join(items)
         got = f"'{shown(text)}'" if given.form == "text" or items is not None else f"a {given.form}"
-        if (kind.is_digest or given.path == URL_OF_STORE or given.path in PASSWORDS) and given.form == "text" and text:
+        if (kind.is_digest or given.path == URL_OF_STORE or _is_password(given.path)) and given.form == "text" and text:
             got = f"a string of {len(text)} characters"  # it may be the secret itself
         if given.form == "list" and kind.is_list:
             got = got if items is not None else "a list of other items than strings"
@@ -335,6 +366,7 @@ class _Merge:
         spool_dir = settings.spool.dir if settings.backend == "memory" else None  # which fits no other
         self._faults.extend(faults_of_journal(settings.journal, spool_dir, places))
         self._faults.extend(faults_of_keeping(settings, places))
+        self._faults.extend(faults_of_webhooks(settings, places))
         if len(settings.queues) > QUEUES_MAX:
             self._faults.append(f"queues: {len(settings.queues)} are configured, and at most {QUEUES_MAX} are allowed")
 
@@ -430,7 +462,9 @@ def _field(name: str, of: inspect.Type) -> Kind | Fields | Named:
     if isinstance(of, inspect.Metadata) and isinstance(of.type, inspect.DictType):
         of = of.type
     if isinstance(of, inspect.DictType):
-        what, example = {"queues": ("queue", "default"), "keys": ("key", "name")}[name]
+        what, example = {"queues": ("queue", "default"), "keys": ("key", "name"), "endpoints": ("endpoint", "name")}[
+            name
+        ]
         return Named(_fields(of.value_type), what, example)
     if isinstance(of, inspect.Metadata) and not is_value(of.type):
         of = of.type

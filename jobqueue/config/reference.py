@@ -16,6 +16,7 @@ from jobqueue.config.listening import TOGETHER
 from jobqueue.config.load import KEYS_MAX, QUEUES_MAX, WITHIN
 from jobqueue.config.settings import QUEUE_NAME, reloads_live
 from jobqueue.config.units import DURATION_UNITS, SIZE_UNITS, Kind, write_duration, write_size
+from jobqueue.config.webhooks import ENDPOINTS_MAX
 from jobqueue.core.rate import RATE_EXPECTED
 
 if TYPE_CHECKING:
@@ -73,6 +74,11 @@ def _section(path: tuple[str, ...], of: type[msgspec.Struct], flags: Mapping[str
         more += (
             f" Names have the form `{KEY_NAME}`; at most {KEYS_MAX} keys, those of `auth.keys_file` included. "
             "`jobqueue key new` makes one, and prints its settings."
+        )
+    if path == ("webhooks", "endpoints", "name"):
+        more += (
+            f" Names have the form `{QUEUE_NAME}`; at most {ENDPOINTS_MAX} endpoints. "
+            "[Webhooks](../how-to/webhooks.md) says what they get, and how it is signed."
         )
     rows = [_row((*path, field.name), field, flags) for field in fields(of)]
     return "\n".join(

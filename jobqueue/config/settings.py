@@ -16,6 +16,7 @@ from jobqueue.config.otel import OtelSettings
 from jobqueue.config.section import DAY_S, GIB, HOUR_S, KIB, MIB, MONTH_S, TIB, Section
 from jobqueue.config.tls import TlsSettings
 from jobqueue.config.valkey import ValkeySettings
+from jobqueue.config.webhooks import WEBHOOKS, WebhooksSettings
 from jobqueue.core.policy import Discipline, QueuePolicy
 
 QUEUE_NAME = r"[a-z0-9][a-z0-9_-]{0,63}"
@@ -431,18 +432,23 @@ class Settings(Section, frozen=True):
     log: LogSettings = LogSettings()
     metrics: MetricsSettings = MetricsSettings()
     console: ConsoleSettings = ConsoleSettings()
+    webhooks: WebhooksSettings = WebhooksSettings()
     otel: OtelSettings = OtelSettings()
 
     def __post_init__(self) -> None:
         if "default" not in self.queues:
             msgspec.structs.force_setattr(self, "queues", {"default": QueueSettings(), **self.queues})
+        if self.webhooks.wanted and WEBHOOKS not in self.queues:
+            # The failures of one receiver quarantine none of the others, and receivers take turns.
+            queue = QueueSettings(workers=64, discipline=Discipline.FAIR, retry_budget=0)
+            msgspec.structs.force_setattr(self, "queues", {**self.queues, WEBHOOKS: queue})
 
 
 def reloads_live(path: tuple[str, ...]) -> bool:
     """Whether a reload applies a setting, by its path; other changes need a restart."""
     section, name = path[0], path[-1]
     return (
-        section in ("queues", "auth")
+        section in ("queues", "auth", "webhooks")
         or (section == "limits" and name not in LIMITS_FIXED)
         or path == ("log", "level")
         or (section == "console" and name != "path")

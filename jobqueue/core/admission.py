@@ -48,6 +48,7 @@ class AdmissionControl:
 
     Attributes:
         open: Jobs are admitted at all.
+        follow_ups: Types whose jobs follow from the ends of others: a drain admits them.
         why_closed: Returns the reason if not.
     """
 
@@ -67,6 +68,7 @@ class AdmissionControl:
         self._quarantine = quarantine
         self.open = True
         self.why_closed: Callable[[], Refused] = Draining
+        self.follow_ups: frozenset[str] = frozenset()
         # The last one of each queue, with its numbers, which hardly change while it is full.
         self._full_details: dict[str, tuple[int, int, str]] = {}
 
@@ -112,7 +114,7 @@ class AdmissionControl:
             queue_state.arrivals.add(now)
         caller = None if uniqueness is None else uniqueness.caller
         refusal: Refused | None
-        if not self.open:
+        if not self.open and (spec.type not in self.follow_ups or self.why_closed is not Draining):
             refusal = self.why_closed()
         elif (
             queue_state.live - (replaced is not None and replaced.spec.queue == queue_state.name)

@@ -92,6 +92,7 @@ class Engine:
         rng: Draws the jitter of backoffs and of Retry-After.
         quotas: What a caller may hold.
         tuning: Bounds of the work that one step does.
+        follow_ups: Types whose jobs follow from the ends of others; a drain admits them, until it ends the jobs.
     """
 
     def __init__(
@@ -105,6 +106,7 @@ class Engine:
         shares: Shares = "weighted",
         quotas: Quotas | None = None,
         tuning: Tuning = TUNING,
+        follow_ups: frozenset[str] = frozenset(),
     ) -> None:
         self._transitions = transitions = Transitions(
             queues=queues, bounds=bounds or StoreBounds(), pools=pools or {}, shares=shares, rng=rng, tuning=tuning
@@ -116,6 +118,7 @@ class Engine:
         self.admission = AdmissionControl(
             self.queue_states, self.store, transitions.uniqueness_index, self.limiters, self.quarantine
         )
+        self.admission.follow_ups = follow_ups
         self.store.quotas = quotas or self.store.quotas
         self._ids = ids
         self._rng = rng
@@ -382,6 +385,8 @@ class Engine:
         """Accept and start nothing any more; return what ends the live jobs. Args: keep: As `ShutDown.keeps`."""
         self.stop_admitting()
         self._shut_down = ShutDown(self._transitions, keeps=keep)
+        if not keep:
+            self.admission.follow_ups = frozenset()  # what is looked at once must not be more a moment later
         return self._shut_down
 
     def take_events(self) -> list[Event]:

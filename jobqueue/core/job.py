@@ -83,7 +83,8 @@ class JobSpec(Record):
     `own`: it differs from its handler's defaults, so no other job shares the spec.
     `pool` names the pool that the handler needs (`thread`, `process`), if any; `limits` and
     `backoff` are its handler's (None: none; the engine's). `run_at` is the instant that `delay_s` comes from, if the
-    submission named one. `traceparent`: the span within which it was submitted (W3C Trace Context).
+    submission named one. `traceparent`: the span within which it was submitted (W3C Trace Context). `callback`: the URL
+    to which its end is sent.
     """
 
     type: str
@@ -102,6 +103,7 @@ class JobSpec(Record):
     limits: Limits | None
     backoff: Backoff | None
     traceparent: str | None
+    callback: str | None
 
     def __init__(
         self,
@@ -122,6 +124,7 @@ class JobSpec(Record):
         limits: Limits | None = None,
         backoff: Backoff | None = None,
         traceparent: str | None = None,
+        callback: str | None = None,
     ) -> None:
         self.type = type
         self.queue = queue
@@ -139,6 +142,7 @@ class JobSpec(Record):
         self.limits = limits
         self.backoff = backoff
         self.traceparent = traceparent
+        self.callback = callback
 
 
 UniqueMode = Literal["return", "reject", "replace", "debounce"]

@@ -62,6 +62,8 @@ def _spec_bytes(spec: JobSpec) -> int:
     size = SPEC_BYTES + text_bytes(spec.group or "")
     if spec.traceparent is not None:
         size += TRACEPARENT_BYTES
+    if spec.callback is not None:
+        size += text_bytes(spec.callback)
     return size if spec.ttl_s is None else size + TTL_BYTES
 
 

@@ -130,31 +130,57 @@ class Handler:
 
 
 class Registry:
-    """The handlers of one JobQueue, by type."""
+    """The handlers of one JobQueue, by type.
+
+    Beside those that the application registers there are built-in ones, whose jobs the queue makes itself. No
+    submission may name their types: its arguments would be taken for the queue's own.
+    """
 
     def __init__(self) -> None:
         self._handlers: dict[str, Handler] = {}
+        self._built_in: dict[str, Handler] = {}
 
     def __iter__(self) -> Iterator[Handler]:
+        """Yield the handlers that submissions may name."""
         return iter(self._handlers.values())
+
+    def every(self) -> Iterator[Handler]:
+        """Yield all handlers, the built-in ones last."""
+        yield from self._handlers.values()
+        yield from self._built_in.values()
 
     def get(self, name: str) -> Handler:
         """Return the handler of a type. Raises UnknownType."""
         handler = self._handlers.get(name)
         if handler is None:
-            known = ", ".join(sorted(self._handlers)) or "none"
-            raise UnknownType(InvalidField(pointer="/type", detail=f"no handler has the type {name!r}; known: {known}"))
+            handler = self._built_in.get(name)
+            if handler is None:
+                raise self._unknown(name)
         return handler
+
+    def _unknown(self, name: str) -> UnknownType:
+        if name in self._built_in:
+            detail = f"jobs of the type {name!r} are made by the server alone"
+        else:
+            detail = f"no handler has the type {name!r}; known: {', '.join(sorted(self._handlers)) or 'none'}"
+        return UnknownType(InvalidField(pointer="/type", detail=detail))
 
     def find(self, name: str) -> Handler | None:
         """Return the handler of a type, if there is one."""
-        return self._handlers.get(name)
+        return self._handlers.get(name) or self._built_in.get(name)
 
     def add(self, handler: Handler) -> None:
         """Register a handler. Raises ValueError if its type is taken."""
-        if handler.name in self._handlers:
+        if handler.name in self._handlers or handler.name in self._built_in:
             raise ValueError(f"a handler with the type {handler.name!r} is registered already")
         self._handlers[handler.name] = handler
+
+    def set_built_in(self, *handlers: Handler) -> None:
+        """Replace the built-in handlers. Raises ValueError if the application has registered one of their types."""
+        for handler in handlers:
+            if handler.name in self._handlers:
+                raise ValueError(f"the type {handler.name!r} is built in: register the handler under another name")
+        self._built_in = {handler.name: handler for handler in handlers}
 
     def check_queues(self, queues: Collection[str]) -> None:
         """Raise ValueError if the queue of a handler is none of the configured ones."""
@@ -168,7 +194,9 @@ class Registry:
 
     def check_plain(self, submission: Submission | PlainSubmission) -> tuple[JobSpec, bytes]:
         """Check a submission of a type and arguments only. Returns and raises as `check`."""
-        handler = self._handlers.get(submission.type) or self.get(submission.type)
+        handler = self._handlers.get(submission.type)
+        if handler is None:
+            raise self._unknown(submission.type)
         return handler.default_spec, handler.check(bytes(submission.args))
 
     def check(
@@ -186,7 +214,10 @@ class Registry:
         """
         if submission.plain:
             return self.check_plain(submission)
-        handler, args, bound = self.get(submission.type), bytes(submission.args), bounds()
+        handler = self._handlers.get(submission.type)
+        if handler is None:
+            raise self._unknown(submission.type)
+        args, bound = bytes(submission.args), bounds()
         faults, more = list(option_faults(submission, handler.default_spec, bound)), 0
         try:
             args = handler.check(args)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable  # as of the next import, msgspec reads it from the annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,9 +16,10 @@ from jobqueue.core.record import changed
 from jobqueue.core.scheduling.order import PRIORITY_MAX
 from jobqueue.errors import InvalidField, InvalidSubmission
 from jobqueue.handlers.validation import field_of
+from jobqueue.webhooks.url import NO_CALLBACKS, URL_LENGTH_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from jobqueue.core.job import IdempotencyKey
 
@@ -28,6 +30,7 @@ Name = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN)]
 TypeName = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=DURATION_S_MAX)]
 PositiveSeconds = Annotated[float, msgspec.Meta(gt=0, le=DURATION_S_MAX)]
+CallbackUrl = Annotated[str, msgspec.Meta(min_length=1, max_length=URL_LENGTH_MAX)]
 UniqueValue = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
 
@@ -67,6 +70,7 @@ class Submission(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         group: For the discipline `fair`, and for limits per group.
         unique: At most one live job of the type has this value.
         ttl_s: Seconds that its record stays readable after its end.
+        callback: URL to which its end is sent, if the server has callbacks and lists the host.
     """
 
     type: TypeName
@@ -81,6 +85,7 @@ class Submission(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     group: Annotated[str, msgspec.Meta(min_length=1, max_length=200)] | None = None
     unique: UniqueSubmission | UniqueValue | None = None
     ttl_s: PositiveSeconds | None = None
+    callback: CallbackUrl | None = None
 
     @property
     def plain(self) -> bool:
@@ -96,14 +101,21 @@ class Submission(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
             and self.group is None
             and self.unique is None
             and self.ttl_s is None
+            and self.callback is None
         )
 
 
 class Bounds(msgspec.Struct, frozen=True, gc=False):
-    """Maximum durations in a submission, in seconds."""
+    """Bounds of a submission's options.
+
+    Attributes:
+        ttl_s_max, delay_s_max: Maximum durations, in seconds.
+        fault_of_callback: Returns what is wrong with a URL, or None.
+    """
 
     ttl_s_max: float = DURATION_S_MAX
     delay_s_max: float = DURATION_S_MAX
+    fault_of_callback: Callable[[str], str | None] = lambda url: NO_CALLBACKS
 
 
 @functools.lru_cache(maxsize=4096)
@@ -164,6 +176,8 @@ def option_faults(submission: Submission, default: JobSpec, bounds: Bounds) -> I
         yield InvalidField(pointer="/ttl_s", detail=f"at most {bounds.ttl_s_max:g} s (statuses.ttl_s_max)")
     if submission.delay_s is not None and submission.run_at is not None:
         yield InvalidField(pointer="/run_at", detail="give delay_s or run_at, not both")
+    if submission.callback is not None and (fault := bounds.fault_of_callback(submission.callback)) is not None:
+        yield InvalidField(pointer="/callback", detail=fault)
     if _debounces(submission) and not submission.delay_s and submission.run_at is None:
         yield InvalidField(pointer="/unique", detail="debounce needs delay_s or run_at")
     if submission.timeout_s is not None and default.timeout_s is not None and submission.timeout_s > default.timeout_s:
@@ -194,6 +208,7 @@ def spec_of(submission: Submission, default: JobSpec, bounds: Bounds, wall_now: 
         pool=default.pool,
         limits=default.limits,
         backoff=default.backoff,
+        callback=submission.callback,
     )
     return default if spec == default else changed(spec, own=True)
 

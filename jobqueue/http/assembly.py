@@ -48,6 +48,7 @@ from jobqueue.http.resources.server_settings import ServerSettings
 from jobqueue.http.resources.stats import Stats
 from jobqueue.http.resources.submissions import Submissions
 from jobqueue.http.resources.topics import Topics
+from jobqueue.http.resources.webhooks import Webhooks
 from jobqueue.http.resources.what_if import WhatIf
 from jobqueue.http.response.descriptors import DESCRIPTORS, Descriptors
 from jobqueue.http.response.problems import error_of
@@ -140,6 +141,7 @@ class Api:
             findings=Findings(service, self.watch),
             failures=FailedJobs(service),
             callers=Callers(service, bodies, self._rate_limits, self._connections, self.waiters, self.access),
+            webhooks=Webhooks(service),
             health=Health(service, lambda: self._fast_path.in_use),
             streams=Streams(service, self.waiters, event_log),
             topics=Topics(service, self.waiters, bodies, early, self._rate_limits, self._topic_log),

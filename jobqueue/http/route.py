@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from jobqueue.http.resources.stats import Stats
     from jobqueue.http.resources.submissions import Submissions
     from jobqueue.http.resources.topics import Topics
+    from jobqueue.http.resources.webhooks import Webhooks
     from jobqueue.http.resources.what_if import WhatIf
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -94,6 +95,7 @@ class Resources:
     findings: Findings
     failures: FailedJobs
     callers: Callers
+    webhooks: Webhooks
     streams: Streams
     topics: Topics
     health: Health

@@ -8,6 +8,7 @@ from jobqueue.http.resources.findings import FindingsDocument
 from jobqueue.http.resources.server import DrainDocument, ReloadDocument, ServerChange, ServerDocument
 from jobqueue.http.resources.server_log import LogQuery, ServerLogDocument
 from jobqueue.http.resources.server_settings import ServerSettingsDocument
+from jobqueue.http.resources.webhooks import WebhooksDocument
 from jobqueue.http.route import JSON_TYPE, Answer, Body, Route
 
 SERVER = "/v1/server"
@@ -23,6 +24,15 @@ SERVER_ROUTES: tuple[Route, ...] = (
         summary="Answers with what is wrong now, as sentences with cause and remedy",
         handler=lambda resources: resources.findings.look,
         answers=(Answer(200, FindingsDocument, JSON_TYPE),),
+    ),
+    Route(
+        method="GET",
+        path="/v1/webhooks",
+        name="list_webhooks",
+        scope="read",
+        summary="Answers with the receivers of webhooks: state, counts, latest attempt",
+        handler=lambda resources: resources.webhooks.all,
+        answers=(Answer(200, WebhooksDocument, JSON_TYPE),),
     ),
     Route(
         method="GET",

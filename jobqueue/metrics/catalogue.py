@@ -108,6 +108,18 @@ STORE_COPY_AGE = _gauge(
     "jobqueue_store_copy_age_seconds", "Age of the numbers of the store that this server knows; no sample: none yet"
 )
 
+WEBHOOK_DELIVERIES = _counter(
+    "jobqueue_webhook_deliveries_total",
+    "Deliveries that ended, and events for which none could be submitted, by the outcome",
+    "webhook",
+    "outcome",
+)
+WEBHOOK_ATTEMPTS_FAILED = _counter(
+    "jobqueue_webhook_attempts_failed_total", "Attempts of deliveries that failed", "webhook"
+)
+WEBHOOK_PENDING = _gauge("jobqueue_webhook_pending", "Live deliveries that this run has made", "webhook")
+WEBHOOK_DISABLED = _gauge("jobqueue_webhook_disabled", "1 if the receiver has answered 410", "webhook")
+
 THREADS = _gauge("jobqueue_threads", "Threads of handlers", "state")
 PROCESSES = _gauge("jobqueue_processes", "Processes of handlers", "state")
 RESTARTS = _counter("jobqueue_process_restarts_total", "Processes of handlers that were replaced", "reason")

@@ -19,7 +19,7 @@ from jobqueue.metrics import catalogue as of
 from jobqueue.metrics.family import Family, labelled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from jobqueue.backend.journal.figures import JournalFigures
     from jobqueue.backend.store import StoreFigures
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from jobqueue.core.job import Job
     from jobqueue.metrics.catalogue import Spec
     from jobqueue.metrics.family import Example
+    from jobqueue.runtime.webhook_target import TargetFigures
     from jobqueue.service import Service
     from jobqueue.snapshot import ServiceSnapshot
 
@@ -121,6 +122,11 @@ class QueueFamilies:
     def journal(self) -> JournalFigures | None:
         """The figures of the journal; None: there is none."""
         return self._snapshot.journal
+
+    @property
+    def webhooks(self) -> Sequence[TargetFigures]:
+        """The figures of each receiver of webhooks."""
+        return self._snapshot.webhooks
 
     @property
     def shared_store(self) -> StoreFigures | None:

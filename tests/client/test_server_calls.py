@@ -62,6 +62,10 @@ async def test_findings_and_settings_are_documents(call: Call) -> None:
     assert {each["path"] for each in settings["settings"]} >= {"server.port", "queues.default.workers"}
 
 
+async def test_a_server_without_webhooks_has_no_receivers(call: Call) -> None:
+    assert await call("webhooks") == ()
+
+
 async def test_the_log_takes_its_parameters(call: Call) -> None:
     assert await call("server_log") == {"lines": [], "dropped": 3}
     assert (await call("server_log", level="warning", event="job.", limit=7))["lines"] == []

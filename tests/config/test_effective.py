@@ -28,6 +28,10 @@ def loaded(tmp_path: Path) -> Loaded:
     )
 
 
+BY_NAME = (("auth", "keys"), ("webhooks", "endpoints"))
+"""Sections of names; by default they have none."""
+
+
 def by_path(*given: object, **more: object) -> dict[str, EffectiveSetting]:
     return {each.path: each for each in effective(*given, **more)}  # type: ignore[arg-type]
 
@@ -48,7 +52,7 @@ def test_each_setting_has_the_source_that_won(loaded: Loaded, tmp_path: Path) ->
 def test_every_setting_is_there_with_its_default_and_when_it_applies() -> None:
     default = Settings()
     told = by_path(default, default, [Loaded(default)])
-    assert {*told} == {".".join(path) for path in SETTINGS if path[:2] != ("auth", "keys")}
+    assert {*told} == {".".join(path) for path in SETTINGS if path[:2] not in BY_NAME}
     assert all((each.value, each.source) == (each.default, "default") for each in told.values())
     assert all(
         each.applies == ("live" if reloads_live(tuple(each.path.split("."))) else "restart") for each in told.values()

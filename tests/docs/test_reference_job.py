@@ -51,6 +51,7 @@ from jobqueue.http.resources.topics import (
     SubscriberDocument,
     TopicsDocument,
 )
+from jobqueue.http.resources.webhooks import DeliveryAttemptDocument, WebhookDocument, WebhooksDocument
 from jobqueue.http.response.job_document import AttemptDocument, JobDocument, UnknownJobDocument, WaitingDocument
 from jobqueue.http.response.limiter_document import LimiterDocument
 from jobqueue.http.response.queue_document import PauseDocument, QuarantinedDocument, QueueDocument
@@ -179,6 +180,9 @@ def check_dict(heading: str, of: type) -> None:
         ("## Type", TypeDocument),
         ("## Findings", FindingsDocument),
         ("### Finding", FindingDocument),
+        ("## Webhooks", WebhooksDocument),
+        ("### Webhook", WebhookDocument),
+        ("### Delivery attempt", DeliveryAttemptDocument),
         ("## Server", ServerDocument),
         ("### Process", ProcessDocument),
         ("### Store", StoreDocument),

@@ -226,6 +226,7 @@ def test_a_submission_with_type_and_arguments_alone_is_plain() -> None:
         "group": "g",
         "unique": "u",
         "ttl_s": 1,
+        "callback": "https://example.com/",
     }
     assert more.keys() == set(Submission.__struct_fields__) - {"type", "args"}
     assert submission(args=b'{"a":1}').plain

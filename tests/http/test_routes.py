@@ -365,7 +365,7 @@ async def the_server(serving: Serving, http: aiohttp.ClientSession, seen: Seen) 
 
     for method in ("GET", "HEAD"):
         await seen.ask(http, method, "/v1/server")
-        for path in ("/v1/findings", "/v1/server/log", "/v1/server/settings"):
+        for path in ("/v1/findings", "/v1/webhooks", "/v1/server/log", "/v1/server/settings"):
             await seen.ask(http, method, path)
     await seen.ask(http, "PATCH", "/v1/server", json={"log_level": "loud"})
     await command()

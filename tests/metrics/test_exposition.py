@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 SERVER_ONLY = re.compile(r"jobqueue_(http_|loop_|log_|config_)")
-OF_JOURNAL, OF_STORE = "jobqueue_journal_", "jobqueue_store_"
+OF_JOURNAL, OF_STORE, OF_WEBHOOKS = "jobqueue_journal_", "jobqueue_store_", "jobqueue_webhook_"
 
 
 def queue_of_two() -> JobQueue:
@@ -177,7 +177,7 @@ async def test_every_exported_metric_is_in_the_catalogue_with_its_kind_and_label
         for each in family.samples:
             assert set(each.labels) - {"le"} == set(spec.labels)
     missing = set(specs) - {family.name for family in exported}
-    for absent in (OF_JOURNAL, OF_STORE):
+    for absent in (OF_JOURNAL, OF_STORE, OF_WEBHOOKS):
         assert {name for name in missing if name.startswith(absent)} == named(absent)
         missing -= named(absent)
     expected = {"jobqueue_queue_oldest_job_timestamp_seconds", "jobqueue_process_restarts"}

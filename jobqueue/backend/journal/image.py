@@ -363,7 +363,7 @@ class Image:
 
     def _stored_spec(self, fields: list[Any]) -> JobSpec:
         job_type, queue, priority, group, delay_s, run_at, start_by_s, timeout_s, own_timeout, own = fields[:10]
-        attempts_max, ttl_s, traceparent = fields[10:]
+        attempts_max, ttl_s, traceparent, *callback = fields[10:]
         return JobSpec(
             type=job_type,
             queue=queue,
@@ -378,6 +378,7 @@ class Image:
             attempts_max=attempts_max,
             ttl_s=ttl_s,
             traceparent=traceparent,
+            callback=callback[0] if callback else None,
         )
 
     def _identity(self, fields: list[Any]) -> Uniqueness:

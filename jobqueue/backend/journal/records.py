@@ -86,7 +86,7 @@ between them.
 
 SPEC_FIELDS: Final = (
     *("type", "queue", "priority", "group", "delay_s", "run_at", "start_by_s", "timeout_s", "own_timeout", "own"),
-    *("attempts_max", "ttl_s", "traceparent"),
+    *("attempts_max", "ttl_s", "traceparent", "callback"),
 )
 IDENTITY_FIELDS: Final = ("caller", "owner", "value", "mode", "key", "fingerprint")
 

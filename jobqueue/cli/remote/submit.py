@@ -36,6 +36,7 @@ OPTIONS = {
     "attempts": "attempts_max",
     "unique": "unique",
     "ttl": "ttl_s",
+    "callback": "callback",
 }
 """The flags, with the options of a submission that they set."""
 
@@ -173,6 +174,7 @@ def add_options(parser: Parser) -> None:
         help="one live job of its type has this value; mode return, reject, replace or debounce",
     )
     group.add_argument("--ttl", type=duration, metavar="TIME", help="that the record is kept after the end")
+    group.add_argument("--callback", metavar="URL", help="where its end is sent, if the server lists the host")
 
 
 def _arguments(parser: Parser) -> None:

@@ -43,6 +43,7 @@ def _members_here(members: dict[str, Any], settings: Settings) -> dict[str, Any]
         "queue": {**queue, "enum": [*settings.queues, None]},
         "delay_s": {**members["delay_s"], "maximum": settings.limits.delay_s_max},
         "ttl_s": {**members["ttl_s"], "maximum": settings.statuses.ttl_s_max},
+        "callback": members["callback"] if settings.webhooks.callbacks else {"type": "null"},
     }
 
 

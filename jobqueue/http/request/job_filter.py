@@ -100,7 +100,7 @@ def _redacted(service: Service) -> dict[str, tuple[tuple[str, ...], ...]]:
     """Return what no filter finds, by type: else a value that is not shown could be guessed."""
     return {
         handler.name: tuple(tuple(name.split(".")) for name in handler.redaction.names)
-        for handler in service.registry
+        for handler in service.registry.every()
         if handler.redaction is not None
     }
 

@@ -148,7 +148,7 @@ class JobTypes:
         quarantined, now = self._quarantined(request), asyncio.get_running_loop().time
         listed: list[bytes] = []
         until = now() + SLICE_S
-        for handler in [*self._service.registry]:
+        for handler in [*self._service.registry.every()]:
             if now() >= until:  # there may be hundreds of types, in a hundred queues
                 await asyncio.sleep(0)
                 until = now() + SLICE_S

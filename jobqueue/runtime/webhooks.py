@@ -1,0 +1,239 @@
+"""Webhooks: makes a job of each delivery, from the ends of other jobs, and runs it.
+
+Rules:
+
+1. A delivery is submitted while the end that it tells is passed on, before anything else happens: a journal keeps both
+   or neither.
+2. The end of a delivery makes none: its type is passed over first.
+3. The id of a message is that of its delivery's job, so it is the same in each attempt, and after a retry on request.
+4. An answer from 200 to 299 is a success. 410 disables the endpoint until its settings change or the queue starts
+   again; any other answer, and none, is a failed attempt. The next one waits for the backoff, or for as long as
+   `Retry-After` says. A refused address is final.
+5. What can't be submitted (the queue is full, the receiver has `pending_max` deliveries, it is disabled) is dropped,
+   counted, and logged: a receiver must never hold up jobs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+from jobqueue.config.webhooks import TIMEOUT_S_MAX, WEBHOOK, WEBHOOKS
+from jobqueue.context import JobContext  # noqa: TC001  # the signature of a handler is read from its annotations
+from jobqueue.core.backoff import Backoff
+from jobqueue.core.events import Ended
+from jobqueue.core.job import FAILED
+from jobqueue.errors import Refused, Reject, Retry
+from jobqueue.handlers import HandlerOptions, Registry, register
+from jobqueue.log import event_logger
+from jobqueue.runtime.webhook_target import Target
+from jobqueue.webhooks.addresses import Allowed
+from jobqueue.webhooks.message import AddressRefused, Message, Undelivered
+from jobqueue.webhooks.payload import end_of_job
+from jobqueue.webhooks.signature import signature
+from jobqueue.webhooks.url import host_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jobqueue.backend.base import LocalBackend
+    from jobqueue.config.webhooks import WebhooksSettings
+    from jobqueue.core.job import Job, JobId
+    from jobqueue.errors import JournalFailed
+    from jobqueue.handlers import Handler
+    from jobqueue.runtime.webhook_target import TargetFigures
+    from jobqueue.webhooks.message import Answer
+
+BACKOFF = Backoff(backoff_s_base=10.0, backoff_s_max=3600.0)
+AT_ONCE = 8
+"""Deliveries to one receiver that run at the same time."""
+
+RETRY_AFTER_S_MIN = 1.0
+USER_AGENT = "jobqueue"
+GONE, REDIRECTS = 410, range(300, 400)
+
+log = event_logger(__name__)
+
+
+class Sends(Protocol):
+    """Sends messages to receivers."""
+
+    async def send(self, message: Message) -> Answer:
+        """Send a message, and return the answer. Raises Undelivered, AddressRefused."""
+        ...
+
+
+class Webhooks:
+    """The deliveries of one run of a queue.
+
+    Args:
+        now: The clock of the queue, in seconds.
+        wall: Converts its instants to Unix seconds.
+
+    Attributes:
+        handler: That of the deliveries' type.
+    """
+
+    def __init__(
+        self,
+        settings: WebhooksSettings,
+        sender: Sends,
+        *,
+        now: Callable[[], float],
+        wall: Callable[[float], float],
+    ) -> None:
+        self._sender = sender
+        self._now, self._wall = now, wall
+        self._backend: LocalBackend | None = None
+        self._targets: dict[str, Target] = {}
+        self._live: dict[JobId, Target] = {}
+        self.handler = _handler_of(self.deliver)
+        self.apply(settings)
+
+    def apply(self, settings: WebhooksSettings) -> None:
+        """Put settings into effect, at the start and after a reload. A receiver that has the same ones goes on."""
+        self._allowed = Allowed(settings.allow)
+        before, self._targets = self._targets, {}
+        for target in Target.of(settings, self.handler.default_spec):
+            if (known := before.get(target.name)) is not None:
+                target.go_on_from(known)
+            self._targets[target.name] = target
+        self._by_callback = {target.host: target for target in self._targets.values() if target.endpoint is None}
+        self._live = {job_id: self._targets.get(target.name, target) for job_id, target in self._live.items()}
+
+    def follow(self, backend: LocalBackend) -> None:
+        """Deliver what happens in a backend from now on. The listeners before this one have heard of an end first."""
+        self._backend = backend
+        backend.subscribe(self._on_ended, Ended)
+
+    def figures(self) -> list[TargetFigures]:
+        """Return what is shown of each receiver: of endpoints first, then of hosts of callbacks."""
+        return [target.figures() for target in self._targets.values()]
+
+    # -- from events to jobs
+
+    def _on_ended(self, event: Ended) -> None:
+        job = event.job
+        if job.spec.type == WEBHOOK:
+            self._delivery_ended(job)
+            return
+        told: bytes | None = None
+        for target in self._targets.values():
+            if target.wants_end_of(job):
+                told = end_of_job(job, self._wall) if told is None else told
+                self._submit(target, told)
+        if job.spec.callback is not None:
+            self._call_back(job, job.spec.callback)
+
+    def _call_back(self, job: Job, url: str) -> None:
+        target = self._by_callback.get(host_of(url))
+        if target is None:  # of a job that was accepted with other settings
+            log.sampled("webhook.dropped", every_s=10.0, webhook=None, reason="its host is not listed any more")
+        else:
+            self._submit(target, end_of_job(job, self._wall), url)
+
+    def _submit(self, target: Target, event: bytes, url: str | None = None) -> None:
+        """Submit a delivery, or drop it."""
+        backend, reason = self._backend, target.refusal()
+        assert backend is not None, "events come from it"
+        if reason is None:
+            args = msgspec.json.encode({"to": target.name, "event": msgspec.Raw(event)} | ({"url": url} if url else {}))
+            try:
+                job = backend.submit_now(target.spec, args).job
+            except Refused as refusal:
+                reason = str(refusal)
+            else:
+                target.pending += 1
+                self._live[job.id] = target
+                if backend.defers:
+                    backend.when_kept(_ignore, job.id)
+                return
+        target.dropped_total += 1
+        log.sampled("webhook.dropped", every_s=10.0, webhook=target.name, reason=reason)
+
+    def _delivery_ended(self, job: Job) -> None:
+        target = self._live.pop(job.id, None)
+        if target is not None:
+            target.pending -= 1
+        else:  # of an earlier run, or retried on request
+            target = self._targets.get(job.spec.group or "")
+        if target is not None and job.state is FAILED:
+            target.failed_total += 1
+
+    # -- the handler
+
+    async def deliver(
+        self, ctx: JobContext, to: str, event: msgspec.Raw, url: str | None = None
+    ) -> dict[str, int | float]:
+        """Send an event to the receiver of a webhook."""
+        target = self._targets.get(to)
+        if target is None:
+            raise Reject(f"the settings have no receiver {to!r} any more")
+        if target.disabled is not None:
+            raise Reject(target.disabled)
+        try:
+            answer = await self._sender.send(self._message(target, ctx.job_id, bytes(event), url))
+        except Undelivered as error:
+            target.attempted(self._now(), ctx.job_id, str(error))
+            if isinstance(error, AddressRefused):
+                raise Reject(str(error)) from None
+            raise Retry(message=str(error)) from None
+        failure = _failure_of(target.host, answer)
+        target.attempted(self._now(), ctx.job_id, failure)
+        if failure is None:
+            return {"status": answer.status}
+        if answer.status == GONE:
+            self._disable(target)
+            raise Reject(failure)
+        after_s = None if answer.retry_after_s is None else max(RETRY_AFTER_S_MIN, answer.retry_after_s)
+        raise Retry(after_s, failure)
+
+    def _message(self, target: Target, job_id: str, body: bytes, url: str | None) -> Message:
+        message_id, timestamp = f"msg_{job_id}", int(self._wall(self._now()))
+        return Message(
+            url=target.url if url is None else url,
+            headers={
+                "Content-Type": "application/json",
+                "User-Agent": USER_AGENT,
+                "webhook-id": message_id,
+                "webhook-timestamp": str(timestamp),
+                "webhook-signature": signature(target.keys, message_id, timestamp, body),
+            },
+            body=body,
+            allowed=self._allowed,
+            timeout_s=target.timeout_s,
+        )
+
+    def _disable(self, target: Target) -> None:
+        """Send an endpoint nothing more. Of callbacks one URL is gone, and the others of its host are not."""
+        if target.endpoint is not None and target.disabled is None:
+            target.disabled = f"{target.host} answered 410: it wants no more events"
+            log.warning("webhook.disabled", webhook=target.name, reason=target.disabled)
+
+
+def _handler_of(deliver: Callable[..., Any]) -> Handler:
+    registry = Registry()
+    options = HandlerOptions(
+        name=WEBHOOK,
+        queue=WEBHOOKS,
+        timeout_s=TIMEOUT_S_MAX + 5.0,  # the sender's own timeout comes first, and says more
+        group_concurrency=AT_ONCE,
+        backoff=BACKOFF,
+        redact=("url",),  # it may hold a secret of the receiver
+    )
+    register(registry, deliver, options)
+    return registry.get(WEBHOOK)
+
+
+def _failure_of(host: str, answer: Answer) -> str | None:
+    """Return why an answer is a failure, in words; None: it is a success."""
+    if 200 <= answer.status < 300:
+        return None
+    if answer.status in REDIRECTS:
+        return f"{host} answered {answer.status}, and redirects are not followed"
+    return f"{host} answered {answer.status}"
+
+
+def _ignore(error: JournalFailed | None) -> None:
+    """Nothing: where a delivery can't be kept, the journal says so itself, and takes its job back."""

@@ -1,0 +1,1 @@
+"""Webhooks: where deliveries may go, how they are signed, and how they are sent."""

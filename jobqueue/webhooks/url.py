@@ -1,0 +1,60 @@
+"""The URL of a receiver: read once, by the parser of the client that sends to it, so that no two readings differ."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from yarl import URL
+
+from jobqueue.webhooks.addresses import is_host_name, parsed
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from jobqueue.webhooks.addresses import Allowed
+
+URL_LENGTH_MAX: Final = 2000
+NO_CALLBACKS: Final = "this server has no callbacks (webhooks.callbacks)"
+_PRINTABLE: Final = re.compile(r"[!-~]+")
+
+
+def host_of(url: str) -> str:
+    """Return the host of a URL without faults, in lower case; of an IPv6 address without brackets."""
+    return URL(url).raw_host or ""
+
+
+def fault_of_url(url: str, allowed: Allowed) -> str | None:
+    """Return what is wrong with the URL of a receiver, and what would be right; None: nothing.
+
+    The addresses of a name are judged when a delivery connects, not here: they may change at any time.
+    """
+    if len(url) > URL_LENGTH_MAX or not _PRINTABLE.fullmatch(url):
+        return f"a URL has 1 to {URL_LENGTH_MAX} printable ASCII characters"
+    try:
+        parts = URL(url)
+    except ValueError:
+        return "not a URL; write one such as https://example.com/hooks"
+    host = parts.raw_host or ""
+    if parts.scheme not in ("http", "https") or not host:
+        return "a URL begins with https:// and a host, such as https://example.com/hooks"
+    if parts.raw_user is not None or parts.raw_password is not None:
+        return "a URL has no user and no password: the signature tells the receiver who sends"
+    if parts.raw_fragment:
+        return "a URL has no fragment (#): it would not be sent"
+    address = parsed(host)
+    if address is None and not is_host_name(host):
+        return f"{host[:60]!r} is neither the name of a host nor an address in its usual form"
+    if address is not None and (refusal := allowed.refusal(host, host)) is not None:
+        return refusal
+    if parts.scheme == "http" and not allowed.lists(host):
+        return f"http is not encrypted: use https, or list {host} in webhooks.allow"
+    return None
+
+
+def fault_of_callback(url: str, allowed: Allowed, hosts: Collection[str]) -> str | None:
+    """As `fault_of_url`, for the callback of a submission. Args: hosts: Those that callbacks may go to."""
+    fault = fault_of_url(url, allowed)
+    if fault is None and host_of(url) not in hosts:
+        return "no callbacks go to this host: webhooks.callback_hosts does not list it"
+    return fault

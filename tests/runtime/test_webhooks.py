@@ -1,0 +1,449 @@
+"""Deliveries of webhooks: which events make one, how an attempt ends, and what is dropped."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from standardwebhooks import Webhook
+
+from jobqueue import JobQueue, JobState
+from jobqueue.config import EndpointSettings, JournalSettings, QueueSettings, Settings, WebhooksSettings
+from jobqueue.core.job_filter import JobFilter
+from jobqueue.errors import ConfigError, InvalidSubmission, UnknownType
+from jobqueue.testing import virtual_time
+from jobqueue.webhooks.message import AddressRefused, Answer, Undelivered
+from jobqueue.wiring import system
+from tests.runtime.test_job_log import fields_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from jobqueue.core.job_view import JobView
+    from jobqueue.runtime.webhook_target import TargetFigures
+    from jobqueue.surroundings import Surroundings
+    from jobqueue.webhooks.message import Message
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+HOOKS = "https://crm.example.com/hooks?token=t0ken"
+ENDS = ("job.succeeded", "job.failed", "job.cancelled", "job.expired")
+
+Outcome = Answer | Undelivered
+
+
+class Sender:
+    """Sends nothing, and answers with the given outcomes in turn; the last one again and again.
+
+    Attributes:
+        sent: The messages, with the instants on the loop's clock.
+    """
+
+    def __init__(self, *outcomes: Outcome) -> None:
+        self.sent: list[tuple[float, Message]] = []
+        self._outcomes = list(outcomes or [Answer(204)])
+
+    async def send(self, message: Message) -> Answer:
+        self.sent.append((asyncio.get_running_loop().time(), message))
+        outcome = self._outcomes.pop(0) if len(self._outcomes) > 1 else self._outcomes[0]
+        if isinstance(outcome, Undelivered):
+            raise outcome
+        return outcome
+
+    def events(self) -> list[dict[str, Any]]:
+        return [json.loads(message.body) for _, message in self.sent]
+
+
+class Held(Sender):
+    """Holds every message until `let_go` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let_go = asyncio.Event()
+
+    async def send(self, message: Message) -> Answer:
+        await self.let_go.wait()
+        return await super().send(message)
+
+
+def surroundings(sender: Sender) -> Callable[[Settings], Surroundings]:
+    return lambda settings: dataclasses.replace(system(settings), sender=sender)
+
+
+def made(sender: Sender, *, settings: Settings | None = None, **crm: Any) -> JobQueue:
+    """Return a queue with one endpoint, `crm`, and handlers that succeed and fail."""
+    endpoint = EndpointSettings(**{"url": HOOKS, "events": ENDS, "secret": SECRET} | crm)
+    queue = JobQueue(settings or Settings(webhooks=WebhooksSettings(endpoints={"crm": endpoint})), drain_s=0.0)
+    queue.service.surroundings = surroundings(sender)
+
+    @queue.handler
+    async def add(a: int = 1, b: int = 1) -> int:
+        return a + b
+
+    @queue.handler
+    async def fail() -> None:
+        raise ValueError("broken")
+
+    @queue.handler
+    async def sleep() -> None:
+        await asyncio.sleep(3600)
+
+    return queue
+
+
+async def deliveries(queue: JobQueue, state: JobState | None = None) -> list[JobView]:
+    page = await queue.service.backend.page(JobFilter(type="webhook", state=state), limit=100, cursor=None)
+    return page.jobs[::-1]
+
+
+async def delivered(queue: JobQueue) -> list[JobView]:
+    """Wait until every delivery is terminal, and return them in order."""
+    for job in await deliveries(queue):
+        await queue.job(job.id).wait()
+    return await deliveries(queue)
+
+
+def crm(queue: JobQueue) -> TargetFigures:
+    return queue.service.webhooks[0]
+
+
+@virtual_time
+async def test_each_end_of_a_job_is_sent_with_its_state_and_its_error() -> None:
+    async with made(sender := Sender()) as queue:
+        added, failed = await queue.submit("add", group="g"), await queue.submit("fail")
+        await added.wait()
+        await failed.wait()
+        await queue.pause("default")
+        slept, late = await queue.submit("sleep"), await queue.submit("add", delay_s=9, start_by_s=10)
+        await slept.cancel()
+        await late.wait()
+        await delivered(queue)
+        events = {event["data"]["id"]: event for event in sender.events()}
+        assert [events[job.id]["type"] for job in (added, failed, slept, late)] == [*ENDS]
+        told = events[failed.id]
+        assert told["data"] | {"created_at": "", "started_at": "", "finished_at": ""} == {
+            "id": failed.id,
+            "type": "fail",
+            "queue": "default",
+            "state": "failed",
+            "attempt": 1,
+            "group": None,
+            "created_at": "",
+            "started_at": "",
+            "finished_at": "",
+            "error": {"code": "handler_error", "message": "ValueError: broken"},
+        }
+        assert told["timestamp"] == told["data"]["finished_at"]
+        assert events[added.id]["data"]["group"] == "g"
+        assert events[late.id]["data"]["started_at"] is None
+
+
+@virtual_time
+async def test_a_message_is_signed_and_has_the_same_id_in_each_attempt() -> None:
+    outcomes = Answer(500), Undelivered("crm.example.com can't be reached"), Answer(204)
+    async with made(sender := Sender(*outcomes)) as queue:
+        await (await queue.submit("add")).wait()
+        (job,) = await delivered(queue)
+        assert (job.state, job.attempt, job.result) == (JobState.SUCCEEDED, 3, b'{"status":204}')
+        messages = [message for _, message in sender.sent]
+        assert [message.headers["webhook-id"] for message in messages] == [f"msg_{job.id}"] * 3
+        assert len({message.body for message in messages}) == 1
+        assert len({message.headers["webhook-timestamp"] for message in messages}) == 3
+        for message in messages:
+            made_by_library = Webhook(SECRET).sign(
+                message.headers["webhook-id"],
+                datetime.fromtimestamp(int(message.headers["webhook-timestamp"]), UTC),
+                message.body.decode(),
+            )
+            assert message.headers["webhook-signature"] == made_by_library
+        assert [error.message for error in job.history or ()] == [
+            "crm.example.com answered 500",
+            "crm.example.com can't be reached",
+        ]
+
+
+@virtual_time
+async def test_the_end_of_a_delivery_makes_no_delivery() -> None:
+    async with made(sender := Sender(Answer(500)), attempts_max=1) as queue:
+        await (await queue.submit("add")).wait()
+        (job,) = await delivered(queue)
+        assert job.state is JobState.FAILED
+        assert len(await deliveries(queue)) == len(sender.sent) == 1
+
+
+@virtual_time
+async def test_an_endpoint_gets_only_the_events_types_and_queues_that_it_lists() -> None:
+    crm = EndpointSettings(url=HOOKS, events=("job.failed",), types=("fail",), queues=("mail",), secret=SECRET)
+    settings = Settings(queues={"mail": QueueSettings()}, webhooks=WebhooksSettings(endpoints={"crm": crm}))
+    async with made(sender := Sender(), settings=settings) as queue:
+        for type, where in (("fail", "default"), ("add", "mail"), ("fail", "mail")):
+            await (await queue.submit(type, queue=where)).wait()
+        await delivered(queue)
+        assert [(event["data"]["type"], event["data"]["queue"]) for event in sender.events()] == [("fail", "mail")]
+
+
+@virtual_time
+async def test_the_pause_that_a_receiver_asks_for_is_kept() -> None:
+    async with made(sender := Sender(Answer(503, 100.0), Answer(429, 0.0), Answer(200))) as queue:
+        await (await queue.submit("add")).wait()
+        await delivered(queue)
+        first, second, third = (at for at, _ in sender.sent)
+        assert second - first == pytest.approx(100.0, abs=0.01)
+        assert third - second == pytest.approx(1.0, abs=0.01)
+
+
+@virtual_time
+async def test_410_disables_an_endpoint_and_ends_its_other_deliveries(caplog: pytest.LogCaptureFixture) -> None:
+    async with made(sender := Sender(Answer(500), Answer(410))) as queue:
+        await (await queue.submit("add")).wait()
+        await (await queue.submit("add")).wait()
+        first, second = await delivered(queue)
+        assert {first.state, second.state} == {JobState.FAILED}
+        assert len(sender.sent) == 2
+        assert crm(queue).disabled == "crm.example.com answered 410: it wants no more events"
+        await (await queue.submit("add")).wait()
+        assert len(await deliveries(queue)) == 2
+        assert (crm(queue).dropped_total, crm(queue).failed_total) == (1, 2)
+    assert [fields["webhook"] for _, fields in fields_of(caplog, "webhook.disabled")] == ["crm"]
+
+
+@virtual_time
+async def test_a_refused_address_ends_a_delivery_at_once() -> None:
+    async with made(sender := Sender(AddressRefused("10.0.0.1 is a private address"))) as queue:
+        await (await queue.submit("add")).wait()
+        (job,) = await delivered(queue)
+        assert (job.state, job.attempt) == (JobState.FAILED, 1)
+        assert job.error is not None
+        assert (job.error.code, job.error.message) == ("rejected", "10.0.0.1 is a private address")
+        assert len(sender.sent) == 1
+
+
+@virtual_time
+async def test_a_redirect_is_a_failure_that_says_so() -> None:
+    async with made(Sender(Answer(302)), attempts_max=1) as queue:
+        await (await queue.submit("add")).wait()
+        (job,) = await delivered(queue)
+        assert job.error is not None
+        assert job.error.message == "crm.example.com answered 302, and redirects are not followed"
+
+
+@virtual_time
+async def test_events_beyond_the_bound_of_a_receiver_are_dropped_and_counted() -> None:
+    async with made(sender := Held(), pending_max=2) as queue:
+        for _ in range(5):
+            await (await queue.submit("add")).wait()
+        assert (crm(queue).pending, crm(queue).dropped_total) == (2, 3)
+        sender.let_go.set()
+        await delivered(queue)
+        assert (crm(queue).pending, crm(queue).delivered_total) == (0, 2)
+        await (await queue.submit("add")).wait()
+        await delivered(queue)
+        assert (crm(queue).delivered_total, crm(queue).dropped_total) == (3, 3)
+
+
+@virtual_time
+async def test_a_full_queue_of_deliveries_holds_up_no_job() -> None:
+    crm_ = EndpointSettings(url=HOOKS, events=ENDS, secret=SECRET)
+    few = QueueSettings(capacity=1, retry_budget=0)
+    settings = Settings(queues={"webhooks": few}, webhooks=WebhooksSettings(endpoints={"crm": crm_}))
+    async with made(sender := Held(), settings=settings) as queue:
+        for _ in range(3):
+            assert (await (await queue.submit("add")).wait()).state is JobState.SUCCEEDED
+        assert (crm(queue).pending, crm(queue).dropped_total) == (1, 2)
+        sender.let_go.set()
+        await delivered(queue)
+
+
+@virtual_time
+async def test_a_receiver_that_is_down_holds_up_none_of_the_others() -> None:
+    class Down(Sender):
+        async def send(self, message: Message) -> Answer:
+            if "down" in message.url:
+                await asyncio.sleep(15)
+                raise Undelivered("down.example.com has not answered within 15 s")
+            return await super().send(message)
+
+    endpoints = {
+        "down": EndpointSettings(url="https://down.example.com/", events=ENDS, secret=SECRET),
+        "crm": EndpointSettings(url=HOOKS, events=ENDS, secret=SECRET),
+    }
+    settings = Settings(webhooks=WebhooksSettings(endpoints=endpoints))
+    async with made(sender := Down(), settings=settings) as queue:
+        began = asyncio.get_running_loop().time()
+        for _ in range(100):
+            await (await queue.submit("add")).wait()
+        while len(sender.sent) < 100:
+            await asyncio.sleep(0.1)
+        assert asyncio.get_running_loop().time() - began < 2.0
+        assert not queue.service.backend.quarantined()
+        await asyncio.sleep(300)
+        assert not queue.service.backend.quarantined()
+
+
+@virtual_time
+async def test_no_submission_may_name_the_type_of_deliveries() -> None:
+    async with made(Sender()) as queue:
+        with pytest.raises(UnknownType, match="made by the server alone"):
+            await queue.submit("webhook", {"to": "crm", "event": {}})
+        with pytest.raises(UnknownType, match="made by the server alone"):
+            await queue.submit("webhook", {"to": "crm", "event": {}}, delay_s=1)
+        assert [handler.name for handler in queue.service.registry] == ["add", "fail", "sleep"]
+
+
+@virtual_time
+async def test_a_handler_of_the_built_in_type_fails_the_start() -> None:
+    queue = made(Sender())
+    queue.handler(name="webhook")(_nothing)
+    with pytest.raises(ValueError, match="the type 'webhook' is built in"):
+        await queue.start()
+
+
+async def _nothing() -> None:
+    """Nothing."""
+
+
+@virtual_time
+async def test_faults_of_an_application_s_settings_fail_the_start() -> None:
+    queue = made(Sender(), url="http://crm.example.com/")
+    with pytest.raises(ConfigError, match="http is not encrypted"):
+        await queue.start()
+
+
+CALLBACKS = WebhooksSettings(callbacks=True, callback_hosts=("app.example.com",), secret=SECRET)
+
+
+@virtual_time
+async def test_the_end_of_a_job_is_sent_to_the_callback_of_its_submission() -> None:
+    async with made(sender := Sender(), settings=Settings(webhooks=CALLBACKS)) as queue:
+        job = await queue.submit("add", callback="https://app.example.com/done?token=t0ken")
+        await (await queue.submit("add")).wait()
+        await job.wait()
+        (delivery,) = await delivered(queue)
+        ((_, message),) = sender.sent
+        assert message.url == "https://app.example.com/done?token=t0ken"
+        assert json.loads(message.body)["data"]["id"] == job.id
+        assert delivery.spec.group == "@app.example.com"
+
+
+@virtual_time
+async def test_a_callback_to_a_host_that_is_not_listed_is_refused_with_its_place() -> None:
+    for webhooks, fault in (
+        (CALLBACKS, "/callback: no callbacks go to this host"),
+        (WebhooksSettings(), r"/callback: this server has no callbacks \(webhooks\.callbacks\)"),
+    ):
+        async with made(Sender(), settings=Settings(webhooks=webhooks)) as queue:
+            with pytest.raises(InvalidSubmission, match=fault):
+                await queue.submit("add", callback="https://example.com/")
+
+
+@virtual_time
+async def test_410_of_one_callback_disables_no_other() -> None:
+    async with made(sender := Sender(Answer(410), Answer(204)), settings=Settings(webhooks=CALLBACKS)) as queue:
+        for path in "ab":
+            await (await queue.submit("add", callback=f"https://app.example.com/{path}")).wait()
+            await delivered(queue)
+        assert [job.state for job in await deliveries(queue)] == [JobState.FAILED, JobState.SUCCEEDED]
+        assert len(sender.sent) == 2
+
+
+@virtual_time
+async def test_a_reload_takes_effect_at_once_and_keeps_the_counts() -> None:
+    async with made(sender := Sender(Answer(410), Answer(204))) as queue:
+        await (await queue.submit("add")).wait()
+        await delivered(queue)
+        assert crm(queue).disabled is not None
+        other = EndpointSettings(url="https://new.example.com/", events=ENDS, secret=SECRET)
+        settings = Settings(webhooks=WebhooksSettings(endpoints={"crm": other}))
+        assert await queue.reload(settings) == []
+        await (await queue.submit("add")).wait()
+        await delivered(queue)
+        assert sender.sent[-1][1].url == "https://new.example.com/"
+        assert (crm(queue).disabled, crm(queue).failed_total, crm(queue).delivered_total) == (None, 1, 1)
+
+
+@virtual_time
+async def test_a_delivery_to_a_receiver_that_a_reload_removes_fails() -> None:
+    async with made(sender := Sender(Answer(503, 60.0))) as queue:
+        await (await queue.submit("add")).wait()
+        other = EndpointSettings(url=HOOKS, events=ENDS, secret=SECRET)
+        await queue.reload(Settings(webhooks=WebhooksSettings(endpoints={"other": other})))
+        (job,) = await delivered(queue)
+        assert job.error is not None
+        assert job.error.message == "the settings have no receiver 'crm' any more"
+        assert len(sender.sent) == 1
+
+
+@virtual_time
+async def test_the_end_of_a_job_during_a_drain_is_delivered() -> None:
+    queue = made(sender := Sender())
+    await queue.start()
+    job = await queue.submit("sleep")
+    lost = await queue.service.drain(7200.0)
+    assert [event["data"]["id"] for event in sender.events()] == [job.id]
+    assert not any(lost.values())
+    await queue.stop()
+
+
+@virtual_time
+async def test_a_shutdown_delivers_nothing_more_and_ends() -> None:
+    queue = made(sender := Sender())
+    await queue.start()
+    await queue.submit("sleep")
+    lost = await queue.service.drain(1.0)
+    assert sender.sent == []
+    assert sum(lost.values()) == 1
+    await queue.stop()
+
+
+async def test_a_journal_keeps_the_delivery_with_the_end_that_it_tells(tmp_path: Path) -> None:
+    crm_ = EndpointSettings(url=HOOKS, events=ENDS, secret=SECRET)
+    webhooks = WebhooksSettings(
+        endpoints={"crm": crm_}, callbacks=True, callback_hosts=("app.example.com",), secret=SECRET
+    )
+    settings = Settings(journal=JournalSettings(dir=str(tmp_path)), webhooks=webhooks)
+    first = made(Sender(Answer(503, 0.0)), settings=settings)
+    await first.start()
+    await first.pause("webhooks")
+    job = await first.submit("add", callback="https://app.example.com/done")
+    await job.wait()
+    await first.stop()
+    second = made(sender := Sender(), settings=settings)
+    await second.start()
+    await second.resume("webhooks")
+    jobs = await delivered(second)
+    assert [each.spec.group for each in jobs] == ["crm", "@app.example.com"]
+    assert [message.url for _, message in sender.sent] == [HOOKS, "https://app.example.com/done"]
+    assert {event["data"]["id"] for event in sender.events()} == {job.id}
+    await second.stop()
+
+
+async def test_a_callback_of_a_job_that_waits_outlives_the_process(tmp_path: Path) -> None:
+    settings = Settings(journal=JournalSettings(dir=str(tmp_path)), webhooks=CALLBACKS)
+    first = made(Sender(), settings=settings)
+    await first.start()
+    await first.pause("default")
+    job = await first.submit("add", callback="https://app.example.com/done")
+    await first.stop()
+    second = made(sender := Sender(), settings=settings)
+    await second.start()
+    await second.resume("default")
+    await second.job(job.id).wait()
+    await delivered(second)
+    assert [message.url for _, message in sender.sent] == ["https://app.example.com/done"]
+    await second.stop()
+
+
+@virtual_time
+async def test_no_secret_is_in_a_log_line_or_a_record(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    outcomes = Undelivered("crm.example.com can't be reached"), Answer(500), Answer(410)
+    async with made(Sender(*outcomes)) as queue:
+        await (await queue.submit("add")).wait()
+        records = repr([await delivered(queue), crm(queue)])
+    for secret in (SECRET, SECRET.removeprefix("whsec_"), "t0ken"):
+        assert secret not in records
+        assert secret not in caplog.text
