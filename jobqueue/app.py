@@ -14,7 +14,7 @@ from jobqueue.encoder import encode
 from jobqueue.errors import InvalidField, InvalidSubmission
 from jobqueue.handle import JobHandle
 from jobqueue.handlers import Submission, refuse_unknown, submission_of
-from jobqueue.publishing import encoded_data
+from jobqueue.publish_values import checked_key, encoded_data
 from jobqueue.registration import Registration
 from jobqueue.runtime.copying import copy_into
 from jobqueue.service import Service
@@ -252,7 +252,7 @@ class JobQueue(Registration):
             NotInStore: The jobs are in a store (`backend: valkey`).
             RuntimeError: The queue doesn't run.
         """
-        publication = await self.service.topics.publish(topic, encoded_data(data), key=key)
+        publication = await self.service.topics.publish(topic, encoded_data(data), key=checked_key(key))
         return [JobHandle(job.id, self.service.backend) for job in publication.jobs]
 
     def job(self, job_id: str) -> JobHandle:

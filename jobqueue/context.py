@@ -15,6 +15,7 @@ from jobqueue.encoder import encode
 from jobqueue.errors import InvalidField, InvalidSubmission
 from jobqueue.files.uploaded import UploadedFiles
 from jobqueue.log import AttemptLogger
+from jobqueue.publish_values import checked_key, checked_topic, encoded_data
 
 if TYPE_CHECKING:
     import logging
@@ -42,6 +43,10 @@ class Reach(Protocol):
 
     def submit(self, job_id: str, attempt: int, fields: dict[str, Any]) -> Any:
         """Submit a job from within an attempt; its id is returned, or what is to be awaited for it."""
+        ...
+
+    def publish(self, job_id: str, attempt: int, topic: str, data: bytes, key: str | None) -> Any:
+        """Publish data, which is JSON, from within an attempt; the ids of its jobs come likewise."""
         ...
 
 
@@ -183,6 +188,23 @@ class JobContext:
         except ValueError as error:
             raise InvalidSubmission(InvalidField(pointer="/args", detail=str(error))) from None
         return reach.submit(self.job_id, self.attempt, {**options, "type": type, "args": encoded, "key": key})
+
+    def publish(self, topic: str, data: Any = None, *, key: str | None = None) -> Any:
+        """Publish data from within this job: one job for each subscriber of the topic, all of them or none.
+
+        On the loop it is awaited, `await ctx.publish(…)`; in a thread or a process it blocks until the jobs are
+        accepted. Returns their ids. They belong to the same caller.
+
+        Args:
+            data: Whatever JSON can say. Defaults to None.
+            key: As of `submit`: a repeated attempt gets the jobs that it has published under it.
+
+        Raises:
+            InvalidSubmission, KeyReused, NotInStore, Refused: As `JobQueue.publish`.
+            StaleLease, RuntimeError: As `submit`.
+        """
+        reach, encoded = self._reached(), encoded_data(data)
+        return reach.publish(self.job_id, self.attempt, checked_topic(topic), encoded, checked_key(key))
 
     def _reached(self) -> Reach:
         if self._reach is None:

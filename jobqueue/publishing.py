@@ -15,17 +15,16 @@ import asyncio
 import time
 from collections import Counter
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
-from jobqueue.api_limits import KEY_LENGTH_MAX
 from jobqueue.core.job import IdempotencyKey, JobId, Uniqueness
 from jobqueue.core.record import changed
-from jobqueue.core.topics import Pattern, TopicIndex, topic_fault
-from jobqueue.encoder import encode
+from jobqueue.core.topics import Pattern, TopicIndex
 from jobqueue.errors import Draining, InvalidField, InvalidSubmission, NotInStore
 from jobqueue.handlers import plain_uniqueness
+from jobqueue.publish_values import checked_topic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -204,18 +203,17 @@ class Publishing:
         Args:
             data: Valid JSON.
             caller, owner, traceparent: As of `Service.accept`.
-            key: Idempotency key of the caller.
+            key: Idempotency key of the caller, printable ASCII.
 
         Raises:
-            InvalidSubmission: The topic or the key is invalid, or the data is for one of the subscribers.
+            InvalidSubmission: The topic is invalid, or the data is for one of the subscribers.
             KeyReused: The caller used the key for something else.
             Refused: As of `JobQueue.submit`; none of the jobs was accepted.
             NotInStore: The jobs are in a store.
         """
         service, backend = self._service, self._service.backend
-        _check(topic, key)
         self.check_shared()
-        subscribers = self.of(topic)
+        subscribers = self.of(checked_topic(topic))
         rows = await _arguments(subscribers, topic, data)
         if service.why_not_ready is not None:
             raise service.why_not_ready()
@@ -258,23 +256,6 @@ class Publishing:
                 raise receipt
             jobs.append(PublishedJob(receipt.id, job_type))
         return Publication(tuple(jobs), duplicate=True)
-
-
-def encoded_data(data: Any) -> bytes:
-    """Return data as JSON. Raises InvalidSubmission where JSON can't say it."""
-    try:
-        return encode(data)
-    except ValueError as error:
-        raise InvalidSubmission(InvalidField(pointer="/data", detail=str(error))) from None
-
-
-def _check(topic: str, key: str | None) -> None:
-    """Raise InvalidSubmission if one of them is invalid."""
-    if (fault := topic_fault(topic)) is not None:
-        raise InvalidSubmission(InvalidField(pointer="/topic", detail=fault))
-    if key is not None and not (1 <= len(key) <= KEY_LENGTH_MAX and key.isascii() and key.isprintable()):
-        detail = f"an idempotency key has 1 to {KEY_LENGTH_MAX} printable ASCII characters"
-        raise InvalidSubmission(InvalidField(pointer="/key", detail=detail))
 
 
 async def _arguments(subscribers: Sequence[Subscriber], topic: str, data: bytes) -> list[bytes]:

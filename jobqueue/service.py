@@ -110,7 +110,7 @@ class Service:
         self._starting = False
         self._stopping: asyncio.Future[None] | None = None
         self.why_not_ready: Callable[[], Refused] | None = None
-        self.children = Children(self._check, lambda: self.backend)
+        self.children = Children(self._check, lambda: self.backend, self.topics)
 
     # -- life
 

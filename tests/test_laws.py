@@ -111,6 +111,7 @@ LAYERS = (
         "log_ring",
         "paths",
         "process",
+        "publish_values",
         "sampling",
         "webhooks",
     },

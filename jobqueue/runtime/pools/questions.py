@@ -35,6 +35,17 @@ class SubmitQuestion(msgspec.Struct, frozen=True, tag="submit"):
     child: bytes
 
 
+class PublishQuestion(msgspec.Struct, frozen=True, tag="publish"):
+    """Asks to publish data, which is JSON."""
+
+    topic: str
+    data: bytes
+    key: str | None
+
+
+Question = SubmitQuestion | PublishQuestion
+
+
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     """An error in transit.
 
@@ -59,21 +70,21 @@ class Answered(msgspec.Struct, frozen=True):
     refusal: Refusal | None = None
 
 
-_decode_question = msgspec.msgpack.Decoder(SubmitQuestion).decode
+_decode_question = msgspec.msgpack.Decoder(Question).decode
 _decode_answer = msgspec.msgpack.Decoder(Answered).decode
 _encode = msgspec.msgpack.encode
 
 
-def question_of(body: bytes) -> SubmitQuestion:
+def question_of(body: bytes) -> Question:
     """Check a question. Raises InvalidMessage."""
     try:
-        question: SubmitQuestion = _decode_question(body)
+        question: Question = _decode_question(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidMessage(f"an invalid question: {error}") from None
     return question
 
 
-def answer(value: str) -> bytes:
+def answer(value: str | list[str]) -> bytes:
     """Encode an answer."""
     return _encode(Answered(_encode(value)))
 
@@ -114,12 +125,15 @@ class ProcessReach:
         """Submit a job; return its id."""
         child = child_of({name: as_seconds(value) if name.endswith("_s") else value for name, value in fields.items()})
         question = SubmitQuestion(msgspec.json.encode(child))
-        if len(question.child) > CHILD_BYTES_MAX:
-            detail = f"a handler in a process submits at most {CHILD_BYTES_MAX:,} bytes at a time"
-            raise InvalidSubmission(InvalidField(pointer="/args", detail=detail))
+        _check_size(question.child, "/args")
         return msgspec.msgpack.decode(self._answer(question), type=str)
 
-    def _answer(self, question: SubmitQuestion) -> bytes:
+    def publish(self, job_id: str, attempt: int, topic: str, data: bytes, key: str | None) -> list[str]:
+        """Publish data; return the ids of its jobs."""
+        _check_size(data, "/data")
+        return msgspec.msgpack.decode(self._answer(PublishQuestion(topic, data, key)), type=list[str])
+
+    def _answer(self, question: Question) -> bytes:
         with self._one_at_a_time:
             if self._closed:  # a thread that the handler has left behind
                 raise RuntimeError("the attempt is over")
@@ -127,6 +141,13 @@ class ProcessReach:
         if answered.refusal is not None:
             raise _error_of(answered.refusal)
         return answered.value
+
+
+def _check_size(data: bytes, pointer: str) -> None:
+    """Raise InvalidSubmission if JSON is too long for a question."""
+    if len(data) > CHILD_BYTES_MAX:
+        detail = f"a handler in a process submits at most {CHILD_BYTES_MAX:,} bytes at a time"
+        raise InvalidSubmission(InvalidField(pointer=pointer, detail=detail))
 
 
 def _error_of(told: Refusal) -> Exception:

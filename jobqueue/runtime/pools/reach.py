@@ -34,6 +34,10 @@ class Family(Protocol):
         """Submit a job from within an attempt; return its id. Raises as `JobContext.submit`."""
         ...
 
+    async def publish_from(self, job_id: str, attempt: int, topic: str, data: bytes, key: str | None) -> list[str]:
+        """Publish data from within an attempt; return the ids of its jobs. Raises as `JobContext.publish`."""
+        ...
+
 
 class LoopReach:
     """The way of handlers on the loop."""
@@ -44,6 +48,12 @@ class LoopReach:
     def submit(self, job_id: str, attempt: int, fields: dict[str, Any]) -> Coroutine[Any, Any, str]:
         """Submit a job: a coroutine that returns its id."""
         return self._family.submit_child(job_id, attempt, made(fields))
+
+    def publish(
+        self, job_id: str, attempt: int, topic: str, data: bytes, key: str | None
+    ) -> Coroutine[Any, Any, list[str]]:
+        """Publish data: a coroutine that returns the ids of its jobs."""
+        return self._family.publish_from(job_id, attempt, topic, data, key)
 
 
 class ThreadReach:
@@ -56,6 +66,10 @@ class ThreadReach:
     def submit(self, job_id: str, attempt: int, fields: dict[str, Any]) -> str:
         """Submit a job; return its id."""
         return self._awaited(self._family.submit_child(job_id, attempt, made(fields)))
+
+    def publish(self, job_id: str, attempt: int, topic: str, data: bytes, key: str | None) -> list[str]:
+        """Publish data; return the ids of its jobs."""
+        return self._awaited(self._family.publish_from(job_id, attempt, topic, data, key))
 
     def _awaited(self, steps: Coroutine[Any, Any, T]) -> T:
         try:
@@ -76,10 +90,17 @@ class Answers:
         """Answer a question. Raises InvalidMessage if it is none."""
         asked = questions.question_of(question)
         try:
-            submission = msgspec.json.decode(asked.child, type=ChildSubmission)
-            return questions.answer(await self._family.submit_child(call.job_id, call.attempt, submission))
+            return questions.answer(await self._answered(call, asked))
         except Exception as error:
             return questions.refusal(error)
+
+    async def _answered(self, call: Call, asked: questions.Question) -> str | list[str]:
+        job_id, attempt = call.job_id, call.attempt
+        if isinstance(asked, questions.PublishQuestion):
+            msgspec.json.decode(asked.data)  # the process may have sent any bytes
+            return await self._family.publish_from(job_id, attempt, asked.topic, asked.data, asked.key)
+        submission = msgspec.json.decode(asked.child, type=ChildSubmission)
+        return await self._family.submit_child(job_id, attempt, submission)
 
 
 def made(fields: dict[str, Any]) -> ChildSubmission:

@@ -19,7 +19,7 @@ import msgspec
 
 from jobqueue.context import JobContext  # a JobQueue reads the annotations
 from jobqueue.core.report import Success
-from jobqueue.errors import JobQueueError, Reject, Retry
+from jobqueue.errors import InvalidSubmission, JobQueueError, Reject, Retry
 from jobqueue.runtime.pools import child as child_module
 
 
@@ -45,6 +45,23 @@ def write_result(ctx: JobContext) -> None:
 def submit(ctx: JobContext, type: str, options: dict[str, Any], args: dict[str, Any] | None = None) -> str:
     """Submit a job of a type, and return its id."""
     return str(ctx.submit(type, args, **options))
+
+
+def publish(ctx: JobContext, topic: str, data: Any) -> list[str]:
+    """Publish data, and return the ids of the jobs."""
+    ids: list[str] = ctx.publish(topic, data)
+    return ids
+
+
+def publish_wrongly(ctx: JobContext) -> list[str]:
+    """Publish what is rejected, and return the pointers."""
+    pointers = []
+    for topic, data, key in (("a..b", 1, None), ("a" * 300_000, 1, None), ("a", object(), None), ("a", 1, "é")):
+        try:
+            ctx.publish(topic, data, key=key)
+        except InvalidSubmission as error:
+            pointers.append(error.errors[0].pointer)
+    return pointers
 
 
 def submit_many(ctx: JobContext, count: int) -> list[str]:
