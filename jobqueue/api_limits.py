@@ -11,5 +11,11 @@ IDS_MAX = 100
 KEY_LENGTH_MAX = 255
 """Characters of an idempotency key."""
 
+SCHEDULES_MAX = 10_000
+"""Schedules of a queue, whatever defines them."""
+
+SCHEDULES_OF_CALLER_MAX = 1000
+"""Schedules that one caller may put."""
+
 SAMPLE_MAX = 20
 """Ids in the answer to a dry run of an action on many jobs."""

@@ -235,6 +235,14 @@ class JobGone(JobQueueError):
         self.reason = reason
 
 
+class ScheduleNotFound(JobQueueError):
+    """No schedule has this name."""
+
+
+class ScheduleFixed(JobQueueError):
+    """The schedule is defined in the code or in the settings, so a request can't replace or delete it."""
+
+
 class StaleLease(JobQueueError):
     """An outcome came too late: the lease ran out, or a newer attempt owns the job."""
 

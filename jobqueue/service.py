@@ -39,6 +39,7 @@ from jobqueue.handlers.unshared import faults_of_handlers
 from jobqueue.not_running import NO_STORE, NOT_LOCAL, NOT_RUNNING, not_running
 from jobqueue.publishing import Publishing
 from jobqueue.runtime.spool import Share
+from jobqueue.schedules.operations import ScheduleOperations
 from jobqueue.schedules.sources import definitions_of
 from jobqueue.snapshot import snapshot_of
 from jobqueue.wiring import Wiring, system
@@ -62,7 +63,6 @@ if TYPE_CHECKING:
     from jobqueue.runtime.spool import PendingUpload, Spool
     from jobqueue.runtime.webhook_target import TargetFigures
     from jobqueue.schedules.definition import Definition
-    from jobqueue.schedules.runner import ScheduleRunner
     from jobqueue.snapshot import ServiceSnapshot
     from jobqueue.surroundings import Surroundings
 
@@ -278,9 +278,9 @@ class Service:
         return None if figures is None else figures()
 
     @property
-    def schedules(self) -> ScheduleRunner:
-        """What submits the jobs of schedules. Raises RuntimeError if the queue doesn't run."""
-        return self._running.schedules
+    def schedules(self) -> ScheduleOperations:
+        """The schedules. Raises RuntimeError if the queue doesn't run."""
+        return ScheduleOperations(self._running.schedules, self.registry, self.settings.queues.__contains__)
 
     def _definitions(self, settings: Settings) -> list[Definition]:
         return definitions_of(self.registry, settings, self._registered.decorated)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from jobqueue.backend.journal.figures import JournalFigures
+    from jobqueue.backend.journal.schedule_book import ScheduleBook
     from jobqueue.backend.store import StoreBackend
     from jobqueue.core.ids import IdIssuer
     from jobqueue.core.job import Job, JobSpec
@@ -94,11 +95,13 @@ class Recovers(Keeper, Protocol):
     Attributes:
         with_files: The jobs that it has brought back, and that have files.
         policies: Settings of queues that were changed in use, and hold on.
+        schedules: What is kept of schedules, and keeps it.
         unclean_starts: Starts in the last minute that followed a crash, this one included.
     """
 
     with_files: list[Job]
     policies: dict[str, QueuePolicy]
+    schedules: ScheduleBook
     unclean_starts: int
 
     @property

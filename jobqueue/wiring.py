@@ -44,6 +44,7 @@ from jobqueue.runtime.spool import Spool
 from jobqueue.runtime.wall_clock import WallClock
 from jobqueue.runtime.workers import WorkerPool
 from jobqueue.schedules.runner import ScheduleRunner
+from jobqueue.schedules.sources import kept_definitions
 from jobqueue.surroundings import Surroundings
 
 if TYPE_CHECKING:
@@ -278,7 +279,13 @@ class Wiring:
             abandoned_min=given.tuning.abandoned_min,
         )
         self._definitions = definitions
-        self.schedules = ScheduleRunner(self.backend, now=given.clock, offset_s=self.offset_s, rng=given.rng)
+        self.schedules = ScheduleRunner(
+            self.backend,
+            given.journal,
+            now=given.clock,
+            offset_s=self.offset_s,
+            rng=given.rng,
+        )
         self.started_at = given.clock()
         self._job_log = JobLog(given.clock, settings.log)
         self.journal_figures = None if given.journal is None else given.journal.figures
@@ -329,7 +336,9 @@ class Wiring:
         if self.journal is not None and self.journal.unclean_starts >= UNCLEAN_STARTS_MAX:
             await self._pause_all(self.journal.unclean_starts)
         self._workers.start()
-        self.schedules.start(self._definitions)
+        journal, queues = self.journal, self.policies
+        put = [] if journal is None else kept_definitions(journal.schedules, self._registry, queues.__contains__)
+        self.schedules.start(self._definitions, put)
 
     async def _restore(self, journal: Recovers) -> None:
         """Bring the kept jobs back, with their files and the settings of their queues."""

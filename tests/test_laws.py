@@ -218,6 +218,7 @@ LEVELS = {
         {"openapi"},
         {
             *("caller_routes", "console_routes", "description_routes", "failure_routes", "server_routes"),
+            "schedule_routes",
             "topic_routes",
             "what_if_routes",
             *("route", "routes"),
@@ -420,7 +421,7 @@ CORE_SEEN_FROM_HTTP = {
             "rate",
         ),
         *("report", "stored_file", "scheduling.eta", "scheduling.retry_after", "submit", "uniqueness"),
-        *("backoff", "limits.quarantined_type", "pause", "policy"),
+        *("backoff", "limits.quarantined_type", "pause", "policy", "schedule"),
         *("failure_groups", "masking", "topics"),
         *("histogram", "counting.counts", "counting.history", "counting.series", "counting.stats"),
     )

@@ -275,14 +275,20 @@ def error_of(
             return errors.Unauthorized(detail)
         case 403 if name != "cross-origin":
             return errors.Forbidden(detail, scope=problem.scope)
+        case 404 if name == "schedule-not-found":
+            return errors.ScheduleNotFound(detail)
         case 404 if name not in ("queue-not-found", "type-not-found"):
             return errors.JobNotFound(detail)
         case 410:
             return errors.JobGone(problem.reason)
+        case 409 if name == "schedule-fixed":
+            return errors.ScheduleFixed(detail)
         case 409 if problem.id is not None:
             return errors.Duplicate(problem.id)
         case 409 if known := problem.state or state:
             return errors.WrongState(detail, state=known)
+        case 501 if name == "not-in-store":
+            return errors.NotInStore(detail)
         case 422 if name == "invalid-settings":
             return errors.ConfigError(*problem.faults or (detail,))
         case 422 if name == "idempotency-key-reused":

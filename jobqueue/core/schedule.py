@@ -51,6 +51,22 @@ class SchedulePause(msgspec.Struct, frozen=True, kw_only=True):
     by: str | None = None
 
 
+class KeptSchedule(msgspec.Struct, kw_only=True):
+    """What a journal keeps of a schedule.
+
+    Attributes:
+        caller: The caller that has put it; None: it is defined in the code or in the settings.
+        given: What was put, as JSON; None: likewise.
+        reached: The last instant that is done with; None: none is known.
+        pause: None: it is not paused.
+    """
+
+    caller: str | None = None
+    given: bytes | None = None
+    reached: float | None = None
+    pause: SchedulePause | None = None
+
+
 class LastTick(msgspec.Struct, frozen=True, kw_only=True):
     """The latest tick of a schedule.
 
@@ -58,7 +74,7 @@ class LastTick(msgspec.Struct, frozen=True, kw_only=True):
         instant: The one of the recurrence.
         at: When the tick came.
         drift_s: How much later that was than planned, jitter left aside.
-        job_id: Its job; None: it has none, since it was skipped, or is another server's.
+        job_id: Its job, of whichever server; None: it was skipped or rejected.
     """
 
     instant: float

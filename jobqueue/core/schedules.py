@@ -67,7 +67,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         job_id: Its job; None: it has none.
-        elsewhere: Another server, or the process before, has submitted it.
+        elsewhere: Another server, or the process before, has submitted that one.
         error: Why it was rejected; None: it was not.
         retry_after_s: Seconds after which it is tried again; None: it is not.
     """
@@ -198,10 +198,10 @@ class Schedules:
         drift_s = max(0.0, now - instant - schedule.jitter_s)
         schedule.last = LastTick(instant=instant, at=now, drift_s=drift_s, job_id=outcome.job_id)
         schedule.reached = max(schedule.reached, instant)
-        if outcome.job_id is not None:
-            schedule.submitted_total += 1
-        elif outcome.elsewhere:
+        if outcome.elsewhere:
             schedule.elsewhere_total += 1
+        elif outcome.job_id is not None:
+            schedule.submitted_total += 1
         elif outcome.error is None:
             schedule.skipped_total += 1
 

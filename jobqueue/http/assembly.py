@@ -42,6 +42,7 @@ from jobqueue.http.resources.jobs import Jobs
 from jobqueue.http.resources.metrics import Metrics
 from jobqueue.http.resources.problem_types import ProblemTypes
 from jobqueue.http.resources.queues import Queues
+from jobqueue.http.resources.schedules import Schedules
 from jobqueue.http.resources.server import Server
 from jobqueue.http.resources.server_log import ServerLog
 from jobqueue.http.resources.server_settings import ServerSettings
@@ -146,6 +147,7 @@ class Api:
             streams=Streams(service, self.waiters, event_log),
             topics=Topics(service, self.waiters, bodies, early, self._rate_limits, self._topic_log),
             job_types=JobTypes(service),
+            schedules=Schedules(service, bodies),
             server=Server(service, bodies, self.waiters, lambda: event_log.count, lag),
             server_log=ServerLog(lambda: self.process),
             server_settings=ServerSettings(service, lambda: self.process),

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from jobqueue.http.resources.metrics import Metrics
     from jobqueue.http.resources.problem_types import ProblemTypes
     from jobqueue.http.resources.queues import Queues
+    from jobqueue.http.resources.schedules import Schedules
     from jobqueue.http.resources.server import Server
     from jobqueue.http.resources.server_log import ServerLog
     from jobqueue.http.resources.server_settings import ServerSettings
@@ -64,7 +65,7 @@ TEXT_TYPE = "text/plain"
 OPENMETRICS_TYPE = "application/openmetrics-text"
 ANY_TYPE = "*/*"
 
-OF_JOBS = ("/v1/jobs", "/v1/events", "/v1/failures")
+OF_JOBS = ("/v1/jobs", "/v1/events", "/v1/failures", "/v1/schedules")
 CHANGED_BY_THEM = ("/v1/queues", "/v1/types", "/v1/topics")
 """Beginnings of the paths of `Route.needs_jobs`."""
 
@@ -76,7 +77,7 @@ _HEADERS: tuple[tuple[type[BaseException], tuple[str, ...]], ...] = (
     (MethodNotAllowed, ("Allow",)),
     (Unauthorized, ("WWW-Authenticate",)),
     (InsufficientScope, ("WWW-Authenticate",)),
-    (UnsupportedMediaType, ("Accept-Post", "Accept-Patch")),
+    (UnsupportedMediaType, ("Accept-Post", "Accept-Patch", "Accept")),
 )
 """The headers that a problem may have, as `problem_of` sets them."""
 
@@ -100,6 +101,7 @@ class Resources:
     topics: Topics
     health: Health
     job_types: JobTypes
+    schedules: Schedules
     metrics: Metrics
     server: Server
     server_log: ServerLog

@@ -50,6 +50,7 @@ from jobqueue.http.resources.submissions import BatchDocument
 from jobqueue.http.response.job_document import JobDocument
 from jobqueue.http.response.queue_document import QueueDocument
 from jobqueue.http.route import ANY_TYPE, EVENT_STREAM, JSON_TYPE, Answer, Body, Route, problem
+from jobqueue.http.schedule_routes import SCHEDULE_ROUTES
 from jobqueue.http.server_routes import SERVER_ROUTES
 from jobqueue.http.streams.event_document import EventDocument
 from jobqueue.http.topic_routes import TOPIC_ROUTES
@@ -413,6 +414,7 @@ ROUTES: tuple[Route, ...] = (
         answers=(Answer(200, ReadyDocument, JSON_TYPE, when="Jobs are admitted"),),
         problems=(errors.Draining, errors.JournalFailed),  # `Recovering` is an answer to any request
     ),
+    *SCHEDULE_ROUTES,
     *FAILURE_ROUTES,
     *CALLER_ROUTES,
     *SERVER_ROUTES,

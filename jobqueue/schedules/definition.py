@@ -34,7 +34,7 @@ _NAME = re.compile(NAME_PATTERN.strip("^$"))
 
 ZONE_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9_+/-]{0,63}$"
 
-ARGS_BYTES_MAX: Final = 16 * 2**10
+ARGS_BYTES_MAX: Final = 4 * 2**10
 """Maximum size of the arguments of a schedule's jobs, in bytes: there may be ten thousand schedules."""
 
 
@@ -43,7 +43,7 @@ class ScheduleSubmission(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
 
     Attributes:
         type: The handler's registered name.
-        args: The handler's arguments, by name; at most 16 KiB.
+        args: The handler's arguments, by name; at most 4 KiB.
         queue: The queue that holds the jobs; null: the handler's.
         priority: 9 first, with the discipline `priority`.
         every_s: Whole seconds from one tick to the next, 1 to 366 days: at the multiples of it since 1970, in UTC.

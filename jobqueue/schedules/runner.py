@@ -16,11 +16,13 @@ import asyncio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from jobqueue.backend.timer import Timer
 from jobqueue.core.job import IdempotencyKey, Unique, Uniqueness
 from jobqueue.core.schedule import LastTick, SchedulePause
 from jobqueue.core.schedules import Outcome, Schedules
-from jobqueue.errors import Draining, Duplicate, KeyReused, Refused
+from jobqueue.errors import Draining, Duplicate, JournalFailed, KeyReused, Refused
 from jobqueue.handlers import plain_uniqueness
 from jobqueue.log import event_logger
 
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from jobqueue.core.schedules import Due
     from jobqueue.core.submit import Asked, SubmitReceipt, SubmitResult
     from jobqueue.schedules.definition import Definition
+    from jobqueue.surroundings import Recovers
 
 log = event_logger(__name__)
 
@@ -54,21 +57,32 @@ class ScheduleRunner:
     """Submits the jobs of all schedules of a queue.
 
     Args:
+        keeper: Keeps them beyond the end of the process; None: they end with it.
         now: The engine's clock.
         offset_s: Returns the seconds from that clock to Unix seconds.
         rng: Draws the jitter.
 
     Attributes:
+        shared: Other servers have the same schedules, and submit their jobs as well.
         definitions: Those of the schedules, by id.
         schedules: Their state.
     """
 
     def __init__(
-        self, backend: Backend, *, now: Callable[[], float], offset_s: Callable[[], float], rng: Random
+        self,
+        backend: Backend,
+        keeper: Recovers | None,
+        *,
+        now: Callable[[], float],
+        offset_s: Callable[[], float],
+        rng: Random,
     ) -> None:
+        self.shared = backend.shared
         self.definitions: dict[ScheduleId, Definition] = {}
         self.schedules = Schedules(rng, reach_back_s=REACH_BACK_S if backend.shared else None)
         self._backend, self._now, self._offset_s = backend, now, offset_s
+        self._keeper, self._book = keeper, None if keeper is None else keeper.schedules
+        self._ordered: list[tuple[str, ScheduleId]] | None = None
         self._timer = Timer(self)
         self._work: asyncio.Task[None] | None = None
         self._offset_before_s = 0.0
@@ -76,11 +90,12 @@ class ScheduleRunner:
 
     # -- life
 
-    def start(self, definitions: Sequence[Definition]) -> None:
-        """Begin with these schedules."""
+    def start(self, definitions: Sequence[Definition], put: Sequence[Definition] = ()) -> None:
+        """Begin with these schedules, and with those that were put and kept. What is kept of each holds on."""
         self._stopped, self._offset_before_s = False, self._offset_s()
-        for definition in definitions:
+        for definition in put:
             self._add(definition)
+        self.replace(definitions)
         self._timer.start()
 
     def stop_ticks(self) -> None:
@@ -98,23 +113,64 @@ class ScheduleRunner:
         """Return the present instant in Unix seconds."""
         return self._now() + self._offset_s()
 
+    def check_keeper(self) -> None:
+        """Raise JournalFailed if nothing can be kept now."""
+        if self._keeper is not None:
+            self._keeper.check()
+
+    async def kept(self) -> None:
+        """Return once all that has changed is kept, if it is to be. Raises JournalFailed."""
+        if self._keeper is None or self._keeper.settle():
+            return
+        told: asyncio.Future[JournalFailed | None] = asyncio.get_running_loop().create_future()
+        self._keeper.when_kept(lambda error: None if told.done() else told.set_result(error))
+        if (error := await told) is not None:
+            raise JournalFailed(str(error), error.retry_after_s)
+
+    def ordered(self) -> list[tuple[str, ScheduleId]]:
+        """Return the ids of all schedules in the order of their names, each with a text that sorts alike."""
+        if self._ordered is None:
+            self._ordered = sorted((f"{name}/{owner or ''}", (owner, name)) for owner, name in self.definitions)
+        return self._ordered
+
     # -- changes
+
+    def replace(self, definitions: Sequence[Definition]) -> None:
+        """Have these schedules, beside those that were put; one that is there already goes on."""
+        wanted = {definition.id for definition in definitions}
+        for id, definition in [*self.definitions.items()]:
+            if definition.source != "api" and id not in wanted:
+                self.remove(id)
+        for id, kept in [] if self._book is None else [*self._book.kept.items()]:
+            if (kept.given is None) == (id not in wanted):  # of the code before, or put under a name that it has now
+                self._forget(id)
+        for definition in definitions:
+            before = self.definitions.get(definition.id)
+            if before is None or before.given != definition.given or before.source != definition.source:
+                self._add(definition)
+        self._timer.look()
 
     def put(self, definition: Definition) -> Schedule:
         """Add a schedule, or replace it: its counts, its pause and its last tick stay."""
         schedule = self._add(definition)
+        if self._book is not None and definition.source == "api":
+            given = msgspec.json.encode(definition.given)
+            self._book.define(definition.id, caller=definition.caller or "", given=given)
         self._timer.look()
         return schedule
 
     def remove(self, id: ScheduleId) -> None:
         """Remove a schedule; its jobs stay."""
         del self.definitions[id]
+        self._ordered = None
         self.schedules.remove(id)
+        self._forget(id)
 
     def pause(self, id: ScheduleId, *, by: str | None = None) -> Schedule:
         """Give no ticks until `resume`."""
         schedule = self._schedule(id)
         self.schedules.pause(schedule, SchedulePause(since=self.wall_now(), by=by))
+        self._note(schedule)
         return schedule
 
     def resume(self, id: ScheduleId) -> Schedule:
@@ -122,6 +178,7 @@ class ScheduleRunner:
         schedule = self._schedule(id)
         if schedule.pause is not None:
             self.schedules.resume(schedule)
+            self._note(schedule)
             self._timer.look()
         return schedule
 
@@ -139,8 +196,22 @@ class ScheduleRunner:
         return submitted
 
     def _add(self, definition: Definition) -> Schedule:
-        self.definitions[definition.id] = definition
-        return self.schedules.add(definition.id, definition.plan, reached=self.wall_now())
+        """Add a schedule with what is kept of it, or replace one: that begins anew."""
+        now, id = self.wall_now(), definition.id
+        kept, before = None if self._book is None else self._book.kept.get(id), self.definitions.get(id)
+        reached = now if kept is None or kept.reached is None or before is not None else kept.reached
+        self.definitions[id], self._ordered = definition, None
+        schedule = self.schedules.add(id, definition.plan, reached=reached, pause=None if kept is None else kept.pause)
+        self._note(schedule)
+        return schedule
+
+    def _note(self, schedule: Schedule) -> None:
+        if self._book is not None:
+            self._book.note(schedule.id, reached=schedule.reached, pause=schedule.pause)
+
+    def _forget(self, id: ScheduleId) -> None:
+        if self._book is not None:
+            self._book.forget(id)
 
     def _schedule(self, id: ScheduleId) -> Schedule:
         schedule = self.schedules.get(id)
@@ -186,6 +257,8 @@ class ScheduleRunner:
         now = self.wall_now()
         for due in taken:
             self.schedules.settle(due, [self._outcome(due.schedule, next(receipts)) for _ in due.instants], now)
+            if not due.schedule.removed:
+                self._note(due.schedule)
 
     def _key(self, due: Due, instant: float) -> IdempotencyKey | None:
         """Return the key of a tick; None: no other process has it, or the clock was set back, and it comes again."""

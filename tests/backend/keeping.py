@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from jobqueue.backend.journal.figures import JournalFigures
+from jobqueue.backend.journal.schedule_book import ScheduleBook
 from jobqueue.errors import JournalFailed
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class HeldKeeper:
         self.waits = waits
         self.with_files: list[Job] = []
         self.policies: dict[str, QueuePolicy] = {}
+        self.schedules = ScheduleBook()
         self.unclean_starts = 0
 
     def attach(self, backend: MemoryBackend, engine: Engine) -> None:

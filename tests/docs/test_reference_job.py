@@ -55,6 +55,12 @@ from jobqueue.http.resources.webhooks import DeliveryAttemptDocument, WebhookDoc
 from jobqueue.http.response.job_document import AttemptDocument, JobDocument, UnknownJobDocument, WaitingDocument
 from jobqueue.http.response.limiter_document import LimiterDocument
 from jobqueue.http.response.queue_document import PauseDocument, QuarantinedDocument, QueueDocument
+from jobqueue.http.response.schedule_document import (
+    LastTickDocument,
+    ScheduleDocument,
+    SchedulePauseDocument,
+    SchedulesDocument,
+)
 from jobqueue.what_if.documents import (
     AlternativeDocument,
     ComparedSettingsDocument,
@@ -158,6 +164,10 @@ def check_dict(heading: str, of: type) -> None:
         ("## Topics", TopicsDocument),
         ("### Subscriber", SubscriberDocument),
         ("### Listeners", ListenersDocument),
+        ("## Schedule", ScheduleDocument),
+        ("### Pause of a schedule", SchedulePauseDocument),
+        ("### Latest tick", LastTickDocument),
+        ("## Schedules", SchedulesDocument),
         ("## Bulk action", BulkDocument),
         ("## Queue", QueueDocument),
         ("### Pause", PauseDocument),

@@ -29,6 +29,7 @@ from jobqueue.http.response.problems import TABLE
 from jobqueue.http.route import Route
 from jobqueue.http.routes import ANY_BODY, ANY_REQUEST, ROUTES
 from jobqueue.runtime import simulator
+from jobqueue.schedules.definition import ScheduleSubmission, checked
 from jobqueue.wiring import system
 from tests.backend.keeping import HeldKeeper
 from tests.http.declared import problem_in, slug_of
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
     Given = tuple[int, str]  # a status, and the slug of a problem, empty without one
 
+SCHEDULE = "/v1/schedules/{name}"
 JOB, QUEUE, TOPIC = "/v1/jobs/{id}", "/v1/queues/{name}", "/v1/topics/{topic}"
 OPERATIONS = {(method, row.path): row for row in ROUTES for method in row.methods}
 CODED = (
@@ -113,6 +115,7 @@ async def test_the_server_gives_every_declared_response_with_its_headers(start: 
         lists_and_bulk,
         streams,
         topics,
+        schedules,
         queues,
         callers,
         statistics,
@@ -278,6 +281,39 @@ async def topics(serving: Serving, http: aiohttp.ClientSession, seen: Seen) -> N
         seen.headers["GET", listening, (response.status, "")].update(name.lower() for name in response.headers)
 
 
+async def schedules(serving: Serving, http: aiohttp.ClientSession, seen: Seen) -> None:
+    fixed = ScheduleSubmission(type="echo", every_s=3600.0)
+    put_in_code(serving, "fixed", fixed)
+    for method in ("GET", "HEAD"):
+        await seen.ask(http, method, "/v1/schedules")
+        await seen.ask(http, method, "/v1/schedules", "?limit=0")
+        for name in ("fixed", "nope"):
+            await seen.ask(http, method, SCHEDULE, name)
+    for body in ({"type": "hold", "every_s": 3600}, {"type": "hold", "every_s": 7200}, {"type": "hold", "every_s": 0}):
+        await seen.ask(http, "PUT", SCHEDULE, "mine", json=body)
+    await seen.ask(http, "PUT", SCHEDULE, "fixed", json={"type": "echo", "every_s": 3600})
+    for _ in range(2):
+        await seen.ask(http, "POST", f"{SCHEDULE}:run", "mine")
+    for name in ("mine", "nope"):
+        for action in (":pause", ":resume"):
+            await seen.ask(http, "POST", SCHEDULE + action, name)
+    await seen.ask(http, "POST", f"{SCHEDULE}:run", "nope")
+    for name in ("mine", "mine", "fixed"):
+        await seen.ask(http, "DELETE", SCHEDULE, name)
+
+
+def put_in_code(serving: Serving, name: str, given: ScheduleSubmission) -> None:
+    """Have a schedule as if the code defined it."""
+    registry, queues = serving.service.registry, serving.service.settings.queues
+    made = checked((None, name), given, source="code", registry=registry, has_queue=queues.__contains__)
+    serving.service.schedules.runner.put(made)
+
+
+async def run_rejected(serving: Serving, http: aiohttp.ClientSession, seen: Seen, job_type: str = "echo") -> None:
+    put_in_code(serving, "fixed", ScheduleSubmission(type=job_type, every_s=3600.0, overlap="queue"))
+    await seen.ask(http, "POST", f"{SCHEDULE}:run", "fixed")
+
+
 async def queues(serving: Serving, http: aiohttp.ClientSession, seen: Seen) -> None:
     for method in ("GET", "HEAD"):
         for template in ("/v1/queues", "/livez", "/readyz"):
@@ -411,6 +447,11 @@ async def rejected_in_a_store(start: Start, http_to: Open, seen: Seen) -> None:
     http = await http_to(serving)
     await seen.ask(http, "POST", TOPIC, "held", json={"data": 1})
     await seen.ask(http, "GET", "/v1/topics/{pattern}/events", "held")
+    put_in_code(serving, "fixed", ScheduleSubmission(type="echo", every_s=3600.0))
+    await seen.ask(http, "PUT", SCHEDULE, "mine", json={"type": "echo", "every_s": 3600})
+    await seen.ask(http, "DELETE", SCHEDULE, "fixed")
+    for action in (":pause", ":resume"):
+        await seen.ask(http, "POST", SCHEDULE + action, "fixed")
     await serving.stop()
 
 
@@ -426,6 +467,7 @@ async def rejected_without_room(start: Start, http_to: Open, seen: Seen) -> None
     await seen.ask(http, "POST", "/v1/jobs", json={"type": "echo"})
     await seen.ask(http, "POST", "/v1/jobs:batch", json={"jobs": [{"type": "echo"}]})
     await seen.ask(http, "POST", f"{JOB}:retry", failed)
+    await run_rejected(serving, http, seen)
     done = await seen.ask(http, "POST", "/v1/jobs:retry", json={"state": "failed"})
     assert done == {"count": 0, "skipped": 1, "skipped_by": {"queue-full": 1}}
     await seen.ask(http, "GET", f"{JOB}/events", held)
@@ -446,6 +488,8 @@ async def rejected_over_quota(start: Start, http_to: Open, seen: Seen) -> None:
     failed = await made(http, "fail", "failed")
     await made(http, "hold", "running")
     await seen.ask(http, "POST", f"{JOB}:retry", failed)
+    await seen.ask(http, "PUT", SCHEDULE, "mine", json={"type": "echo", "every_s": 3600})
+    await seen.ask(http, "POST", f"{SCHEDULE}:run", "mine")
 
 
 async def rejected_in_quarantine(start: Start, http_to: Open, seen: Seen) -> None:
@@ -455,6 +499,8 @@ async def rejected_in_quarantine(start: Start, http_to: Open, seen: Seen) -> Non
     for _ in range(3):  # the first ones may wait
         await seen.ask(http, "POST", "/v1/jobs", json={"type": "fail"})
     await seen.ask(http, "POST", f"{JOB}:retry", failed)
+    for _ in range(2):
+        await run_rejected(serving, http, seen, "fail")
     subscribe(serving)
     published = await seen.ask(http, "POST", TOPIC, "failing", json={"data": 1})
     await ended(http, published["jobs"][0]["id"])
@@ -471,6 +517,7 @@ async def rejected_without_memory(start: Start, http_to: Open, seen: Seen) -> No
     http = await http_to(serving)
     for _ in range(3):
         await seen.ask(http, "POST", "/v1/jobs", json={"type": "hold"})
+    await run_rejected(serving, http, seen)
     subscribe(serving)
     await seen.ask(http, "POST", TOPIC, "held", json={"data": 1})
 
@@ -498,6 +545,7 @@ async def rejected_by_the_journal(start: Start, http_to: Open, seen: Seen) -> No
             await seen.ask(http, "POST", "/v1/jobs", json={"type": "echo"})
             await seen.ask(http, "POST", f"{JOB}:retry", failed)
             await seen.ask(http, "POST", TOPIC, "held", json={"data": 1})
+            await run_rejected(serving, http, seen)
             admission.close(partial(kind, "the disk is broken", 10.0))
             await seen.ask(http, "POST", "/v1/jobs:batch", json={"jobs": [{"type": "echo"}]})
             admission.reopen()
@@ -509,6 +557,9 @@ async def rejected_by_the_journal(start: Start, http_to: Open, seen: Seen) -> No
         await seen.ask(http, "PATCH", QUEUE, "default", json={"weight": 2})
         for action in (":pause", ":resume"):
             await seen.ask(http, "POST", QUEUE + action, "default")
+            await seen.ask(http, "POST", SCHEDULE + action, "fixed")
+        await seen.ask(http, "PUT", SCHEDULE, "mine", json={"type": "echo", "every_s": 3600})
+        await seen.ask(http, "DELETE", SCHEDULE, "fixed")
         give_journal(patch, serving.service, figures(state="failed"))
         for method in ("GET", "HEAD"):
             await seen.ask(http, method, "/readyz")
@@ -527,6 +578,7 @@ async def draining(start: Start, http_to: Open, seen: Seen) -> None:
     await seen.ask(http, "POST", "/v1/jobs:batch", json={"jobs": [{"type": "echo"}]})
     await seen.ask(http, "POST", f"{JOB}:retry", failed)
     await seen.ask(http, "POST", TOPIC, "held", json={"data": 1})
+    await run_rejected(serving, http, seen)
     await seen.ask(http, "POST", f"{QUEUE}:simulate", "default", json={})
     for method in ("GET", "HEAD"):
         await seen.ask(http, method, "/readyz")
@@ -617,7 +669,7 @@ async def test_a_route_accepts_exactly_the_media_types_of_its_row(row: Route, ht
     path = re.sub(r"\{\w+\}", "default", row.path)
     headers = {"Content-Type": "text/plain"}
     async with http.request(row.method, path, data=b"x", headers=headers) as response:
-        accepted = response.headers.get(f"Accept-{row.method.title()}")
+        accepted = response.headers.get("Accept" if row.method == "PUT" else f"Accept-{row.method.title()}")
     if row.body is None:
         assert response.status != 415
     else:

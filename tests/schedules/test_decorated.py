@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 async def started(queue: JobQueue) -> dict[str, Any]:
     """Return the schedules of a queue, by name, as it starts."""
     async with queue:
-        return {name: definition.given for (_, name), definition in queue.service.schedules.definitions.items()}
+        return {name: definition.given for (_, name), definition in queue.service.schedules.runner.definitions.items()}
 
 
 async def test_a_handler_may_have_several_schedules() -> None:
@@ -59,7 +59,7 @@ async def test_an_interval_is_a_text_a_number_or_a_timedelta(interval: Any) -> N
         (lambda queue: queue.every(60, name="a b"), "a name has 1 to 100"),
         (lambda queue: queue.every(60, args=5), "args is a mapping"),
         (lambda queue: queue.every(60, args={"a": object()}), "/args: JSON can't represent"),
-        (lambda queue: queue.every(60, args={"a": "x" * 20_000}), "/args: at most 16384 bytes"),
+        (lambda queue: queue.every(60, args={"a": "x" * 20_000}), "/args: at most 4096 bytes"),
         (lambda queue: queue.every(60)(lambda: None), "it is no handler yet"),
     ],
 )

@@ -31,7 +31,7 @@ def ticking(
 
 
 def the(queue: JobQueue) -> Schedule:
-    (schedule,) = queue.service.schedules.schedules
+    (schedule,) = queue.service.schedules.runner.schedules
     return schedule
 
 
@@ -107,7 +107,7 @@ async def test_a_wall_clock_set_back_does_not_keep_an_interval_waiting() -> None
 async def test_a_pause_gives_no_ticks_and_its_end_the_last_of_them() -> None:
     queue, _, ran = ticking(lambda queue: queue.every(60))
     async with queue:
-        runner = queue.service.schedules
+        runner = queue.service.schedules.runner
         runner.pause((None, "sweep"), by="ann")
         await asyncio.sleep(600)
         assert ran == []
@@ -121,7 +121,7 @@ async def test_a_pause_gives_no_ticks_and_its_end_the_last_of_them() -> None:
 async def test_a_run_on_request_meets_a_live_job_as_the_overlap_says() -> None:
     queue, _, ran = ticking(lambda queue: queue.every("1d", args={"seconds": 60}))
     async with queue:
-        runner = queue.service.schedules
+        runner = queue.service.schedules.runner
         await runner.run((None, "sweep"))
         with pytest.raises(Duplicate):
             await runner.run((None, "sweep"))

@@ -24,6 +24,8 @@ from jobqueue.backend.journal.records import (
     REQUEUE,
     RETRY,
     RUN_NOW,
+    SCHEDULE,
+    SCHEDULE_STATE,
     SHARE,
     SPEC,
     START,
@@ -62,6 +64,7 @@ if TYPE_CHECKING:
     from jobqueue.core.pause import Pause
     from jobqueue.core.policy import QueuePolicy
     from jobqueue.core.report import FailedAttempt
+    from jobqueue.core.schedule import KeptSchedule, ScheduleId
     from jobqueue.core.stored_file import StoredFile, Upload
 
 _encode: Final[Callable[[object], bytes]] = msgspec.msgpack.Encoder().encode
@@ -182,6 +185,18 @@ class RecordEncoder:
             self._on_policy_changed(PolicyChanged(queue, policy))
         if pause is not None:
             self._on_paused(Paused(queue, pause))
+
+    def schedule(self, id: ScheduleId, schedule: KeptSchedule | None) -> None:
+        """Write the definition of a schedule that was put; None: nothing is kept of it any more."""
+        caller, given = (None, None) if schedule is None else (schedule.caller, schedule.given)
+        self._append_short([SCHEDULE, id[0], id[1], caller, given])
+
+    def schedule_state(self, id: ScheduleId, schedule: KeptSchedule) -> None:
+        """Write what is kept of the state of a schedule."""
+        reached = None if schedule.reached is None else int(schedule.reached * 1000.0 + 0.5)
+        pause = schedule.pause
+        shown = None if pause is None else [int(pause.since * 1000.0 + 0.5), pause.by]
+        self._append_short([SCHEDULE_STATE, id[0], id[1], reached, shown])
 
     # -- records of events
 

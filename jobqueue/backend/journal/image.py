@@ -36,6 +36,7 @@ from jobqueue.core.pause import Pause
 from jobqueue.core.policy import QueuePolicy
 from jobqueue.core.report import ErrorCode, FailedAttempt, JobError
 from jobqueue.core.restore import Found
+from jobqueue.core.schedule import KeptSchedule, SchedulePause
 from jobqueue.core.stored_file import StoredFile, Upload
 from jobqueue.core.uniqueness import SHARED_MAX
 
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jobqueue.core.job import JobId
+    from jobqueue.core.schedule import ScheduleId
     from jobqueue.core.uniqueness import Name, ValueName
 
 SHARED_SPECS_MAX: Final = 4096
@@ -74,6 +76,7 @@ class Image:
         has_owners: Whether an id with an owner was issued.
         starts: When processes began since the last clean stop, in Unix seconds: the latest `STARTS_MAX`.
         clean: Whether the last process stopped properly, so that no record is missing.
+        schedules: What is kept of each schedule.
         snapshot_jobs: The number of jobs that a snapshot had to its end; None: no end of one was read.
     """
 
@@ -88,6 +91,7 @@ class Image:
         self.has_owners = False
         self.starts: list[float] = []
         self.clean = True
+        self.schedules: dict[ScheduleId, KeptSchedule] = {}
         self.snapshot_jobs: int | None = None
         # That the last snapshot or clean stop doesn't have: the processes since, and that which has written it.
         self._open_processes = 0
@@ -271,6 +275,22 @@ class Image:
         self.starts.append(record[1] / 1000)
         del self.starts[:-STARTS_MAX]
         self._open_processes += 1
+
+    def _schedule(self, record: list[Any]) -> None:
+        if len(record) < 5:
+            self.schedules.pop((record[1], record[2]), None)
+            return
+        schedule = self.schedules.setdefault((record[1], record[2]), KeptSchedule())
+        schedule.caller, schedule.given = record[3], record[4]
+
+    def _schedule_state(self, record: list[Any]) -> None:
+        schedule = self.schedules.setdefault((record[1], record[2]), KeptSchedule())
+        reached = record[3] if len(record) > 3 else None
+        schedule.reached = None if reached is None else reached / 1000
+        schedule.pause = None
+        if len(record) > 4:
+            since, by = record[4]
+            schedule.pause = SchedulePause(since=since / 1000, by=by)
 
     def _whole(self, record: list[Any]) -> None:
         self._know_issued(record[1])

@@ -24,6 +24,7 @@ from jobqueue.backend.journal.encoder import RecordEncoder
 from jobqueue.backend.journal.figures import JournalFigures
 from jobqueue.backend.journal.image import Image
 from jobqueue.backend.journal.recovery import Read, Turns, read_folder, without_collections
+from jobqueue.backend.journal.schedule_book import ScheduleBook
 from jobqueue.backend.journal.segment import SEGMENT_BYTES
 from jobqueue.backend.journal.snapshot_pause import SnapshotPause
 from jobqueue.backend.journal.snapshotting import Snapshotting
@@ -72,6 +73,7 @@ class Journal:
     Attributes:
         with_files: The restored jobs that have files.
         policies: Settings of queues that were changed in use, and hold on.
+        schedules: What is kept of schedules.
         unclean_starts: Starts within `UNCLEAN_WITHIN_S` that followed no clean stop, this one included.
     """
 
@@ -88,6 +90,7 @@ class Journal:
     ) -> None:
         self.with_files: list[Job] = []
         self.policies: dict[str, QueuePolicy] = {}
+        self.schedules = ScheduleBook()
         self.unclean_starts = 0
         self._folder, self._settings, self._ids = folder, settings, ids
         self._now, self._offset_s = now, offset_s
@@ -231,7 +234,9 @@ class Journal:
             now=self._now,
             offset_s=self._offset_s,
             configured=self._configured_of,
+            schedules=lambda: self.schedules.kept,
         )
+        self.schedules.begin(image.schedules, encoder)
         self._read_log_bytes = self._read.log_bytes
         encoder.begin(now, starts=image.starts)
         encoder.process(now)

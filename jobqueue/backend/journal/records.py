@@ -46,6 +46,8 @@ JOB: Final = 17
 WHOLE: Final = 18
 PROCESS: Final = 19
 TOGETHER: Final = 20
+SCHEDULE: Final = 21
+SCHEDULE_STATE: Final = 22
 
 FIELDS: Final[tuple[tuple[str, ...], ...]] = (
     ("begin", "at", "position", "has_owners", "starts"),
@@ -73,6 +75,8 @@ FIELDS: Final[tuple[tuple[str, ...], ...]] = (
     ("whole", "position", "jobs"),
     ("process", "at"),
     ("together", "records"),
+    ("schedule", "owner", "name", "caller", "given"),
+    ("schedule_state", "owner", "name", "reached", "pause"),
 )
 """By kind: its name, and those of its fields.
 
@@ -81,7 +85,8 @@ issued; `starts`: when processes began since the last clean stop, the latest of 
 position for jobs with a unique value. `job`: a whole job; its position is that of the time of writing, if it had its
 unique value then. `whole`: the end of a snapshot, with the number of its jobs. `process`: a process began. `clean`: it
 stopped; nothing follows. `together`: the records of jobs that were accepted at once, as one, so that no frame ends
-between them.
+between them. `schedule`: what a caller has put, as JSON; null: nothing is kept of the schedule any more.
+`schedule_state`: the last instant that a schedule is done with, and since when, and by which caller, it is paused.
 """
 
 SPEC_FIELDS: Final = (

@@ -12,12 +12,13 @@ from jobqueue.backend.journal.encoder import RecordEncoder
 from jobqueue.backend.journal.frame import body_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from jobqueue.core.engine import Engine
     from jobqueue.core.ids import IdIssuer
     from jobqueue.core.job import JobId
     from jobqueue.core.policy import QueuePolicy
+    from jobqueue.core.schedule import KeptSchedule, ScheduleId
 
 PORTION: Final = 50
 """Jobs of a portion: a tenth of a millisecond, unless they are large."""
@@ -37,7 +38,8 @@ class SnapshotWalk:
         configured: Returns a queue's settings by the configuration.
         offset_s: From the engine's clock to Unix seconds.
         starts: When processes began since the last clean stop, in Unix seconds.
-        portion: Jobs of one step.
+        schedules: What is kept of each schedule.
+        portion: Jobs, or schedules, of one step.
 
     Attributes:
         jobs: The number of jobs that it has so far.
@@ -52,6 +54,7 @@ class SnapshotWalk:
         configured: Callable[[str], QueuePolicy],
         offset_s: float,
         starts: list[float],
+        schedules: Mapping[ScheduleId, KeptSchedule] | None = None,
         portion: int = PORTION,
     ) -> None:
         self._engine, self._sink = engine, sink
@@ -60,6 +63,7 @@ class SnapshotWalk:
         self._encoder = RecordEncoder(
             self._records.append, engine=engine, ids=ids, configured=configured, offset_s=offset_s
         )
+        self._schedules = list((schedules or {}).items())
         self._after: JobId | None = None
         self._begun = False
         self.jobs = 0
@@ -72,6 +76,14 @@ class SnapshotWalk:
             encoder.begin(now, starts=self._starts, snapshot=True)
             for queue_state in self._engine.queue_states.values():
                 encoder.queue(queue_state.name, queue_state.policy, queue_state.pause)
+        if self._schedules:
+            for id, schedule in self._schedules[-self._portion :]:
+                if schedule.given is not None:
+                    encoder.schedule(id, schedule)
+                encoder.schedule_state(id, schedule)
+            del self._schedules[-self._portion :]
+            self._flush()
+            return True
         jobs = self._engine.portion(self._after, oldest_first=True, limit=self._portion)
         for job in jobs:
             encoder.job(job)
@@ -80,6 +92,9 @@ class SnapshotWalk:
             self._after = jobs[-1].id
         else:
             encoder.whole(self.jobs)
+        self._flush()
+        return bool(jobs)
+
+    def _flush(self) -> None:
         self._sink.write(body_of(self._records))
         self._records.clear()
-        return bool(jobs)

@@ -12,7 +12,7 @@ from jobqueue.backend.journal.snapshot_file import SnapshotFile
 from jobqueue.backend.journal.snapshot_walk import SnapshotWalk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from concurrent.futures import Executor
     from pathlib import Path
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from jobqueue.core.engine import Engine
     from jobqueue.core.ids import IdIssuer
     from jobqueue.core.policy import QueuePolicy
+    from jobqueue.core.schedule import KeptSchedule, ScheduleId
 
 T = TypeVar("T")
 
@@ -57,6 +58,7 @@ class Snapshotting:
     Args:
         now, offset_s: As of `Journal`.
         configured: Returns a queue's settings by the configuration.
+        schedules: Returns what is kept of each schedule.
     """
 
     def __init__(
@@ -68,9 +70,11 @@ class Snapshotting:
         now: Callable[[], float],
         offset_s: Callable[[], float],
         configured: Callable[[str], QueuePolicy],
+        schedules: Callable[[], Mapping[ScheduleId, KeptSchedule]],
     ) -> None:
         self._folder, self._engine, self._ids = folder, engine, ids
         self._now, self._offset_s, self._configured = now, offset_s, configured
+        self._schedules = schedules
         self.last: SnapshotDone | None = None
 
     async def write(self, number: int, starts: list[float]) -> SnapshotDone:
@@ -90,6 +94,7 @@ class Snapshotting:
             configured=self._configured,
             offset_s=self._offset_s(),
             starts=starts,
+            schedules=self._schedules(),
         )
         file = SnapshotFile(self._folder, number)
         thread = ThreadPoolExecutor(1, thread_name_prefix="jobqueue-snapshot")

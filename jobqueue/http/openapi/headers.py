@@ -55,6 +55,7 @@ HEADERS: dict[str, dict[str, Any]] = {
     "Allow": _text("Methods of the path.", "GET, HEAD"),
     "Accept-Post": _text("Media types of the body of a POST.", "application/json"),
     "Accept-Patch": _text("Media types of the body of a PATCH.", "application/json"),
+    "Accept": _text("Media types of the body of a PUT.", "application/json"),
     "X-Accel-Buffering": _text("Tells nginx to pass events on at once.", "no", enum=["no"]),
     "Content-Encoding": _text("How the file is compressed. Not there: it is not.", "gzip", enum=["gzip"]),
     "Set-Cookie": _text(
@@ -69,7 +70,15 @@ HEADERS: dict[str, dict[str, Any]] = {
 """By name; a header of a row that is missing here fails a test."""
 
 NOT_ALWAYS = {
-    *("Job-Deduplicated", "Preference-Applied", "RateLimit", "RateLimit-Policy", "Accept-Post", "Accept-Patch"),
+    *(
+        "Job-Deduplicated",
+        "Preference-Applied",
+        "RateLimit",
+        "RateLimit-Policy",
+        "Accept-Post",
+        "Accept-Patch",
+        "Accept",
+    ),
     *("Content-Security-Policy", "X-Content-Type-Options", "Cross-Origin-Resource-Policy"),
     *("Content-Encoding", "Set-Cookie"),
 }

@@ -23,6 +23,7 @@ PATHS: dict[str, tuple[str, str]] = {
     "/v1/queues/{name}": ("Name of the queue.", "default"),
     "/v1/topics/{topic}": ("Topic: tokens of letters, digits, `_` and `-`, joined by dots.", "order.paid"),
     "/v1/topics/{pattern}": ("Pattern: a token may be `*`, for any one; the last may be `>`, for the rest.", "order.*"),
+    "/v1/schedules/{name}": ("Name of the schedule.", "nightly"),
     "/v1/types/{name}": ("Type of jobs: the name of a handler.", "echo"),
     "/console/{version}": ("Version of the console, as its page has it.", "5f0c9a1b2c3d4e5f"),
     "/console/{version}/{file}": ("Name of the file.", "main.js"),

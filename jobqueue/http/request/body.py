@@ -73,7 +73,9 @@ def check_head(
 
 def accepted(request: web.BaseRequest, takes: tuple[BodyKind, ...]) -> dict[str, str]:
     """Return the header that names the media types which a request may have."""
-    return {f"Accept-{request.method.capitalize()}": ", ".join(kind.value for kind in takes)}
+    # Only these two methods have a header of their own (RFC 5789, RFC 9110 section 12.5.1).
+    name = f"Accept-{request.method.capitalize()}" if request.method in (hdrs.METH_POST, hdrs.METH_PATCH) else "Accept"
+    return {name: ", ".join(kind.value for kind in takes)}
 
 
 def _body_kind(request: web.BaseRequest, takes: tuple[BodyKind, ...]) -> BodyKind:

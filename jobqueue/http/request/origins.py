@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 EXPOSED = (
     "Location, Retry-After, Job-State, ETag, RateLimit, RateLimit-Policy, Preference-Applied, Job-Deduplicated, "
-    "Job-Gone-Reason, Allow, Accept-Post, Accept-Patch, WWW-Authenticate"
+    "Job-Gone-Reason, Allow, Accept-Post, Accept-Patch, Accept, WWW-Authenticate"
 )
 """Headers of answers that a listed page may read, beside the few that every page may."""
 

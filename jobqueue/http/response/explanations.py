@@ -57,6 +57,10 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
         "no handler is registered under this type",
         "take one from `GET /v1/types`; `detail` names a similar one",
     ),
+    "schedule-not-found": Explanation(
+        "no schedule has this name; or, with keys, it is another key's",
+        "take one from `GET /v1/schedules`",
+    ),
     "method-not-allowed": Explanation(
         "the resource doesn't have this method; the header `Allow` lists those that it has",
         "use one of them",
@@ -72,6 +76,10 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
     "duplicate": Explanation(
         "the submission has the `unique` mode `reject`, and a live job of the type has the value",
         "use the job `id`, or submit again once it has ended",
+    ),
+    "schedule-fixed": Explanation(
+        "the schedule is defined in the code or in the settings",
+        "change it there, or pause it",
     ),
     "not-served": Explanation(
         "the API is mounted in an application, so the process is that one's: it is reloaded and drained there",
@@ -91,8 +99,8 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
         "send less, or raise the limit",
     ),
     "unsupported-media-type": Explanation(
-        "the `Content-Type` is missing or another one; or there is a `Content-Encoding`. The header `Accept-Post` "
-        "or `Accept-Patch` lists the types",
+        "the `Content-Type` is missing or another one; or there is a `Content-Encoding`. The header "
+        "`Accept-Post`, `Accept-Patch` or, of a PUT, `Accept` lists the types",
         "send one of them, in UTF-8, not compressed",
     ),
     "unknown-expectation": Explanation(
@@ -144,8 +152,9 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
         "use `chunked`, or a `Content-Length`",
     ),
     "not-in-store": Explanation(
-        "the jobs are in a store that servers share, which can't accept several jobs at once, nor keep one for others",
-        "submit each job on its own, or use a server that keeps its jobs itself",
+        "the jobs are in a store that servers share, which can't accept several jobs at once, nor keep one for others; "
+        "nor does it keep schedules",
+        "submit each job on its own, or use a server that keeps its jobs itself; define schedules in the settings",
     ),
     "queue-full": Explanation(
         "the queue holds `capacity` live jobs",

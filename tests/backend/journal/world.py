@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from jobqueue.backend.journal.encoder import RecordEncoder
 from jobqueue.backend.journal.frame import body_of
 from jobqueue.backend.journal.image import Image
+from jobqueue.backend.journal.schedule_book import ScheduleBook
 from jobqueue.backend.journal.snapshot_walk import SnapshotWalk
 from jobqueue.core.events import Event
 from jobqueue.core.job import RUNNING, IdempotencyKey, Job, JobSpec, Unique, Uniqueness
@@ -23,6 +24,7 @@ from jobqueue.core.policy import Discipline, Limits, QueuePolicy
 from jobqueue.core.record import changed
 from jobqueue.core.report import ErrorCode, Failure, Progress, Success
 from jobqueue.core.restore import Restoration
+from jobqueue.core.schedule import SchedulePause
 from jobqueue.core.store_bounds import StoreBounds
 from jobqueue.core.stored_file import StoredFile, Upload
 from jobqueue.errors import JobQueueError
@@ -70,13 +72,15 @@ class World:
     Attributes:
         snapshot: The bodies of the last snapshot; empty before the first one.
         log: The bodies since the beginning, or since the snapshot was begun.
+        book: What is kept of schedules.
     """
 
     def __init__(self, seed: int) -> None:
-        self.rng = Random(seed)
+        self.rng, self._rng_of_schedules = Random(seed), Random(seed)
         self.records: list[bytes] = []
         self.snapshot: list[bytes] = []
         self.log: list[bytes] = []
+        self.book = ScheduleBook()
         self._begin(1000.0)
         self.encoder.begin(self.driver.now, starts=[])
         self.encoder.process(self.driver.now)
@@ -96,6 +100,7 @@ class World:
             offset_s=OFFSET_S,
         )
         self.driver.hear = self.encoder.hear
+        self.book.begin(self.book.kept, self.encoder)
 
     def restart(self, *, clean: bool, after_s: float = 0.0) -> Restoration:
         """Stop, or crash, and go on with what the journal has."""
@@ -152,6 +157,7 @@ class World:
         with suppress(JobQueueError):
             act()
         self.driver.note_events()
+        self.schedule()
         if self._next is None and self.rng.random() < 0.05:
             self.begin_snapshot()
         elif self._next is not None:
@@ -179,6 +185,7 @@ class World:
             offset_s=OFFSET_S,
             starts=self.starts,
             portion=self.rng.choice((1, 2, 5, 50)),
+            schedules=self.book.kept,
         )
         self._next = bodies, [], writer
         self.encoder.begin(self.driver.now, starts=self.starts)
@@ -198,6 +205,20 @@ class World:
     def submit_together(self) -> None:
         many = [self.submission() for _ in range(self.rng.randint(1, 4))]
         self.engine.submit_together(many, now=self.driver.now)
+
+    def schedule(self) -> None:
+        rng = self._rng_of_schedules
+        if rng.random() < 0.9:
+            return
+        id = rng.choice((None, "ann")), rng.choice(("nightly", "hourly"))
+        match rng.choice(("define", "note", "note", "forget")):
+            case "define":
+                self.book.define(id, caller="ann", given=b"%d" % rng.randrange(100))
+            case "note":
+                pause = rng.choice((None, SchedulePause(since=1.5), SchedulePause(since=2.25, by="ann")))
+                self.book.note(id, reached=float(rng.randrange(10**6)), pause=pause)
+            case "forget":
+                self.book.forget(id)
 
     def submission(self) -> Asked:
         rng = self.rng
@@ -302,4 +323,5 @@ class World:
         image = self.image(twice=twice)
         found = differences(image, self.engine, self.ids, now=self.driver.now, configured=QUEUES)
         assert (different := next(found, None)) is None, different
+        assert image.schedules == self.book.kept
         return image

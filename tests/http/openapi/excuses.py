@@ -94,6 +94,14 @@ EXCUSES = (
         "The members are valid, but not together, or not now.",
     ),
     Excuse(
+        RejectedPositiveData,
+        "422 invalid-request",
+        "give every_s or cron, and not both|an interval is a whole number|a cron notation is|bad [a-z-]+: a cron"
+        "|it never comes|there is no time zone|is the time zone of cron|all needs overlap: queue|at most the interval"
+        "|there is no queue|no handler has the type|a name has 1 to 100|at most 4096 bytes",
+        "Which texts are notations, zones and types is told in words, and so is which members go together.",
+    ),
+    Excuse(
         AcceptedNegativeData,
         "207 with a problem",
         "",
