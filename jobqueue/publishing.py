@@ -78,8 +78,8 @@ class Subscriber(Protocol):
     @property
     def patterns(self) -> tuple[Pattern, ...]: ...
 
-    def arguments(self, topic: str, data: bytes) -> bytes:
-        """Return the arguments of its job for data, both JSON.
+    def arguments(self, topic: str, data: bytes) -> bytes | None:
+        """Return the arguments of its job for data, both JSON; None: it gets no job now.
 
         Raises:
             InvalidSubmission: It can't take the data; with pointers from `/data` on.
@@ -213,8 +213,7 @@ class Publishing:
         """
         service, backend = self._service, self._service.backend
         self.check_shared()
-        subscribers = self.of(checked_topic(topic))
-        rows = await _arguments(subscribers, topic, data)
+        subscribers, rows = await _arguments(self.of(checked_topic(topic)), topic, data)
         if service.why_not_ready is not None:
             raise service.why_not_ready()
         published = Published(topic, data, service.wall(backend.now()), owner)
@@ -258,8 +257,15 @@ class Publishing:
         return Publication(tuple(jobs), duplicate=True)
 
 
-async def _arguments(subscribers: Sequence[Subscriber], topic: str, data: bytes) -> list[bytes]:
-    """Return the arguments for each subscriber; equal ones are one object. Raises InvalidSubmission."""
+async def _arguments(
+    subscribers: Sequence[Subscriber], topic: str, data: bytes
+) -> tuple[list[Subscriber], list[bytes]]:
+    """Return the subscribers that get a job, and the arguments for each; equal ones are one object.
+
+    Raises:
+        InvalidSubmission
+    """
+    getting: list[Subscriber] = []
     rows: list[bytes] = []
     shared: dict[bytes, bytes] = {}
     faults: list[InvalidField] = []
@@ -271,13 +277,15 @@ async def _arguments(subscribers: Sequence[Subscriber], topic: str, data: bytes)
             turn_ends_at = time.monotonic() + TURN_S
         try:
             args = subscriber.arguments(topic, data)
-            rows.append(shared.setdefault(args, args))
+            if args is not None:
+                getting.append(subscriber)
+                rows.append(shared.setdefault(args, args))
         except InvalidSubmission as invalid:
             faults += invalid.errors
             more += invalid.more
     if faults:
         raise InvalidSubmission(*faults, more=more)
-    return rows
+    return getting, rows
 
 
 def _keys(key: str, subscribers: Sequence[Subscriber], topic: str, data: bytes) -> list[IdempotencyKey | None]:

@@ -149,6 +149,7 @@ class Service:
                 given,
                 lifespan=registered.lifespan,
                 process_init=registered.process_init,
+                topics=self.topics,
                 family=self.children,
                 definitions=definitions,
             )

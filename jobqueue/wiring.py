@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from jobqueue.handlers import Registry
     from jobqueue.runtime.executor import Runs
     from jobqueue.runtime.pools.reach import Family
-    from jobqueue.runtime.webhooks import Sends, Webhooks
+    from jobqueue.runtime.webhooks import Sends, Topics, Webhooks
     from jobqueue.schedules.definition import Definition
     from jobqueue.surroundings import MakesStore, Recovers
 
@@ -136,13 +136,17 @@ def _sender(settings: Settings) -> Sends | None:
     return HttpSender()
 
 
-def _webhooks(settings: Settings, given: Surroundings) -> Webhooks | None:
+def _webhooks(settings: Settings, given: Surroundings, topics: Topics) -> Webhooks | None:
     if given.sender is None:
         return None
     from jobqueue.runtime.webhooks import Webhooks  # as above
 
     return Webhooks(
-        settings.webhooks, given.sender, now=given.clock, wall=lambda instant: given.wall_clock.offset_s() + instant
+        settings.webhooks,
+        given.sender,
+        topics,
+        now=given.clock,
+        wall=lambda instant: given.wall_clock.offset_s() + instant,
     )
 
 
@@ -243,6 +247,7 @@ class Wiring:
         *,
         lifespan: Callable[[], AbstractAsyncContextManager[Any]] | None = None,
         process_init: Callable[[], Any] | None = None,
+        topics: Topics,
         family: Family | None = None,
         definitions: Sequence[Definition] = (),
     ) -> None:
@@ -253,7 +258,7 @@ class Wiring:
         self.local = _local_backend(settings, self.policies, given) if given.store is None else None
         self.store = self._store_backend(settings, given, given.store) if given.store is not None else None
         self.backend = _one_of(self.local, self.store)
-        self.webhooks = _webhooks(settings, given)
+        self.webhooks = _webhooks(settings, given, topics)
         registry.set_built_in(*([] if self.webhooks is None else [self.webhooks.handler]))
         self.offset_s = given.wall_clock.offset_s if self.store is None else self.store.offset_s
         self._in_process = [handler for handler in registry if handler.run_in == "process"]
@@ -410,6 +415,8 @@ class Wiring:
             parts.push_async_callback(self._processes.close)
             parts.push_async_callback(self._threads.close)
             parts.push_async_callback(self._workers.close)
+            if self.webhooks is not None:
+                parts.callback(self.webhooks.close)
             parts.push_async_callback(self.schedules.stop)
             await self.backend.stop()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jobqueue.config.webhooks import WEBHOOKS
+from jobqueue.core.topics import pattern_fault
 from jobqueue.webhooks.addresses import ENTRY_EXPECTED, Allowed, is_host_name, parsed
 from jobqueue.webhooks.signature import SECRET_EXPECTED, keys_of
 from jobqueue.webhooks.url import fault_of_url
@@ -36,8 +37,11 @@ def faults_of_webhooks(settings: Settings, places: Places) -> Iterator[str]:
     for name, endpoint in webhooks.endpoints.items():
         if (fault := fault_of_url(endpoint.url, allowed)) is not None:
             yield f"{at('endpoints', name, 'url')}: {fault}"
-        if not endpoint.events:
-            yield f"{at('endpoints', name, 'events')}: lists nothing, so nothing would be sent"
+        if not endpoint.events and not endpoint.topics:
+            yield f"{at('endpoints', name)}: lists neither events nor topics, so nothing would be sent"
+        for pattern in endpoint.topics:
+            if (fault := pattern_fault(pattern)) is not None:
+                yield f"{at('endpoints', name, 'topics')}: {fault}"
         for queue in endpoint.queues:
             if queue not in settings.queues:
                 yield f"{at('endpoints', name, 'queues')}: no such queue: {queue}"

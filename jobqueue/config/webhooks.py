@@ -32,7 +32,6 @@ SECRET_EXAMPLE = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 HOST = r"[A-Za-z0-9_.:-]+"
 ENTRY = r"[A-Za-z0-9_.:-]+(?:/[0-9]{1,3})?"
 NAMES = r"[A-Za-z0-9_.-]{1,100}"
-PATTERN = r"[A-Za-z0-9_.*>-]{1,200}"
 
 JobEnd = Literal["job.succeeded", "job.failed", "job.cancelled", "job.expired"]
 Secret = Annotated[
@@ -71,6 +70,10 @@ class EndpointSettings(Section, frozen=True):
             description="Ends of jobs that are sent: job.succeeded, job.failed, job.cancelled, job.expired.",
         ),
     ] = ()
+    topics: Annotated[
+        tuple[Annotated[str, Meta(pattern="^[!-~]+$", max_length=1000, examples=["order.paid", "order.>"])], ...],
+        Meta(max_length=100, description="Patterns of topics: what is published to them is sent."),
+    ] = ()
     types: Annotated[
         tuple[Annotated[str, Meta(pattern=f"^{NAMES}$", max_length=100, examples=["transcode", "mail"])], ...],
         Meta(max_length=100, description="Types of jobs whose ends are sent; if empty, of all."),
@@ -99,7 +102,7 @@ class EndpointSettings(Section, frozen=True):
 
 
 class WebhooksSettings(Section, frozen=True):
-    """Webhooks: ends of jobs are sent to receivers outside, signed, as jobs of the queue `webhooks`."""
+    """Webhooks: ends of jobs and data of topics are sent to receivers, signed, as jobs of the queue `webhooks`."""
 
     allow: Annotated[
         tuple[

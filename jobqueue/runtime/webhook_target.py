@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from jobqueue.config.webhooks import EndpointSettings
+from jobqueue.config.webhooks import WEBHOOK, EndpointSettings
 from jobqueue.core.record import changed
+from jobqueue.core.topics import Pattern
+from jobqueue.log import event_logger
+from jobqueue.webhooks.payload import event
 from jobqueue.webhooks.signature import keys_of
 from jobqueue.webhooks.url import host_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from jobqueue.config.webhooks import WebhooksSettings
     from jobqueue.core.job import Job, JobSpec
@@ -24,12 +27,16 @@ CALLBACK = "@"
 """Begins the name of a host of callbacks; no endpoint's name has it."""
 
 
+log = event_logger(__name__)
+
+
 class TargetFigures(msgspec.Struct, frozen=True, kw_only=True):
     """What is shown of a receiver.
 
     Attributes:
         name: That of the endpoint; of callbacks `@` and the host.
         events: Ends of jobs that it gets; of callbacks none.
+        topics: Patterns of the topics that it gets.
         disabled: Why nothing is sent to it any more; None: it is not disabled.
         pending: Live deliveries that this run has made.
         delivered_total: Deliveries that succeeded.
@@ -45,6 +52,7 @@ class TargetFigures(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     host: str
     events: tuple[str, ...]
+    topics: tuple[str, ...]
     disabled: str | None
     pending: int
     delivered_total: int
@@ -121,6 +129,16 @@ class Target:
             return f"{self.pending} deliveries to it are live, and pending_max is {self._pending_max}"
         return None
 
+    def dropped(self, reason: str) -> None:
+        """Count, and log, an event for which it gets no delivery."""
+        self.dropped_total += 1
+        log.sampled("webhook.dropped", every_s=10.0, webhook=self.name, reason=reason)
+
+    def arguments(self, event: bytes, url: str | None = None) -> bytes:
+        """Return the arguments of a delivery, as JSON. Args: url: Where it goes, if not to the endpoint's own URL."""
+        to = {"to": self.name, "event": msgspec.Raw(event)}
+        return msgspec.json.encode(to if url is None else to | {"url": url})
+
     def attempted(self, at: float, job_id: str, error: str | None) -> None:
         """Count an attempt. Args: error: Why it failed; None: it succeeded."""
         self._last_at, self._last_job_id, self._last_error = at, job_id, error
@@ -136,6 +154,7 @@ class Target:
             name=self.name,
             host=self.host,
             events=() if self.endpoint is None else self.endpoint.events,
+            topics=() if self.endpoint is None else self.endpoint.topics,
             disabled=self.disabled,
             pending=self.pending,
             delivered_total=self._delivered_total,
@@ -147,3 +166,26 @@ class Target:
             last_error=self._last_error,
             delivered_at=self._delivered_at,
         )
+
+
+class TopicSubscription:
+    """An endpoint as a subscriber of topics: what is published is sent to it.
+
+    Args:
+        wall: Returns the Unix seconds.
+    """
+
+    def __init__(self, target: Target, patterns: tuple[str, ...], wall: Callable[[], float]) -> None:
+        self.name = f"{WEBHOOK}:{target.name}"  # which is the type of no handler
+        self.spec = target.spec
+        self.patterns = tuple(map(Pattern, patterns))
+        self._target = target
+        self._wall = wall
+
+    def arguments(self, topic: str, data: bytes) -> bytes | None:
+        """Return the arguments of its job for data, both JSON; None: the data is dropped, and counted."""
+        reason = self._target.refusal()
+        if reason is not None:
+            self._target.dropped(reason)
+            return None
+        return self._target.arguments(event(topic, self._wall(), msgspec.Raw(data)))

@@ -1,4 +1,4 @@
-"""Webhooks: makes a job of each delivery, from the ends of other jobs, and runs it.
+"""Webhooks: makes a job of each delivery, from the ends of other jobs and the data of topics, and runs it.
 
 Rules:
 
@@ -9,7 +9,9 @@ Rules:
 4. An answer from 200 to 299 is a success. 410 disables the endpoint until its settings change or the queue starts
    again; any other answer, and none, is a failed attempt. The next one waits for the backoff, or for as long as
    `Retry-After` says. A refused address is final.
-5. What can't be submitted (the queue is full, the receiver has `pending_max` deliveries, it is disabled) is dropped,
+5. An endpoint with topics is one of their subscribers: its delivery is one of the jobs of a publish, all of them or
+   none.
+6. What can't be submitted (the queue is full, the receiver has `pending_max` deliveries, it is disabled) is dropped,
    counted, and logged: a receiver must never hold up jobs.
 """
 
@@ -17,17 +19,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-import msgspec
+import msgspec  # noqa: TC002  # the signature of a handler is read from its annotations
 
 from jobqueue.config.webhooks import TIMEOUT_S_MAX, WEBHOOK, WEBHOOKS
-from jobqueue.context import JobContext  # noqa: TC001  # the signature of a handler is read from its annotations
+from jobqueue.context import JobContext  # noqa: TC001  # as the last import
 from jobqueue.core.backoff import Backoff
-from jobqueue.core.events import Ended
+from jobqueue.core.events import Ended, Submitted
 from jobqueue.core.job import FAILED
 from jobqueue.errors import Refused, Reject, Retry
 from jobqueue.handlers import HandlerOptions, Registry, register
 from jobqueue.log import event_logger
-from jobqueue.runtime.webhook_target import Target
+from jobqueue.runtime.webhook_target import Target, TopicSubscription
 from jobqueue.webhooks.addresses import Allowed
 from jobqueue.webhooks.message import AddressRefused, Message, Undelivered
 from jobqueue.webhooks.payload import end_of_job
@@ -35,7 +37,7 @@ from jobqueue.webhooks.signature import signature
 from jobqueue.webhooks.url import host_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from jobqueue.backend.base import LocalBackend
     from jobqueue.config.webhooks import WebhooksSettings
@@ -64,10 +66,18 @@ class Sends(Protocol):
         ...
 
 
+class Topics(Protocol):
+    """What is published (`jobqueue.publishing`)."""
+
+    def set_others(self, subscribers: Sequence[TopicSubscription]) -> None:
+        """Replace the subscribers that are no handlers."""
+
+
 class Webhooks:
     """The deliveries of one run of a queue.
 
     Args:
+        topics: Those that endpoints may subscribe to.
         now: The clock of the queue, in seconds.
         wall: Converts its instants to Unix seconds.
 
@@ -79,11 +89,12 @@ class Webhooks:
         self,
         settings: WebhooksSettings,
         sender: Sends,
+        topics: Topics,
         *,
         now: Callable[[], float],
         wall: Callable[[float], float],
     ) -> None:
-        self._sender = sender
+        self._sender, self._topics = sender, topics
         self._now, self._wall = now, wall
         self._backend: LocalBackend | None = None
         self._targets: dict[str, Target] = {}
@@ -101,17 +112,36 @@ class Webhooks:
             self._targets[target.name] = target
         self._by_callback = {target.host: target for target in self._targets.values() if target.endpoint is None}
         self._live = {job_id: self._targets.get(target.name, target) for job_id, target in self._live.items()}
+        self._topics.set_others(
+            [
+                TopicSubscription(self._targets[name], endpoint.topics, lambda: self._wall(self._now()))
+                for name, endpoint in settings.endpoints.items()
+                if endpoint.topics
+            ]
+        )
 
     def follow(self, backend: LocalBackend) -> None:
         """Deliver what happens in a backend from now on. The listeners before this one have heard of an end first."""
         self._backend = backend
+        backend.subscribe(self._on_submitted, Submitted)
         backend.subscribe(self._on_ended, Ended)
+
+    def close(self) -> None:
+        """Subscribe to no topic any more."""
+        self._topics.set_others(())
 
     def figures(self) -> list[TargetFigures]:
         """Return what is shown of each receiver: of endpoints first, then of hosts of callbacks."""
         return [target.figures() for target in self._targets.values()]
 
     # -- from events to jobs
+
+    def _on_submitted(self, event: Submitted) -> None:
+        """Count a delivery, whether it comes from the end of a job or from a topic."""
+        job = event.job
+        if job.spec.type == WEBHOOK and (target := self._targets.get(job.spec.group or "")) is not None:
+            target.pending += 1
+            self._live[job.id] = target
 
     def _on_ended(self, event: Ended) -> None:
         job = event.job
@@ -137,20 +167,16 @@ class Webhooks:
         """Submit a delivery, or drop it."""
         backend, reason = self._backend, target.refusal()
         assert backend is not None, "events come from it"
-        if reason is None:
-            args = msgspec.json.encode({"to": target.name, "event": msgspec.Raw(event)} | ({"url": url} if url else {}))
-            try:
-                job = backend.submit_now(target.spec, args).job
-            except Refused as refusal:
-                reason = str(refusal)
-            else:
-                target.pending += 1
-                self._live[job.id] = target
-                if backend.defers:
-                    backend.when_kept(_ignore, job.id)
-                return
-        target.dropped_total += 1
-        log.sampled("webhook.dropped", every_s=10.0, webhook=target.name, reason=reason)
+        if reason is not None:
+            target.dropped(reason)
+            return
+        try:
+            job = backend.submit_now(target.spec, target.arguments(event, url)).job
+        except Refused as refusal:
+            target.dropped(str(refusal))
+        else:
+            if backend.defers:
+                backend.when_kept(_ignore, job.id)
 
     def _delivery_ended(self, job: Job) -> None:
         target = self._live.pop(job.id, None)

@@ -59,8 +59,23 @@ def test_the_queue_of_deliveries_is_there_only_if_a_receiver_is(tmp_path: Path) 
         (endpoint('"https://a b/"'), "webhooks.endpoints.crm.url: must be a text, such as https://example.com/"),
         (endpoint(more=", timeout_s: 16"), "webhooks.endpoints.crm.timeout_s: must be a duration from 100ms to 15s"),
         (endpoint(more=", queues: [mail]"), "webhooks.endpoints.crm.queues: no such queue: mail"),
+        (
+            endpoint(more=", topics: ['order..paid']"),
+            "webhooks.endpoints.crm.topics: a pattern is tokens joined by single dots",
+        ),
+        (
+            endpoint(more=", topics: ['>.paid']"),
+            "webhooks.endpoints.crm.topics: '>' stands for the rest, so it is the last",
+        ),
+        (
+            endpoint(more=f", topics: [{'a' * 199}.b]"),
+            "webhooks.endpoints.crm.topics: a pattern has 1 to 200 characters",
+        ),
         ("webhooks: {endpoints: {crm: {events: [job.failed]}}}", "webhooks.endpoints.crm: lacks url"),
-        (f"webhooks: {{endpoints: {{crm: {{url: '{HOOKS}'}}}}}}", "webhooks.endpoints.crm.events: lists nothing"),
+        (
+            f"webhooks: {{endpoints: {{crm: {{url: '{HOOKS}'}}}}}}",
+            "webhooks.endpoints.crm: lists neither events nor topics",
+        ),
         (f"webhooks: {{endpoints: {{crm: {{url: '{HOOKS}'}}}}}}", "webhooks.endpoints.crm: lacks a secret"),
         (f"webhooks: {{endpoints: {{Crm: {{url: '{HOOKS}'}}}}}}", "'Crm' is not a valid endpoint name"),
         (endpoint(more=", event: job.failed"), "webhooks.endpoints.crm.event: unknown setting, did you mean"),

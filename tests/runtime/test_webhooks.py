@@ -447,3 +447,73 @@ async def test_no_secret_is_in_a_log_line_or_a_record(caplog: pytest.LogCaptureF
     for secret in (SECRET, SECRET.removeprefix("whsec_"), "t0ken"):
         assert secret not in records
         assert secret not in caplog.text
+
+
+TOPICS: dict[str, Any] = {"events": (), "topics": ("order.>", "*.paid")}
+
+
+@virtual_time
+async def test_data_of_a_topic_is_sent_once_with_the_topic_as_its_type() -> None:
+    async with made(sender := Sender(Answer(500), Answer(204)), **TOPICS) as queue:
+        (job,) = await queue.publish("order.paid", {"id": 17})
+        assert await queue.publish("user.created", {}) == []
+        assert (await job.wait()).state is JobState.SUCCEEDED
+        first, second = sender.events()
+        assert (first["type"], first["data"]) == ("order.paid", {"id": 17})
+        assert first == second
+        assert sender.sent[0][1].headers["webhook-id"] == f"msg_{job.id}"
+        assert crm(queue).delivered_total == 1
+
+
+@virtual_time
+async def test_a_publish_under_a_repeated_key_is_sent_once() -> None:
+    async with made(sender := Sender(), **TOPICS) as queue:
+        (first,) = await queue.publish("order.paid", {"id": 17}, key="k")
+        (second,) = await queue.publish("order.paid", {"id": 17}, key="k")
+        await first.wait()
+        assert first.id == second.id
+        assert len(sender.sent) == 1
+
+
+@virtual_time
+async def test_a_publish_goes_on_without_an_endpoint_that_is_disabled_or_has_too_many_deliveries() -> None:
+    queue = made(sender := Held(), pending_max=1, **TOPICS)
+
+    @queue.on("order.*")
+    async def noted(data: dict[str, int]) -> None:
+        """Nothing."""
+
+    async with queue:
+        assert len(await queue.publish("order.paid", {})) == 2
+        assert crm(queue).pending == 1
+        assert len(await queue.publish("order.paid", {})) == 1
+        assert crm(queue).dropped_total == 1
+        sender.let_go.set()
+        await delivered(queue)
+        assert crm(queue).pending == 0
+
+
+@virtual_time
+async def test_a_reload_subscribes_anew_and_a_stop_unsubscribes() -> None:
+    queue = made(sender := Sender(), **TOPICS)
+    async with queue:
+        other = EndpointSettings(url=HOOKS, topics=("user.*",), secret=SECRET)
+        await queue.reload(Settings(webhooks=WebhooksSettings(endpoints={"other": other})))
+        assert await queue.publish("order.paid", {}) == []
+        (job,) = await queue.publish("user.created", {})
+        await job.wait()
+        assert len(sender.sent) == 1
+    assert queue.service.topics.subscribers == ()
+
+
+@virtual_time
+async def test_a_delivery_counts_as_pending_after_a_reload() -> None:
+    async with made(sender := Held()) as queue:
+        await (await queue.submit("add")).wait()
+        crm_ = EndpointSettings(url=HOOKS, events=ENDS, secret=SECRET, pending_max=1)
+        await queue.reload(Settings(webhooks=WebhooksSettings(endpoints={"crm": crm_})))
+        await (await queue.submit("add")).wait()
+        assert (crm(queue).pending, crm(queue).dropped_total) == (1, 1)
+        sender.let_go.set()
+        await delivered(queue)
+        assert crm(queue).pending == 0

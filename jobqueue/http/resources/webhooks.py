@@ -45,6 +45,7 @@ class WebhookDocument(TypedDict):
         name: The name of the endpoint; of a host of callbacks `@` and the host.
         host: Where its events go.
         events: Ends of jobs that it gets; of callbacks an empty list: each is about one job.
+        topics: Patterns of the topics that it gets.
         state: `disabled`: it has answered 410, and gets nothing until its settings change or the server starts again.
         disabled_reason: Why it is disabled; null: it is not.
         pending: Live deliveries that this run of the server has made.
@@ -59,6 +60,7 @@ class WebhookDocument(TypedDict):
     name: str
     host: str
     events: list[str]
+    topics: list[str]
     state: Literal["enabled", "disabled"]
     disabled_reason: str | None
     pending: NotRequired[Count]
@@ -98,6 +100,7 @@ class Webhooks:
             "name": figures.name,
             "host": figures.host,
             "events": [*figures.events],
+            "topics": [*figures.topics],
             "state": "enabled" if figures.disabled is None else "disabled",
             "disabled_reason": figures.disabled,
         }

@@ -70,6 +70,7 @@ async def test_a_receiver_has_its_state_its_counts_and_its_latest_attempt(start:
         "name": "crm",
         "host": "127.0.0.1",
         "events": ["job.succeeded"],
+        "topics": [],
         "state": "enabled",
         "disabled_reason": None,
         "pending": 0,
@@ -90,7 +91,7 @@ async def test_a_key_that_sees_its_own_jobs_only_gets_no_counts_and_no_delivery(
     assert status in (200, 202)
     await deliveries_end(serving)
     for each in await read(http, READER):
-        assert {*each} == {"name", "host", "events", "state", "disabled_reason"}
+        assert {*each} == {"name", "host", "events", "topics", "state", "disabled_reason"}
     job_id = (await read(http, OPS))[0]["last_attempt"]["job_id"]
     for key, expected in ((OPS, 200), (ANN, 404)):
         async with http.get(f"/v1/jobs/{job_id}", headers=bearer(key)) as response:
