@@ -30,6 +30,7 @@ _PARTS: Final = (
     "submit",
     "lease",
     "verdicts",
+    "plain",
     "operators",
     "queues",
     "lists",
@@ -46,6 +47,7 @@ _TABLES: Final = (
     "transitions",
     "processes",
     "ticks",
+    "plain",
     "queues",
 )
 

@@ -37,7 +37,7 @@ from jobqueue.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from jobqueue.backend.valkey.calls import Argument
     from jobqueue.backend.valkey.ids import FleetIds
@@ -56,6 +56,9 @@ NEW, AGAIN, DUPLICATE, DEBOUNCED = 1, 2, 3, 4
 QUEUE_FULL, STORE_FULL, QUARANTINED, KEY_REUSED, JOBS_MAX, RECORDS_MAX, BYTES_MAX, UNIQUE, UNKNOWN_QUEUE = range(
     -1, -10, -1
 )
+
+TOLD_BEHIND: Final = b"-"
+"""In place of the state of a job that is new and its own: the rest of the reply tells what became of it."""
 
 RETRY_AFTER_S: Final = 1.0
 """Where nothing tells when there is room: a second."""
@@ -103,6 +106,19 @@ class _Submission:
         done, self._done = self._done, None
         if done is not None:
             done(job, duplicate)
+
+
+def outcomes(told: list[Any]) -> Iterator[Sequence[Any]]:
+    """Return what a reply tells of each submission: a code, the job's id, state and version, a number and a text."""
+    letters: bytes = told[4]
+    at = 5
+    for n in range(len(letters)):
+        letter = letters[n : n + 1]
+        if letter == TOLD_BEHIND:
+            yield told[at : at + 6]
+            at += 6
+        else:
+            yield NEW, b"", letter, 0, 0, b""
 
 
 class Submissions:
@@ -248,8 +264,8 @@ class Submissions:
     def _answer(self, queue: str, submissions: list[_Submission], told: list[Any]) -> None:
         now_ms, live, capacity = told[:3]
         ready = False
-        for n, each in enumerate(submissions):
-            code, job_id, state, version, at, other = told[4 + 6 * n : 10 + 6 * n]
+        for each, outcome in zip(submissions, outcomes(told), strict=True):
+            code, job_id, state, version, at, other = outcome
             try:
                 if code in (NEW, AGAIN):
                     ready |= STATES[state] is QUEUED

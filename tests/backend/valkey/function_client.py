@@ -6,10 +6,17 @@ from typing import Any
 
 import msgspec
 
+from jobqueue.backend.valkey.submissions import outcomes
 from tests.backend.valkey.stored import stored
 from tests.stores import Functions
 
 encode = msgspec.msgpack.encode
+
+
+def codes_of(reply: list[Any]) -> list[int]:
+    """Return the codes in the reply of `submit`."""
+    return [code for code, *_ in outcomes(reply)]
+
 
 SECRET = b"s" * 32
 TTL_MS = 15_000
@@ -65,11 +72,11 @@ class Client(Functions):
         items: list[str | bytes | int] = []
         for job_id in ids:
             items += (job_id, 0, options or spec(), args, given)
-        return self.call("submit", queue, 1, len(ids), *items)[4::6]
+        return codes_of(self.call("submit", queue, 1, len(ids), *items))
 
     def submit_one(self, job_id: str, options: bytes, given: bytes = b"", args: bytes = b"{}") -> list[Any]:
         """Submit a job; return its part of the reply: code, id, state, version, at, other."""
-        return self.call("submit", "default", 1, 1, job_id, 0, options, args, given)[4:]
+        return list(*outcomes(self.call("submit", "default", 1, 1, job_id, 0, options, args, given)))
 
     def lease(self, process: str = "p1", most: int = 64, number: int = 0, *queues: str) -> list[tuple[str, int]]:
         """Lease; return ids and attempts."""

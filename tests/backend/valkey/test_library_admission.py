@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from tests.backend.valkey.function_client import claims, spec
+from tests.backend.valkey.function_client import claims, codes_of, spec
 from tests.stores import FunctionError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def test_terminal_records_make_room(jq: Client) -> None:
     jq.lease()
     jq.ack("a")
     reply = jq.call("submit", "default", 1, 1, "c", 0, spec(), b"{}", b"")
-    assert reply[3:5] == [1, 1]
+    assert (reply[3], codes_of(reply)) == (1, [1])
     assert jq.record("a") == {}
     assert jq.counts()["evicted_early"] == 1
 
@@ -217,7 +217,7 @@ def test_a_job_that_another_one_of_its_call_replaces_leaves_no_arguments(jq: Cli
     given = claims(value="v", mode="replace")
     items = [part for job_id in "ab" for part in (job_id, 0, spec(), job_id.encode() * 100, given)]
     reply = jq.call("submit", "default", 1, 2, *items)
-    assert reply[4::6] == [1, 1]
+    assert codes_of(reply) == [1, 1]
     assert (jq.state("a"), jq.state("b")) == ("c", "q")
     assert jq.client.keys("*arg:*") == [f"{jq.prefix}arg:b".encode()]
 
@@ -229,7 +229,7 @@ def test_a_job_that_is_sent_again_behind_one_that_evicts_it_is_a_new_one(jq: Cli
     jq.nack("a", final=1)
     jq.ack("b")
     items = [part for job_id in "ca" for part in (job_id, 0, spec(), b"n" * 100, b"")]
-    assert jq.call("submit", "default", 1, 2, *items)[4::6] == [1, 1]
+    assert codes_of(jq.call("submit", "default", 1, 2, *items)) == [1, 1]
     record = jq.record("a")
     assert (record["s"], record["A"], record["h"]) == (b"q", b"n" * 100, 0)
     assert jq.client.keys("*his:*") == []

@@ -279,3 +279,13 @@ def test_events_are_written_while_they_are_read(jq: Client) -> None:
         (b"failed", b"a", b"o"),
     ]
     assert pairs(reply[-1])["E"] == jq.record("a")["E"]
+
+
+def test_a_type_with_limits_waits_where_another_one_has_taken_the_last_place_of_its_lane(jq: Client) -> None:
+    jq.call("set_types", 1, "slow", "thread", 5, 0, 0, 0)
+    jq.submit("a", options=spec("quick", lane="thread"))
+    jq.submit("b", options=spec("slow", lane="thread", limited=True))
+    for job_id in ("a", "b"):
+        reply = jq.call("lease", "p1", 0, 5, 2, "", 5, "thread", 1, "default")
+        assert reply[4::2] == [job_id.encode()]
+        jq.ack(job_id)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from jobqueue.backend.valkey.submissions import outcomes
 from jobqueue.core.events import Requeued
 from jobqueue.core.job import (
     DELAYED,
@@ -68,7 +69,7 @@ class Operations(Twin):
         new = result is not None and not result.duplicate
         job_id = result.job.id if result is not None and new else f"refused{self.operations:015d}"
         item = [job_id, held_bytes(spec, None, uniqueness), self.packed(spec), args, self.claims(uniqueness)]
-        code, found, *_ = self.call("submit", spec.queue, 1, 1, *item)[4:]
+        ((code, found, *_),) = outcomes(self.call("submit", spec.queue, 1, 1, *item))
         what = f"{job_id} {spec.type} to {spec.queue} p{spec.priority} delay {spec.delay_s} {uniqueness}: {code}"
         if error is not None:
             if code not in CODES_OF[type(error)]:
@@ -154,7 +155,7 @@ class Operations(Twin):
         held = self.engine.find(str(item[0])) is not None
         if not held:
             return "gone"
-        code = self.call("submit", queue, 1, 1, *item)[4]
+        ((code, *_),) = outcomes(self.call("submit", queue, 1, 1, *item))
         if code != 2:
             self.fail(f"the resend of {item[0]!r} has the code {code}")
         return str(item[0])

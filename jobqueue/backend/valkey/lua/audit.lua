@@ -174,6 +174,18 @@ local function check_claims(u, found)
   end
 end
 
+-- Each sublist with a ready job is among those of its queue and of its type.
+local function check_names(u, found)
+  for _, key in ipairs(ids_of(u, 'r:*')) do
+    local queue_name, sublist = string.match(key, '^r:([^:]+):(.+)$')
+    local named = sublists.is_lane(sublist) or redis.call('SISMEMBER', u.prefix .. 'qt:' .. queue_name, sublist) == 1
+      and redis.call('SISMEMBER', u.prefix .. 'tq:' .. sublist, queue_name) == 1
+    if not named then
+      fault(found, 'I7', queue_name, sublist, 'has ready jobs, and neither its queue nor its type tells it')
+    end
+  end
+end
+
 local function check_sublists(u, found, sums)
   for _, name in ipairs(redis.call('SMEMBERS', u.prefix .. 'queues')) do
     for _, sublist in ipairs(sublists.of(u, name)) do
@@ -210,6 +222,7 @@ function api.audit(keys, _)
   check_records(u, found, sums)
   check_counts(u, found, sums)
   check_claims(u, found)
+  check_names(u, found)
   check_sublists(u, found, sums)
   return found
 end

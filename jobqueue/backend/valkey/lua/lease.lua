@@ -58,10 +58,22 @@ local function start(u, lease, queue, sublist, id)
     job.l = true
   end
   transitions.to_running(u, job, lease.process)
-  records.write(u, job)
   lease.lanes[spec.lane] = lease.lanes[spec.lane] - 1
   lease.wanted = lease.wanted - 1
-  lease.taken[#lease.taken + 1] = job
+  lease.taken[#lease.taken + 1] = id
+  lease.told[#lease.told + 1] = records.told(u, job, records.write_text(u, job), -1)
+end
+
+local function start_all(u, lease, queue, sublist, ids)
+  local index = 1
+  while index <= #ids do
+    local count = sublists.is_lane(sublist) and plain.start(u, lease, queue, ids, index) or 0
+    if count == 0 then
+      start(u, lease, queue, sublist, ids[index])
+      count = 1
+    end
+    lease.looks, index = lease.looks + count, index + count
+  end
 end
 
 -- How many jobs of a sublist may start now in this process, as far as lane and type tell.
@@ -97,28 +109,30 @@ local function first_of(found)
   return best
 end
 
+-- Takes jobs out of a sublist and starts them. Returns the score of the next one; false: there is none.
+local function take(u, lease, queue, sublist, count)
+  local popped = redis.call('ZPOPMIN', unit.written(u, sublists.key(u, queue.name, sublist)), count)
+  local ids = {}
+  for index = 1, #popped, 2 do
+    ids[#ids + 1] = popped[index]
+  end
+  sublists.touch(u, queue.name, sublist)
+  records.fetch(u, ids)
+  start_all(u, lease, queue, sublist, ids)
+  local score = #ids > 0 and sublists.head(u, queue.name, sublist)
+  sublists.note_head(u, queue.name, sublist, score)
+  return score
+end
+
 local function take_from(u, lease, queue)
   local found = candidates(u, lease, queue)
   while #found > 0 and lease.wanted > 0 and queue.running < queue.workers and lease.looks < LOOKS_MAX do
     local best = first_of(found)
     local sublist = found[best].sublist
-    local key = unit.written(u, sublists.key(u, queue.name, sublist))
     local room = math.min(room_of(u, lease, sublist), lease.wanted, queue.workers - queue.running)
-    -- Alone it is popped in one go; beside others one by one, since another's first job may be the next.
-    local count = #found == 1 and room or math.min(1, room)
-    local popped = count > 0 and redis.call('ZPOPMIN', key, count) or {}
-    local ids = {}
-    for index = 1, #popped, 2 do
-      ids[#ids + 1] = popped[index]
-    end
-    sublists.touch(u, queue.name, sublist)
-    records.fetch(u, ids)
-    for _, id in ipairs(ids) do
-      lease.looks = lease.looks + 1
-      start(u, lease, queue, sublist, id)
-    end
-    local score = #popped > 0 and sublists.head(u, queue.name, sublist)
-    sublists.note_head(u, queue.name, sublist, score)
+    -- Alone it is popped in one go; beside others one by one, since another's first job may be the next. There is no room
+    -- where the last place of its lane went to another one.
+    local score = room > 0 and take(u, lease, queue, sublist, #found == 1 and room or 1)
     if score and room_of(u, lease, sublist) > 0 then
       found[best].score = score
     else
@@ -127,11 +141,12 @@ local function take_from(u, lease, queue)
   end
 end
 
--- The jobs of a lease whose reply was lost, as far as the process still holds them.
+-- The jobs of a lease whose reply was lost, as far as the process still holds them: one that it gave back is its own
+-- again only by a later lease, and of such ones nothing is asked here.
 local function again(u, reply, process, text)
-  for id, attempt in string.gmatch(text, '(%S+) (%d+)') do
+  for id in string.gmatch(text, '%S+') do
     local job = records.brief(u, id)
-    if job and job.s == 'r' and job.w == process and job.a == tonumber(attempt) then
+    if job and job.s == 'r' and job.w == process then
       reply[#reply + 1], reply[#reply + 2] = id, records.told(u, job, records.text(job), -1)
     end
   end
@@ -152,8 +167,8 @@ function api.lease(keys, args)
     again(u, reply, process, known[4])
     return reply
   end
-  local of = { process = process, wanted = wanted, lanes = {}, known = {}, taken = {}, looks = 0 }
-  of.knows_all = known[5] == '1'
+  local of = { process = process, wanted = wanted, lanes = {}, known = {}, taken = {}, told = {}, looks = 0 }
+  of.knows, of.knows_all = knows, known[5] == '1'
   for index = 1, lanes_count do
     of.lanes[args[3 + 2 * index]] = unit.number(args[4 + 2 * index], 'the places of a lane', 0, 2 ^ 30)
   end
@@ -168,12 +183,11 @@ function api.lease(keys, args)
     end
   end
   unit.finish(u)
-  local names, is_idle = {}, of.wanted > 0
-  for index, job in ipairs(of.taken) do
-    names[index] = job.id .. ' ' .. num(job.a)
-    reply[3 + 2 * index], reply[4 + 2 * index] = job.id, records.told(u, job, u.texts[records.key(u, job.id)], -1)
+  local is_idle = of.wanted > 0
+  for index = 1, #of.taken do
+    reply[3 + 2 * index], reply[4 + 2 * index] = of.taken[index], of.told[index]
   end
-  redis.call('HSET', record, 'lease', number, 'leased', table.concat(names, ' '), 'idle', is_idle and '1' or '0')
+  redis.call('HSET', record, 'lease', number, 'leased', table.concat(of.taken, ' '), 'idle', is_idle and '1' or '0')
   if is_idle then
     redis.call('SADD', u.prefix .. 'idle', process)
   else

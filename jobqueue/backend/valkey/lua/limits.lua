@@ -192,16 +192,21 @@ function limits.failed(u, queue, gate, started, reason)
   end
 end
 
--- Counts a success. Only a type with failures has a state that it changes, and `failing` tells it for less.
+-- Whether successes of a type change nothing: only one with failures has a state, and `failing` tells it for less.
+function limits.never_failed(u, type_name)
+  if u.types[type_name] then
+    return false
+  end
+  if u.unfailing[type_name] == nil then
+    u.unfailing[type_name] = redis.call('SISMEMBER', u.prefix .. 'failing', type_name) == 0
+  end
+  return u.unfailing[type_name]
+end
+
+-- Counts a success.
 function limits.succeeded(u, type_name, started)
-  local known = u.types[type_name]
-  if not known then
-    if u.unfailing[type_name] then
-      return
-    elseif redis.call('SISMEMBER', u.prefix .. 'failing', type_name) == 0 then
-      u.unfailing[type_name] = true
-      return
-    end
+  if limits.never_failed(u, type_name) then
+    return
   end
   local gate = limits.gate(u, type_name)
   if gate['until'] >= 0 then

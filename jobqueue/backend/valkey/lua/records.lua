@@ -110,9 +110,8 @@ end
 function records.fetch(u, ids)
   local texts = records.texts(u, ids, 1, #ids)
   for index = 1, #ids do
-    local id, text = ids[index], texts[index]
-    if u.records[id] == nil then
-      u.records[id] = text and read(u, id, text)
+    if u.records[ids[index]] == nil then
+      u.records[ids[index]] = texts[index]
     end
   end
 end
@@ -121,10 +120,12 @@ end
 function records.brief(u, id)
   local job = u.records[id]
   if job == nil then
-    local text = redis.call('GET', records.key(u, id))
-    job = text and read(u, id, text)
-    u.records[id] = job
+    job = redis.call('GET', records.key(u, id))
   end
+  if type(job) == 'string' then -- it was not read yet
+    job = read(u, id, job)
+  end
+  u.records[id] = job
   return job or nil
 end
 
@@ -148,6 +149,13 @@ end
 -- Has a record written at the end of the call.
 function records.write(u, job)
   u.changed[job.id] = job
+end
+
+-- Has a record written that is not changed any more in this call. Returns it as a text.
+function records.write_text(u, job)
+  local text = records.text(job)
+  u.changed[job.id], u.texts[records.key(u, job.id)] = nil, text
+  return text
 end
 
 -- The records that were changed become texts.

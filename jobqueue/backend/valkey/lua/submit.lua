@@ -72,13 +72,6 @@ local function check_growth(u, more, claims)
   return nil
 end
 
-local function next_place(u)
-  local store = unit.store(u)
-  -- Of a size that a double holds until the year 2109: distinct, in order, and near the instant of the submission.
-  store.place = math.max(store.place + 1, u.now * 2048)
-  return store.place
-end
-
 -- A record that is new, and its number among the ready ones; nil: it is delayed.
 local function new_job(u, queue, item, size)
   local spec, number, sublist, since, at = item.kind.spec, nil, '', nil, u.now
@@ -91,7 +84,8 @@ local function new_job(u, queue, item, size)
     number, sublist, since = queue.seq, sublists.of_spec(u, spec), u.now
     sublists.push(u, queue, sublist, item.id, spec.priority, number, since)
   end
-  local place = next_place(u)
+  local place = unit.next_place(u)
+  unit.store(u).place = place
   unit.add(u, unit.key(u, 'i'), place, item.id)
   local job = {
     id = item.id, s = number and 'q' or 'd', h = 0, x = #item.args, y = -1, v = 0, a = 0, z = size, o = nil, w = '',
@@ -190,7 +184,10 @@ local function beside(u, queue, item, spec, claims, holder)
   return NEW, job, place, replaced, evicted
 end
 
-local function submit_one(u, queue, item)
+local function submit_one(u, queue, item, is_new)
+  if is_new and u.records[item.id] == nil then
+    u.records[item.id] = false
+  end
   local there = records.get(u, item.id)
   if there then
     return THERE, there, there.i
@@ -217,17 +214,13 @@ local function submit_one(u, queue, item)
   return NEW, job, place, '', evicted
 end
 
--- Notes which of the jobs are new, by one command: all of them, unless a call is sent again.
-local function note_new(u, items)
+-- Whether none of the jobs is held: all are new, unless a call is sent again.
+local function all_new(u, items)
   local keys = {}
   for index = 1, #items do
-    keys[index] = records.key(u, items[index].id)
+    keys[index] = unit.key(u, 'j:') .. items[index].id
   end
-  if #keys > 0 and redis.call('EXISTS', unpack(keys)) == 0 then
-    for _, item in ipairs(items) do
-      u.records[item.id] = false
-    end
-  end
+  return #keys > 0 and redis.call('EXISTS', unpack(keys)) == 0
 end
 
 -- Reads the arguments of all jobs before anything is changed: one that can't be read rejects the call as a whole.
@@ -238,7 +231,7 @@ local function items_of(u, queue, args)
     specs.check(u, args[at + 3], args[at + 5])
     items[index] = {
       id = args[at + 1],
-      held = unit.number(args[at + 2], 'held_bytes', 0, 2 ^ 40),
+      held = args[at + 2] == '0' and 0 or unit.number(args[at + 2], 'held_bytes', 0, 2 ^ 40),
       args = args[at + 4],
       kind = specs.kind_of(u, queue, args[at + 3], args[at + 5]),
     }
@@ -246,26 +239,42 @@ local function items_of(u, queue, args)
   return items
 end
 
+-- The letter that tells what became of a job: its state, if it is new and nothing else is to be told, else `-`, with
+-- the rest at the end of the reply.
+local function answer(reply, code, job, number, text)
+  if code == NEW and text == '' then
+    return job.s
+  end
+  local base = #reply
+  reply[base + 1], reply[base + 2], reply[base + 3] = code, job and job.id or '', job and job.s or ''
+  reply[base + 4], reply[base + 5], reply[base + 6] = job and job.v or 0, number or 0, text or ''
+  return '-'
+end
+
 function api.submit(keys, args)
   local u = unit.begin(keys)
   local queue = unit.queue(u, args[1])
   local items = items_of(u, queue, args)
-  local reply, early = { u.now, 0, 0, 0 }, 0
-  note_new(u, items)
-  for _, item in ipairs(items) do
-    local code, job, number, text, evicted = UNKNOWN_QUEUE, nil, 0, '', 0
-    if queue.known then
-      code, job, number, text, evicted = submit_one(u, queue, item)
+  local reply, early, letters, index = { u.now, 0, 0, 0, '' }, 0, {}, 1
+  local are_new = all_new(u, items)
+  while index <= #items do
+    local count = queue.known and are_new and plain.accept(u, queue, items, index) or 0
+    if count > 0 then
+      letters[#letters + 1] = string.rep('q', count)
+    else
+      local code, job, number, text, evicted = UNKNOWN_QUEUE, nil, 0, '', 0
+      if queue.known then
+        code, job, number, text, evicted = submit_one(u, queue, items[index], are_new)
+      end
+      early, count = early + (evicted or 0), 1
+      letters[#letters + 1] = answer(reply, code, job, number, text)
     end
-    early = early + (evicted or 0)
-    local base = #reply
-    reply[base + 1], reply[base + 2], reply[base + 3] = code, job and job.id or '', job and job.s or ''
-    reply[base + 4], reply[base + 5], reply[base + 6] = job and job.v or 0, number or 0, text or ''
+    index = index + count
   end
   if args[2] ~= '1' then
     u.readied = 0
   end
   unit.finish(u)
-  reply[2], reply[3], reply[4] = unit.live(queue), queue.capacity, early
+  reply[2], reply[3], reply[4], reply[5] = unit.live(queue), queue.capacity, early, table.concat(letters)
   return reply
 end

@@ -37,7 +37,12 @@ end
 local function each(keys, args, width, conclude, with_at, succeeded)
   local u = unit.begin(keys)
   local reply = { u.now }
-  for index = 1, fetch(u, args, width) do
+  local most, index = fetch(u, args, width), 1
+  while index <= most do
+    index = index + (succeeded and plain.succeed(u, args, index, most, reply) or 0)
+    if index > most then
+      break
+    end
     local at = 2 + width * (index - 1)
     local job, code, state, version = held(u, args[1], args[at + 1], tonumber(args[at + 2]), succeeded)
     local instant = -1
@@ -54,6 +59,7 @@ local function each(keys, args, width, conclude, with_at, succeeded)
     if with_at then
       reply[base + 4] = instant or -1
     end
+    index = index + 1
   end
   if u.any_failed then
     records.bound_failed(u)
