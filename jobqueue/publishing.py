@@ -147,6 +147,11 @@ class Publishing:
         """All subscribers, in the order in which their jobs are made."""
         return (*self._handlers, *self._others)
 
+    @property
+    def heard(self) -> bool:
+        """Whether there are listeners."""
+        return bool(self._listeners)
+
     def set_others(self, subscribers: Sequence[Subscriber]) -> None:
         """Replace the subscribers that are no handlers."""
         self._others, self._index = tuple(subscribers), None

@@ -42,6 +42,7 @@ GROUPS = (
     Group("jobs", "list, read and change jobs", "remote.jobs"),
     Group("queues", "list and change queues", "remote.queues"),
     Group("events", "the events of all jobs, live", "remote.events"),
+    Group("topics", "what is published, and its subscribers", "remote.topics"),
     Group("errors", "failed jobs, grouped by their errors", "remote.errors"),
     Group("callers", "callers and keys, what they use, and blocks", "remote.callers"),
     Group("webhooks", "the receivers of webhooks, and secrets for them", "remote.webhooks"),

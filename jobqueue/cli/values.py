@@ -81,24 +81,33 @@ def loose(text: str) -> Any:
 
 def arguments(text: str) -> dict[str, Any]:
     """Read the arguments of a job: a JSON object, `@FILE` with one, or `-` for standard input."""
-    source = "standard input" if text == "-" else text.removeprefix("@")
+    value = json_value(text)
+    if not isinstance(value, dict):
+        raise ArgumentTypeError(f'{_place(text)} must be a JSON object, as in {{"width": 128}}')
+    return value
+
+
+def json_value(text: str) -> Any:
+    """Read JSON, `@FILE` with it, or `-` for standard input."""
+    source, where = "standard input" if text == "-" else text.removeprefix("@"), _place(text)
     try:
         content = _read(text)
     except OSError as error:
         raise ArgumentTypeError(f"{source} can't be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ArgumentTypeError(f"{source} is not UTF-8") from None
-    where = source if text == "-" or text.startswith("@") else "it"
     try:
-        value = json.loads(content, parse_constant=_no_constant)
+        return json.loads(content, parse_constant=_no_constant)
     except RecursionError:
         raise ArgumentTypeError(f"{where} is nested too deeply") from None
     except ValueError as error:
         hint = "; for a file, write @FILE" if where == "it" and Path(text).is_file() else ""
         raise ArgumentTypeError(f"{where} is not JSON ({error}){hint}") from None
-    if not isinstance(value, dict):
-        raise ArgumentTypeError(f'{where} must be a JSON object, as in {{"width": 128}}')
-    return value
+
+
+def _place(text: str) -> str:
+    """Return how messages name where JSON was read."""
+    return "standard input" if text == "-" else text.removeprefix("@") if text.startswith("@") else "it"
 
 
 def part(text: str) -> tuple[str, Path]:

@@ -32,6 +32,7 @@ from jobqueue.client.retry_after import pause_s_of, retry_after_s
 from jobqueue.client.sse import EventParser, ServerSentEvent
 from jobqueue.client.sync_client import SyncClient
 from jobqueue.client.tls import CA_VARIABLE, CERT_KEY_VARIABLE, CERT_VARIABLE, TlsFiles
+from jobqueue.client.topics import Publication, PublishedJob, TopicEvent
 from jobqueue.client.transport import Address, address_of
 from jobqueue.extras import extra
 
@@ -62,6 +63,8 @@ __all__ = [
     "ListFilter",
     "Multipart",
     "NoAnswer",
+    "Publication",
+    "PublishedJob",
     "QueueChanges",
     "Request",
     "Secret",
@@ -70,6 +73,7 @@ __all__ = [
     "SubmitOptions",
     "SyncClient",
     "TlsFiles",
+    "TopicEvent",
     "Unique",
     "Unreachable",
     "WaitingFor",

@@ -13,8 +13,9 @@ from yarl import URL
 from jobqueue.client import jobs, submit, waiting
 from jobqueue.client import transport as wire
 from jobqueue.client.async_operations import AsyncOperations
+from jobqueue.client.async_topics import AsyncTopics
 from jobqueue.client.credentials import given_key, given_url
-from jobqueue.client.events import JobEvent, Listener, is_stream
+from jobqueue.client.events import JobEvent, Listener, is_stream, listener_of
 from jobqueue.client.hooks import Hooks, Watch, awaited, checked_transport, watch_of
 from jobqueue.client.in_process import InProcess, is_application
 from jobqueue.client.multipart import CHUNK_BYTES
@@ -56,7 +57,7 @@ T = TypeVar("T")
 Transport = Callable[[Request], Awaitable[Answer]]
 
 
-class Client(AsyncOperations):
+class Client(AsyncTopics, AsyncOperations):
     """The asynchronous client: `async with Client("http://127.0.0.1:8080") as client`.
 
     One client may serve several event loops, one after the other or in different threads.
@@ -280,21 +281,10 @@ class Client(AsyncOperations):
             JobNotFound, JobGone: As in `get`.
             Refused, NoAnswer: No stream could be opened for `retry_for_s`.
         """
-        listener = Listener(id, last_event_id=last_event_id, retry_for_s=retry_for_s)
-        while True:
-            await asyncio.sleep(listener.pause_s)
-            request = await self._hooks.before_async(listener.request())
-            async with aclosing(self._stream(request)) as pieces:
-                async for piece in pieces:
-                    if isinstance(piece, Answer):
-                        await self._hooks.after_async(request, piece)
-                    for event in listener.take(piece):
-                        yield event
-                    if listener.over:
-                        break
-            if listener.over:
-                return
-            listener.ended()
+        listener = listener_of(id, last_event_id=last_event_id, retry_for_s=retry_for_s)
+        async with aclosing(self._heard(listener)) as events:
+            async for event in events:
+                yield event
 
     # -- steering
 
@@ -336,6 +326,22 @@ class Client(AsyncOperations):
         return await self._run(jobs.bulk("delete", job_filter))
 
     # -- carrying
+
+    async def _heard(self, listener: Listener) -> AsyncGenerator[JobEvent, None]:
+        while True:
+            await asyncio.sleep(listener.pause_s)
+            request = await self._hooks.before_async(listener.request())
+            async with aclosing(self._stream(request)) as pieces:
+                async for piece in pieces:
+                    if isinstance(piece, Answer):
+                        await self._hooks.after_async(request, piece)
+                    for event in listener.take(piece):
+                        yield event
+                    if listener.over:
+                        break
+            if listener.over:
+                return
+            listener.ended()
 
     async def _run(self, steps: Steps[T], *, reads_for_s: float | None = None, watch: Watch | None = None) -> T:
         steps = persistent(steps, reads_for_s=self._retry_reads_for_s if reads_for_s is None else reads_for_s)

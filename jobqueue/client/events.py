@@ -67,10 +67,11 @@ def is_stream(status: int, content_type: str) -> bool:
 
 
 class Listener:
-    """The state of one subscription: to one job, or to all.
+    """The state of one subscription to a stream.
 
     Args:
-        job_id: None for all jobs.
+        target: The path of the stream.
+        ends: Whether it ends with the last event of a job.
         retry_for_s: How long to try while no stream can be opened.
 
     Attributes:
@@ -78,9 +79,9 @@ class Listener:
         over: No more events follow.
     """
 
-    def __init__(self, job_id: str | None, *, last_event_id: str, retry_for_s: float) -> None:
-        self._target = "/v1/events" if job_id is None else f"{job_path(job_id)}/events"
-        self._one = job_id is not None
+    def __init__(self, target: str, *, ends: bool, last_event_id: str, retry_for_s: float) -> None:
+        self._target = target
+        self._ends = ends
         self._retry_for_s = retry_for_s
         self._retry_s = PAUSE_S
         self._patience = Patience(retry_for_s)
@@ -139,7 +140,7 @@ class Listener:
         except ValueError as error:  # msgspec's DecodeError is one
             raise ErrorAnswer(200, f"not an event of this API: {error}") from error
         for number, event in enumerate(heard, 1):
-            if self._one and event.over:
+            if self._ends and event.over:
                 self.over = True
                 return heard[:number]
         return heard
@@ -153,3 +154,9 @@ class Listener:
             self._retry_s = self._parser.retry_s
         self._patience = Patience(self._retry_for_s)
         self.pause_s = max(PAUSE_S_MIN, self._retry_s) * (1 + JITTER * random.random())  # noqa: S311  # spreads clients, hides nothing
+
+
+def listener_of(job_id: str | None, *, last_event_id: str, retry_for_s: float) -> Listener:
+    """Return a listener to the events of a job; None: of all jobs."""
+    target = "/v1/events" if job_id is None else f"{job_path(job_id)}/events"
+    return Listener(target, ends=job_id is not None, last_event_id=last_event_id, retry_for_s=retry_for_s)

@@ -296,6 +296,8 @@ def error_of(
         case 422:
             faults = (errors.InvalidField(pointer=fault.pointer, detail=fault.detail) for fault in problem.errors)
             return (errors.UnknownType if name == "unknown-type" else errors.InvalidSubmission)(*faults)
+        case 501 if name == "not-in-store":
+            return errors.NotInStore(detail)
         case 429 | 503:
             refusal = REFUSALS.get(name, errors.RateLimited if status == 429 else errors.Refused)
             return refusal(detail, retry_after_s=pause_s_of(problem.retry_after_s) or retry_after_s or PAUSE_S)

@@ -62,7 +62,7 @@ def submit(
     body: bytes | Multipart = Multipart(encoding, files) if files else encoding
     media_type = f"multipart/form-data; boundary={body.boundary}" if isinstance(body, Multipart) else "application/json"
     key = secrets.token_hex(16) if idempotency_key is None else idempotency_key
-    headers = {"Content-Type": media_type, "Idempotency-Key": _quoted(key)}
+    headers = {"Content-Type": media_type, "Idempotency-Key": quoted(key)}
     asked_s = 0 if watch is not None else math.ceil(min(wait_s, WAIT_S_MAX))  # nothing is told before the answer
     waiting = {"Prefer": f"wait={asked_s}"} if asked_s > 0 else {}
     request = Request(method="POST", target="/v1/jobs", headers=headers | waiting, body=body, quiet_s=max(0, asked_s))
@@ -72,7 +72,7 @@ def submit(
         give_up_at = time.monotonic() + request.after_s + wait_s
         try:
             answer = yield request
-            job = _taken(answer, JobDocument)
+            job = taken(answer, JobDocument)
         except (errors.Refused, NoAnswer) as failure:
             if isinstance(failure, FateUnknown):
                 failure.idempotency_key = key
@@ -121,7 +121,7 @@ def _waited_for(job: JobDocument, left_s: float, watch: Watch | None) -> Steps[J
     return job if later is None else msgspec.structs.replace(later, deduplicated=job.deduplicated)
 
 
-def _taken(answer: Answer, kind: type[T]) -> T:
+def taken(answer: Answer, kind: type[T]) -> T:
     """Return the answer to a POST. Raises FateUnknown if it is a success, but not of this API."""
     try:
         return decoded(answer, kind)
@@ -165,7 +165,7 @@ def encoded(submission: Submission) -> bytes:
     return encode({name: as_seconds(member) if name.endswith("_s") else member for name, member in members.items()})
 
 
-def _quoted(key: str) -> str:
+def quoted(key: str) -> str:
     """Write a key as a structured field's string (RFC 9651, section 3.3.3)."""
     if not 1 <= len(key) <= KEY_LENGTH_MAX or not key.isascii() or not key.isprintable():
         raise ValueError(f"an idempotency key has 1 to {KEY_LENGTH_MAX} printable ASCII characters, unlike {key!r}")
@@ -206,7 +206,7 @@ class _Verdicts(msgspec.Struct, frozen=True):
 
 
 def _verdicts(answer: Answer, count: int) -> list[str | errors.JobQueueError]:
-    verdicts = _taken(answer, _Verdicts).jobs
+    verdicts = taken(answer, _Verdicts).jobs
     if len(verdicts) != count:
         raise ErrorAnswer(answer.status, f"{len(verdicts)} results for {count} jobs")
     return [

@@ -15,13 +15,14 @@ from urllib.parse import urlsplit
 from jobqueue.client import jobs, submit, waiting
 from jobqueue.client import transport as wire
 from jobqueue.client.credentials import given_key, given_url
-from jobqueue.client.events import JobEvent, Listener, is_stream
+from jobqueue.client.events import JobEvent, Listener, is_stream, listener_of
 from jobqueue.client.hooks import Hooks, Watch, called, checked_transport, watch_of
 from jobqueue.client.multipart import CHUNK_BYTES
 from jobqueue.client.pages import Pages
 from jobqueue.client.protocol import RETRY_READS_FOR_S, Answer, NoAnswer, Request, Steps, persistent
 from jobqueue.client.submit import RETRY_FOR_S
 from jobqueue.client.sync_operations import SyncOperations
+from jobqueue.client.sync_topics import SyncTopics
 from jobqueue.client.tls import TlsFiles
 from jobqueue.client.transport import (
     STAND_IN_URL,
@@ -58,7 +59,7 @@ Transport = Callable[[Request], Answer]
 _BROKEN = (http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError, EndlessAnswer)
 
 
-class SyncClient(SyncOperations):
+class SyncClient(SyncTopics, SyncOperations):
     """The same calls as `Client`'s, blocking; one client may serve many threads.
 
     Each request has a connection of its own: nothing is shared between threads, and
@@ -189,20 +190,9 @@ class SyncClient(SyncOperations):
         self, id: str | None = None, *, last_event_id: str = "", retry_for_s: float = 30.0
     ) -> Generator[JobEvent, None, None]:
         """As `Client.events`."""
-        listener = Listener(id, last_event_id=last_event_id, retry_for_s=retry_for_s)
-        while True:
-            time.sleep(listener.pause_s)
-            request = self._hooks.before(listener.request())
-            with closing(self._stream(request)) as pieces:
-                for piece in pieces:
-                    if isinstance(piece, Answer):
-                        self._hooks.after(request, piece)
-                    yield from listener.take(piece)
-                    if listener.over:
-                        break
-            if listener.over:
-                return
-            listener.ended()
+        listener = listener_of(id, last_event_id=last_event_id, retry_for_s=retry_for_s)
+        with closing(self._heard(listener)) as events:
+            yield from events
 
     # -- steering
 
@@ -235,6 +225,21 @@ class SyncClient(SyncOperations):
         return self._run(jobs.bulk("delete", job_filter))
 
     # -- carrying
+
+    def _heard(self, listener: Listener) -> Generator[JobEvent, None, None]:
+        while True:
+            time.sleep(listener.pause_s)
+            request = self._hooks.before(listener.request())
+            with closing(self._stream(request)) as pieces:
+                for piece in pieces:
+                    if isinstance(piece, Answer):
+                        self._hooks.after(request, piece)
+                    yield from listener.take(piece)
+                    if listener.over:
+                        break
+            if listener.over:
+                return
+            listener.ended()
 
     def _run(self, steps: Steps[T], *, reads_for_s: float | None = None, watch: Watch | None = None) -> T:
         steps = persistent(steps, reads_for_s=self._retry_reads_for_s if reads_for_s is None else reads_for_s)

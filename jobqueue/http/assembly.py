@@ -169,6 +169,7 @@ class Api:
     def _add_waiters(self, families: QueueFamilies) -> None:
         families[of.HTTP_WAITERS].add(self.waiters.count)
         families[of.HTTP_WAITERS_MAX].add(self._service.settings.limits.long_polls_max)
+        families[of.TOPICS_LISTENERS].add(self._topic_log.count)
 
     @property
     def process(self) -> Process | None:

@@ -120,6 +120,11 @@ WEBHOOK_ATTEMPTS_FAILED = _counter(
 WEBHOOK_PENDING = _gauge("jobqueue_webhook_pending", "Live deliveries that this run has made", "webhook")
 WEBHOOK_DISABLED = _gauge("jobqueue_webhook_disabled", "1 if the receiver has answered 410", "webhook")
 
+TOPICS_PUBLISHED = _counter("jobqueue_topics_published_total", "Data that was published; repetitions don't count")
+TOPICS_DELIVERED = _counter("jobqueue_topics_delivered_total", "Jobs that were made for published data", "subscriber")
+TOPICS_UNHEARD = _counter("jobqueue_topics_unheard_total", "Data that was published without a subscriber")
+TOPICS_LISTENERS = _gauge("jobqueue_http_topic_listeners", "Open event streams of what is published")
+
 THREADS = _gauge("jobqueue_threads", "Threads of handlers", "state")
 PROCESSES = _gauge("jobqueue_processes", "Processes of handlers", "state")
 RESTARTS = _counter("jobqueue_process_restarts_total", "Processes of handlers that were replaced", "reason")

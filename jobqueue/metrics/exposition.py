@@ -18,6 +18,7 @@ from jobqueue.metrics.journal import add_journal
 from jobqueue.metrics.process import add_process
 from jobqueue.metrics.queues import QueueFamilies
 from jobqueue.metrics.store import add_store
+from jobqueue.metrics.topics import add_topics
 from jobqueue.metrics.webhooks import add_webhooks
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class Exposition:
         families[of.BUILD_INFO].add(
             1, labelled(("version", __version__), ("python", interpreter()), ("build", build()))
         )
-        for add in (*self.sources, add_journal, add_store, add_webhooks, add_process):
+        for add in (*self.sources, add_journal, add_store, add_topics, add_webhooks, add_process):
             add(families)
         written = 0
         for family in families.filled:

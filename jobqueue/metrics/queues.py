@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from jobqueue.core.job import Job
     from jobqueue.metrics.catalogue import Spec
     from jobqueue.metrics.family import Example
+    from jobqueue.publishing import Publishing
     from jobqueue.runtime.webhook_target import TargetFigures
     from jobqueue.service import Service
     from jobqueue.snapshot import ServiceSnapshot
@@ -122,6 +123,11 @@ class QueueFamilies:
     def journal(self) -> JournalFigures | None:
         """The figures of the journal; None: there is none."""
         return self._snapshot.journal
+
+    @property
+    def topics(self) -> Publishing:
+        """What was published, and its subscribers."""
+        return self._service.topics
 
     @property
     def webhooks(self) -> Sequence[TargetFigures]:

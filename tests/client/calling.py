@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     Call = Callable[..., Awaitable[Any]]
 
 
-YIELDING = ("events", "iter_all")
+YIELDING = ("events", "iter_all", "listen")
 
 
 def caller(kind: str, client: Any) -> Call:
     """Return a function that calls a method of the client, in a thread if it is blocking.
 
-    A call of `events` or `iter_all` returns a list of all that it yields, or of the `first` ones.
+    A call of one of `YIELDING` returns a list of all that it yields, or of the `first` ones.
     """
 
     async def call(name: str, /, *args: Any, first: int | None = None, **options: Any) -> Any:

@@ -23,6 +23,8 @@ from jobqueue.client import (
     JobStatus,
     ListFilter,
     NoAnswer,
+    Publication,
+    PublishedJob,
     QueueChanges,
     Request,
     SubmitOptions,
@@ -97,7 +99,13 @@ def test_the_page_has_every_exception_of_the_clients() -> None:
     on_page = {codes(cells[0])[0]: cells for cells in table("## Exceptions", "Exception")}
     of_the_client = {ErrorAnswer, NoAnswer, Unreachable, FateUnknown}
     from_answers = {*REFUSALS.values(), errors.Refused, errors.RateLimited, errors.JobFailed}
-    from_answers |= {errors.InvalidSubmission, errors.UnknownType, errors.KeyReused, errors.Duplicate}
+    from_answers |= {
+        errors.InvalidSubmission,
+        errors.UnknownType,
+        errors.KeyReused,
+        errors.Duplicate,
+        errors.NotInStore,
+    }
     from_answers |= {errors.WrongState, errors.JobNotFound, errors.JobGone}
     from_answers |= {errors.Unauthorized, errors.Forbidden, errors.ConfigError}
     assert set(on_page) == {kind.__name__ for kind in (*from_answers, *of_the_client)}
@@ -114,7 +122,7 @@ def test_the_page_has_the_members_of_the_documents() -> None:
         made = {name for name, value in vars(of).items() if isinstance(value, property) or inspect.isfunction(value)}
         return {name for name in {*of.__struct_fields__, *made} if not name.startswith("_")}
 
-    for of in (JobStatus, JobPage, BulkCount, JobEvent):
+    for of in (JobStatus, JobPage, BulkCount, JobEvent, Publication, PublishedJob):
         assert set(codes(on_page[of.__name__])) == public(of), of
     more = public(JobDocument) - set(job_document.JobDocument.__struct_fields__)
     assert more == {"args", "spec", "files", "result_file", "events", "deduplicated", "over", "unwrap"}

@@ -34,7 +34,7 @@ OF_JOURNAL, OF_STORE, OF_WEBHOOKS = "jobqueue_journal_", "jobqueue_store_", "job
 def queue_of_two() -> JobQueue:
     queue = JobQueue(Settings(queues={"default": QueueSettings(), "other": QueueSettings(capacity=5)}))
 
-    @queue.handler
+    @queue.on("greeting")
     async def greet() -> None:
         """Return at once."""
 

@@ -94,14 +94,14 @@ class SubscriberDocument(TypedDict):
         type: Of its jobs.
         queue: Of its jobs.
         patterns: Of the topics whose data it gets.
-        delivered_total: Jobs that were made for it since the start.
+        delivered_total: Jobs that were made for it since the start; null for a key that doesn't see all jobs.
     """
 
     name: str
     type: str
     queue: str
     patterns: list[TopicPattern]
-    delivered_total: Count
+    delivered_total: Count | None
 
 
 class ListenersDocument(TypedDict):
@@ -122,16 +122,17 @@ class TopicsDocument(TypedDict):
     Attributes:
         subscribers: Those that get jobs, in the order in which the jobs are made.
         listeners: Open event streams, by pattern.
-        published_total: Data that was published; a repeated publish doesn't count.
+        published_total: Data that was published; a repeated publish doesn't count. This and the next two are null for a
+            key that doesn't see all jobs.
         delivered_total: Jobs that were made for it.
         unheard_total: Data for which there was no subscriber.
     """
 
     subscribers: list[SubscriberDocument]
     listeners: list[ListenersDocument]
-    published_total: Count
-    delivered_total: Count
-    unheard_total: Count
+    published_total: Count | None
+    delivered_total: Count | None
+    unheard_total: Count | None
 
 
 class Topics:
@@ -229,8 +230,12 @@ class Topics:
 
     async def all(self, request: web.Request) -> web.StreamResponse:
         """GET /v1/topics"""
-        topics = self._service.topics
-        counts = self._log.counts(request[GRANT].sees)
+        topics, sees = self._service.topics, request[GRANT].sees
+        listeners = self._log.counts(sees)
+
+        def told(count: int) -> int | None:
+            return count if sees is None else None
+
         document: TopicsDocument = {
             "subscribers": [
                 {
@@ -238,14 +243,14 @@ class Topics:
                     "type": subscriber.spec.type,
                     "queue": subscriber.spec.queue,
                     "patterns": [pattern.text for pattern in subscriber.patterns],
-                    "delivered_total": topics.delivered[subscriber.name],
+                    "delivered_total": told(topics.delivered[subscriber.name]),
                 }
                 for subscriber in topics.subscribers
             ],
-            "listeners": [{"pattern": pattern, "count": count} for pattern, count in sorted(counts.items())],
-            "published_total": topics.published_total,
-            "delivered_total": topics.delivered.total(),
-            "unheard_total": topics.unheard_total,
+            "listeners": [{"pattern": pattern, "count": count} for pattern, count in sorted(listeners.items())],
+            "published_total": told(topics.published_total),
+            "delivered_total": told(topics.delivered.total()),
+            "unheard_total": told(topics.unheard_total),
         }
         return whole_answer(request, orjson.dumps(document), JSON)
 

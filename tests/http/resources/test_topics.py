@@ -267,7 +267,9 @@ async def test_a_listener_gets_data_of_its_key_alone(start: Start, http_to: Open
         assert first is not None
         assert first.data["data"] == BOB.id
         async with http.get("/v1/topics", headers=bearer(ANN)) as response:
-            assert (await response.json())["listeners"] == [{"pattern": ">", "count": 1}]
+            told = await response.json()
+            assert told["listeners"] == [{"pattern": ">", "count": 1}]
+            assert told["published_total"] is None
 
 
 async def test_a_stream_has_the_size_of_data_that_is_too_large_for_it(start: Start, http_to: Open) -> None:
