@@ -102,6 +102,11 @@ class Invoice(msgspec.Struct, tag="invoice"):
     days: int = 30
 
 
+class Order(msgspec.Struct):
+    id: int
+    total: float = 0.0
+
+
 @queue.handler(redact=("secret",))
 async def order(
     customer: int,
@@ -116,6 +121,18 @@ async def order(
     if customer == 0:
         raise Reject("customer 0 may not order")
     return {"customer": customer, "lines": lines, "payment": payment}
+
+
+@queue.on("order.paid", "order.cancelled", attempts_max=3)
+async def send_invoice(data: Order) -> str:
+    """Write an invoice for an order."""
+    return f"invoice for order {data.id}"
+
+
+@queue.on("order.>", "user.*")
+async def audit(topic: str, data: Any) -> str:
+    """Keep what was published."""
+    return topic
 
 
 @queue.handler

@@ -47,6 +47,7 @@ ROUTES: Final = {
     "queue": "queues/video",
     "types": "types",
     "type": "types/thumbnail/try",
+    "topics": "topics?pattern=order.>",
     "failures": "failures",
     "callers": "callers",
     "live": "live",

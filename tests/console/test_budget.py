@@ -33,6 +33,7 @@ ROUTES = (
     "queues/default",
     "types",
     "types/thumbnail/try",
+    "topics",
     "failures",
     "callers",
     "live",

@@ -32,6 +32,7 @@ const PAGES = {
   queue: () => import("./pages/queue.js"),
   types: () => import("./pages/types.js"),
   type: () => import("./pages/type.js"),
+  topics: () => import("./pages/topics.js"),
   failures: () => import("./pages/failures.js"),
   failure: () => import("./pages/failures.js"),
   callers: () => import("./pages/callers.js"),

@@ -99,13 +99,13 @@ async function documentOf(response) {
   return isJson && text ? JSON.parse(text) : text || null;
 }
 
-/** Return a request as a curl command, without a key: a variable stands for it. */
-export function curlOf(method, path, {query, body} = {}) {
+/** Return a request as a curl command, without a key: a variable stands for it. `text`: a body that is JSON already. */
+export function curlOf(method, path, {query, body, text = body === undefined ? undefined : JSON.stringify(body)} = {}) {
   const words = ["curl"];
   if (method !== "GET") words.push("-X", method);
   words.push(quoted(urlOf(path, query).href));
   if (keysInUse) words.push("-H", '"Authorization: Bearer $JOBQUEUE_KEY"');
-  if (body !== undefined) words.push("-H", quoted("Content-Type: application/json"), "-d", quoted(JSON.stringify(body)));
+  if (text !== undefined) words.push("-H", quoted("Content-Type: application/json"), "-d", quoted(text));
   return words.join(" ");
 }
 

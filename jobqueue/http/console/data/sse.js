@@ -4,7 +4,9 @@ const LINE_MAX = 1 << 20;
 
 /** Collects the lines of a stream; `feed` takes text as it comes and returns the events that are complete. */
 export class EventReader {
-  constructor() {
+  /** @param {{asText: boolean}} [options] `asText`: data is handed over as the text that came. */
+  constructor({asText = false} = {}) {
+    this.asText = asText;
     this.lastId = null;
     this.retryMs = null;
     this.rest = "";
@@ -12,7 +14,7 @@ export class EventReader {
     this.data = [];
   }
 
-  /** @returns {{id: string|null, name: string, data: any}[]} `data` is parsed where it is JSON. */
+  /** @returns {{id: string|null, name: string, data: any}[]} `data` is parsed where it is JSON, unless it is to be text. */
   feed(text) {
     const lines = (this.rest + text).split(/\r\n|\n|\r(?!$)/);
     this.rest = lines.pop();
@@ -37,7 +39,8 @@ export class EventReader {
   }
 
   end(events) {
-    if (this.data.length) events.push({id: this.lastId, name: this.name || "message", data: parsed(this.data.join("\n"))});
+    const text = this.data.join("\n");
+    if (this.data.length) events.push({id: this.lastId, name: this.name || "message", data: this.asText ? text : parsed(text)});
     this.name = "";
     this.data = [];
   }

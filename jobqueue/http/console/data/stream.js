@@ -21,12 +21,15 @@ import {useEffect, useRef} from "../ui.js";
 const BATCH_MS = 250;
 const RETRY_MS = 2000;
 const REST_MS_MAX = 30_000;
+/** Answers that a repetition does not change. */
+const FINAL = [400, 401, 403, 404, 410, 501];
 
 const streams = new Map();
 
 class Stream {
-  constructor(path) {
+  constructor(path, asText) {
     this.path = path;
+    this.asText = asText;
     this.readers = new Set();
     this.state = createStore({open: false, leads: false, problem: null});
     this.lastId = null;
@@ -81,7 +84,7 @@ class Stream {
     this.state.update({leads: true});
     let failures = 0;
     while (!signal.aborted) {
-      const reader = new EventReader();
+      const reader = new EventReader({asText: this.asText});
       let waitMs = RETRY_MS;
       try {
         const headers = this.lastId === null ? {} : {"Last-Event-ID": this.lastId};
@@ -97,7 +100,7 @@ class Stream {
         const after = (problem.retryAfterS ?? 0) * 1000;
         waitMs = Math.min(REST_MS_MAX, Math.max(after, RETRY_MS * 2 ** Math.min(failures - 1, 4)));
         if (problem.name === "Problem" && problem.status !== 0) this.state.update({problem});
-        if ([401, 403, 404, 410].includes(problem.status)) return;
+        if (FINAL.includes(problem.status)) return;
       }
       this.state.update({open: false});
       await rest(waitMs, signal);
@@ -144,23 +147,24 @@ const NONE = createStore({open: false, leads: false, problem: null});
  * Hand each event of a stream to a function while the component is shown.
  *
  * @param {string|null} path Relative to the mount, with its query: `v1/events?rate_max=200`; null: no stream.
- * @param {function({id: string, name: string, data: object}): void} onEvent
+ * @param {function({id: string, name: string, data: object|string}): void} onEvent
+ * @param {{asText: boolean}} [options] `asText`: data stays the text that came; the same for all readers of a path.
  * @returns {{open: boolean, leads: boolean, problem: Problem|null}} Whether it is open in this tab, and why not.
  */
-export function useEvents(path, onEvent) {
+export function useEvents(path, onEvent, {asText = false} = {}) {
   const latest = useRef(onEvent);
   latest.current = onEvent;
   useEffect(() => {
     if (path === null) return undefined;
     const reader = (event) => latest.current(event);
-    const stream = streamOf(path);
+    const stream = streamOf(path, asText);
     stream.join(reader);
     return () => stream.leave(reader);
   }, [path]);
-  return useStore(path === null ? NONE : streamOf(path).state);
+  return useStore(path === null ? NONE : streamOf(path, asText).state);
 }
 
-function streamOf(path) {
-  if (!streams.has(path)) streams.set(path, new Stream(path));
+function streamOf(path, asText) {
+  if (!streams.has(path)) streams.set(path, new Stream(path, asText));
   return streams.get(path);
 }

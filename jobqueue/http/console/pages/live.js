@@ -13,6 +13,7 @@ import {EventRow} from "../components/event_row.js";
 import {countText, rateText} from "../components/number.js";
 import {PageHead} from "../components/page_head.js";
 import {Problem} from "../components/problem.js";
+import {useDrawing} from "../data/drawing.js";
 import {EventTail, KEPT_MAX} from "../data/event_tail.js";
 import {usePolled} from "../data/polling.js";
 import {useStore} from "../data/store.js";
@@ -22,12 +23,11 @@ import {useNow} from "../data/clock.js";
 import {go} from "../shell/router.js";
 import {useKeys} from "../shell/keys.js";
 import {STRINGS} from "../strings.js";
-import {html, useRef, useState} from "../ui.js";
+import {html, useRef} from "../ui.js";
 
 const S = STRINGS.live;
 const RATE_MAX = 200;
 const SHOWN_MAX = 200;
-const DRAWN_MS = 250;
 const EVENTS = [
   ...["submitted", "queued", "started", "progress", "changed", "stopping", "retrying"],
   ...["succeeded", "failed", "cancelled", "expired", "quarantined", "released"],
@@ -105,19 +105,6 @@ function Rates({tail}) {
   const {document} = usePolled("v1/queues", {everyMs: 1000});
   const ended = (document?.queues ?? []).reduce((sum, queue) => sum + queue.drain_rate_per_s, 0);
   return html`<p class="muted" role="note">${S.rates(rateText(tail.rate()), rateText(ended), RATE_MAX)}</p>`;
-}
-
-/** Return a drawing of the component that is asked for any number of times, and happens at most four times a second. */
-function useDrawing() {
-  const [, redraw] = useState(null);
-  const timer = useRef(null);
-  const ask = () => {
-    timer.current ??= setTimeout(() => {
-      timer.current = null;
-      redraw({});
-    }, DRAWN_MS);
-  };
-  return {ask};
 }
 
 /** Save what the tail holds, as lines of JSON. */

@@ -17,6 +17,7 @@ const PATTERNS = [
   ["types", "types"],
   ["type", "types/:name"],
   ["type", "types/:name/:tab"],
+  ["topics", "topics"],
   ["failures", "failures"],
   ["failure", "failures/:id"],
   ["callers", "callers"],
