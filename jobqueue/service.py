@@ -464,13 +464,14 @@ class Service:
         for check in self.checks:
             check(settings)
         before, after = self.settings, settings
+        live = live_settings(before, after)
+        definitions = self._definitions(live)
         for name in [name for name in before.queues if name in after.queues]:
             if after.queues[name] != before.queues[name]:
                 with suppress(JournalFailed, StoreUnavailable):  # the next start reads them again
                     await self._running.change(name, after.queues[name].policy, configured=True)
-        live = live_settings(before, after)
         self.settings, self.callers = live, LimitsOfCallers(live)
-        self._running.apply(live)
+        self._running.apply(live, definitions)
         await self._running.backend.set_quotas(self.callers.quotas)
         self._tell_listeners()
         return list(differences(live, after))

@@ -420,8 +420,9 @@ class Wiring:
             parts.push_async_callback(self.schedules.stop)
             await self.backend.stop()
 
-    def apply(self, settings: Settings) -> None:
-        """Put reloaded settings into effect, those of queues aside."""
+    def apply(self, settings: Settings, definitions: Sequence[Definition]) -> None:
+        """Put reloaded settings into effect, with their schedules; those of queues aside."""
+        self.schedules.replace(definitions)
         if self.webhooks is not None:
             self.webhooks.apply(settings.webhooks)
 

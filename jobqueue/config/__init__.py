@@ -10,6 +10,7 @@ from jobqueue.config.journal import JournalSettings
 from jobqueue.config.limits import LIMITS_FIXED, LimitsSettings
 from jobqueue.config.metrics import MetricsSettings
 from jobqueue.config.otel import OtelSettings
+from jobqueue.config.schedules import ScheduleSettings
 from jobqueue.config.section import MIB
 from jobqueue.config.settings import (
     LogSettings,
@@ -41,6 +42,7 @@ __all__ = [
     "OtelSettings",
     "QueueSettings",
     "RuntimeSettings",
+    "ScheduleSettings",
     "ServerSettings",
     "Settings",
     "SpoolSettings",

@@ -24,6 +24,7 @@ INDENT = "  "
 BY_NAME: dict[tuple[str, ...], tuple[str, tuple[str, ...]]] = {
     ("auth", "keys"): ("ci", ("id", "sha256", "scopes")),
     ("webhooks", "endpoints"): ("crm", ("url", "events", "secret")),
+    ("schedules", "name"): ("nightly", ("type", "cron", "tz")),
 }
 """The sections with one for each name: a name, and the settings of it, as an example."""
 GROUPED_FROM = 10_000
@@ -51,8 +52,9 @@ def render() -> str:
 
 
 def _section(path: tuple[str, ...], of: type[msgspec.Struct]) -> Iterator[str]:
-    if path[:2] in BY_NAME:  # a line in effect would make a key, or an endpoint
-        yield from _by_name(path[1], of, *BY_NAME[path[:2]])
+    if path[:2] in BY_NAME:  # a line in effect would make a key, an endpoint or a schedule
+        called, indent = (path[1], INDENT) if len(path) > 2 else (path[0], "")
+        yield from _by_name(called, indent, of, *BY_NAME[path[:2]])
         return
     of_queue = path[0] == "queues"
     further = (
@@ -82,16 +84,16 @@ def _rows(of: Sequence[inspect.Field], indent: str) -> Iterator[str]:
         yield from (f"{'':{column}}# {more}" for more in others)
 
 
-def _by_name(section: str, of: type[msgspec.Struct], name: str, shown: tuple[str, ...]) -> Iterator[str]:
+def _by_name(section: str, indent: str, of: type[msgspec.Struct], name: str, shown: tuple[str, ...]) -> Iterator[str]:
     """Yield an example of one of a section's names, as a comment."""
-    yield f"{INDENT}# {summary(of)}"
-    yield f"{INDENT}# {section}:"
-    yield f"{INDENT}#   {name}:"
+    yield f"{indent}# {summary(of)}"
+    yield f"{indent}# {section}:"
+    yield f"{indent}#   {name}:"
     for field in fields(of):
         if field.name in shown:
             kind = Kind(field.name, field.type)
             value = f"[{', '.join(kind.examples)}]" if kind.is_list else kind.examples[0]
-            yield f"{INDENT}#     {field.name}: {value}"
+            yield f"{indent}#     {field.name}: {value}"
 
 
 def _value(field: inspect.Field) -> str:

@@ -13,6 +13,7 @@ from msgspec import inspect
 
 from jobqueue.config.auth import KeySettings
 from jobqueue.config.key_limits import KeyLimits
+from jobqueue.config.schedules import ScheduleSettings
 from jobqueue.config.section import Section
 from jobqueue.config.settings import QueueSettings, Settings
 from jobqueue.config.units import is_value
@@ -30,7 +31,9 @@ def sections() -> Iterator[tuple[tuple[str, ...], type[msgspec.Struct]]]:
     """Yield the path and the struct of each section; the queues come first. Settings of no section are `outermost`."""
     yield ("queues", "default"), QueueSettings
     for field in msgspec.structs.fields(Settings):
-        if field.name == "queues" or field.name in {it.name for it in outermost()}:
+        if field.name == "schedules":
+            yield ("schedules", "name"), ScheduleSettings
+        if field.name in ("queues", "schedules") or field.name in {it.name for it in outermost()}:
             continue
         yield (field.name,), field.type
         if field.name == "auth":

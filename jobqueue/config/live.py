@@ -35,4 +35,5 @@ def live_settings(before: Settings, after: Settings) -> Settings:
         auth=after.auth,
         console=console,
         webhooks=webhooks,
+        schedules=after.schedules,
     )

@@ -25,6 +25,7 @@ from jobqueue.config.journal import faults_of_journal
 from jobqueue.config.keys_file import read_keys
 from jobqueue.config.listening import faults_of_listening
 from jobqueue.config.metrics import faults_of_metrics
+from jobqueue.config.schedules import faults_of_missing, faults_of_schedules
 from jobqueue.config.settings import QUEUE_NAME, Settings
 from jobqueue.config.units import Kind, is_value
 from jobqueue.config.valkey import HIDDEN, URL_EXPECTED, shown_url
@@ -125,6 +126,7 @@ def differences(before: Settings, after: Settings) -> dict[str, str]:
     for section, had, has in (
         ("queues", before.queues, after.queues),
         ("auth.keys", before.auth.keys, after.auth.keys),
+        ("schedules", before.schedules, after.schedules),
     ):
         told |= {f"{section}.{name}": "removed" for name in had if name not in has}
         told |= {f"{section}.{name}": "added" for name in has if name not in had}
@@ -264,6 +266,7 @@ class _Merge:
 
     def finish(self, sources: str) -> Loaded:
         self._check_keys()
+        self._faults.extend(faults_of_missing(self._tree.get("schedules", {})))
         self._faults.extend(faults_of_names(self._tree.get("webhooks", {}).get("endpoints", {})))
         if not self._faults:
             self._check_together()
@@ -367,6 +370,7 @@ class _Merge:
         self._faults.extend(faults_of_journal(settings.journal, spool_dir, places))
         self._faults.extend(faults_of_keeping(settings, places))
         self._faults.extend(faults_of_webhooks(settings, places))
+        self._faults.extend(faults_of_schedules(settings.schedules, places))
         if len(settings.queues) > QUEUES_MAX:
             self._faults.append(f"queues: {len(settings.queues)} are configured, and at most {QUEUES_MAX} are allowed")
 
@@ -405,8 +409,8 @@ def _section_hint(given: Given, field: Fields | Named) -> str:
 
 
 def _is_setting(path: Path) -> bool:
-    examples = ((path[0], "default", *path[2:]), (*path[:2], "name", *path[3:]))
-    return path in SETTINGS or (path[0] == "queues" and examples[0] in SETTINGS) or examples[1] in SETTINGS
+    example = "default" if path[0] == "queues" else "name"
+    return bool({path, (path[0], example, *path[2:]), (*path[:2], "name", *path[3:])} & set(SETTINGS))
 
 
 def _quotes_hint(given: Given, kind: Kind) -> str:
@@ -462,14 +466,19 @@ def _field(name: str, of: inspect.Type) -> Kind | Fields | Named:
     if isinstance(of, inspect.Metadata) and isinstance(of.type, inspect.DictType):
         of = of.type
     if isinstance(of, inspect.DictType):
-        what, example = {"queues": ("queue", "default"), "keys": ("key", "name"), "endpoints": ("endpoint", "name")}[
-            name
-        ]
-        return Named(_fields(of.value_type), what, example)
+        return Named(_fields(of.value_type), *NAMED[name])
     if isinstance(of, inspect.Metadata) and not is_value(of.type):
         of = of.type
     return Kind(name, of) if is_value(of) else _fields(of)
 
+
+NAMED = {
+    "queues": ("queue", "default"),
+    "keys": ("key", "name"),
+    "endpoints": ("endpoint", "name"),
+    "schedules": ("schedule", "name"),
+}
+"""By section: what a name in it is of, and an example."""
 
 _ROOT = _fields(inspect.type_info(Settings))
 SETTINGS = tuple(_paths((), _ROOT))

@@ -14,6 +14,7 @@ from jobqueue.config.descriptions import description, fields, outermost, section
 from jobqueue.config.environment import variable
 from jobqueue.config.listening import TOGETHER
 from jobqueue.config.load import KEYS_MAX, QUEUES_MAX, WITHIN
+from jobqueue.config.schedules import SCHEDULES_MAX
 from jobqueue.config.settings import QUEUE_NAME, reloads_live
 from jobqueue.config.units import DURATION_UNITS, SIZE_UNITS, Kind, write_duration, write_size
 from jobqueue.config.webhooks import ENDPOINTS_MAX
@@ -74,6 +75,11 @@ def _section(path: tuple[str, ...], of: type[msgspec.Struct], flags: Mapping[str
         more += (
             f" Names have the form `{KEY_NAME}`; at most {KEYS_MAX} keys, those of `auth.keys_file` included. "
             "`jobqueue key new` makes one, and prints its settings."
+        )
+    if path == ("schedules", "name"):
+        more += (
+            f" Names have the form `{QUEUE_NAME}`; at most {SCHEDULES_MAX:,} schedules. "
+            "[Schedules](../how-to/schedules.md) says when their ticks come."
         )
     if path == ("webhooks", "endpoints", "name"):
         more += (

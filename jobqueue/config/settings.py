@@ -13,6 +13,7 @@ from jobqueue.config.journal import JournalSettings
 from jobqueue.config.limits import LIMITS_FIXED, LimitsSettings
 from jobqueue.config.metrics import MetricsSettings
 from jobqueue.config.otel import OtelSettings
+from jobqueue.config.schedules import ScheduleSettings
 from jobqueue.config.section import DAY_S, GIB, HOUR_S, KIB, MIB, MONTH_S, TIB, Section
 from jobqueue.config.tls import TlsSettings
 from jobqueue.config.valkey import ValkeySettings
@@ -421,6 +422,9 @@ class Settings(Section, frozen=True):
     ] = "memory"
     server: ServerSettings = ServerSettings()
     queues: dict[Annotated[str, Meta(pattern=f"^{QUEUE_NAME}$")], QueueSettings] = msgspec.field(default_factory=dict)
+    schedules: dict[Annotated[str, Meta(pattern=f"^{QUEUE_NAME}$")], ScheduleSettings] = msgspec.field(
+        default_factory=dict
+    )
     statuses: StatusesSettings = StatusesSettings()
     limits: LimitsSettings = LimitsSettings()
     auth: AuthSettings = AuthSettings()
@@ -448,7 +452,7 @@ def reloads_live(path: tuple[str, ...]) -> bool:
     """Whether a reload applies a setting, by its path; other changes need a restart."""
     section, name = path[0], path[-1]
     return (
-        section in ("queues", "auth", "webhooks")
+        section in ("queues", "schedules", "auth", "webhooks")
         or (section == "limits" and name not in LIMITS_FIXED)
         or path == ("log", "level")
         or (section == "console" and name != "path")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from jobqueue import errors
+from jobqueue.handlers.schedule_submission import ScheduleSubmission
 from jobqueue.http.errors import InvalidRequest, MalformedRequest
 from jobqueue.http.resources.schedules import SchedulesQuery
 from jobqueue.http.response.job_document import JobDocument
 from jobqueue.http.response.schedule_document import ScheduleDocument, SchedulesDocument
 from jobqueue.http.route import JSON_TYPE, Answer, Body, Route
-from jobqueue.schedules.definition import ScheduleSubmission
 
 SCHEDULES = "/v1/schedules"
 SCHEDULE = "/v1/schedules/{name}"

@@ -13,8 +13,8 @@ from jobqueue.duration import Duration, as_seconds, seconds
 from jobqueue.encoder import encode
 from jobqueue.errors import InvalidSubmission
 from jobqueue.handlers import refuse_unknown
+from jobqueue.handlers.schedule_submission import ScheduleSubmission, faults_of, is_name
 from jobqueue.handlers.validation import field_of
-from jobqueue.schedules.definition import ScheduleSubmission, faults_of, is_name
 
 
 class ScheduleOptions(TypedDict, total=False):

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from jobqueue.api_limits import SCHEDULES_MAX, SCHEDULES_OF_CALLER_MAX
 from jobqueue.errors import InvalidField, InvalidSubmission, NotInStore, ScheduleFixed, ScheduleNotFound, shown
-from jobqueue.schedules.definition import checked, is_name
+from jobqueue.handlers.schedule_submission import is_name
+from jobqueue.schedules.definition import checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from jobqueue.core.schedule import Schedule, ScheduleId
     from jobqueue.core.submit import SubmitResult
     from jobqueue.handlers import Registry
-    from jobqueue.schedules.definition import Definition, ScheduleSubmission
+    from jobqueue.handlers.schedule_submission import ScheduleSubmission
+    from jobqueue.schedules.definition import Definition
     from jobqueue.schedules.runner import ScheduleRunner
 
 

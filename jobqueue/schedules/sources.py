@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from jobqueue.errors import ConfigError, InvalidSubmission
+from jobqueue.handlers.schedule_submission import ScheduleSubmission
 from jobqueue.log import event_logger
-from jobqueue.schedules.definition import ScheduleSubmission, checked
+from jobqueue.schedules.definition import checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -59,3 +60,5 @@ def kept_definitions(book: ScheduleBook, registry: Registry, has_queue: Callable
 def _all(settings: Settings, decorated: Sequence[Decorated]) -> Iterator[tuple[Source, str, ScheduleSubmission]]:
     for each in decorated:
         yield "code", str(each.name), each.given
+    for name, schedule in settings.schedules.items():
+        yield "config", name, schedule.submission

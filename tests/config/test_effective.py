@@ -28,7 +28,7 @@ def loaded(tmp_path: Path) -> Loaded:
     )
 
 
-BY_NAME = (("auth", "keys"), ("webhooks", "endpoints"))
+BY_NAME = (("auth", "keys"), ("schedules", "name"), ("webhooks", "endpoints"))
 """Sections of names; by default they have none."""
 
 

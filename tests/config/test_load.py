@@ -435,7 +435,7 @@ def test_all_faults_of_all_sources_are_reported_at_once(write: Callable[[str], P
     [
         ("port: 1", "config.yaml:1:1: port: unknown setting, did you mean 'server.port'?"),
         ("worker: 1", "config.yaml:1:1: worker: unknown setting, did you mean 'queues.default.workers'?"),
-        ("1: 2", "config.yaml:1:1: 1: unknown setting; known settings: backend, server, queues, statuses"),
+        ("1: 2", "config.yaml:1:1: 1: unknown setting; known settings: backend, server, queues, schedules"),
         ("server: {quick: 1}", "config.yaml:1:10: server.quick: unknown setting; known settings: host, port"),
         ("server: 5", "config.yaml:1:9: server: is a section; set what is in it (host, port"),
         ("queues: [a]", "config.yaml:1:9: queues: is a section; set what is in it"),

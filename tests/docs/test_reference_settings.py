@@ -94,7 +94,7 @@ TLS_TO_STORE = {
 """What the settings of TLS to a store need."""
 
 CERTIFICATES = ("server.tls.cert", "server.tls.key", "server.tls.client_ca")
-"""Settings that are valid together, and of a port that has TLS; as those of webhooks, and of a queue that has some."""
+"""Settings that are valid together, of a port with TLS; as those of webhooks and schedules, in a queue with some."""
 
 
 def test_the_page_has_every_setting() -> None:
@@ -121,7 +121,7 @@ async def test_the_page_marks_exactly_the_settings_that_a_reload_applies(tmp_pat
     async with JobQueue() as queue:
         for path in SETTINGS:
             name = ".".join(path)
-            if name in CERTIFICATES or name.startswith("webhooks."):
+            if name in CERTIFICATES or name.startswith(("webhooks.", "schedules.")):
                 continue
             value = values.get(name, "3MiB" if "bytes" in name else "7")
             more = of_a_key if name.startswith("auth.keys.") else TLS_TO_STORE.get(name, [])

@@ -20,6 +20,7 @@ import pytest
 from jobqueue import JobQueue
 from jobqueue.core.job import LIVE
 from jobqueue.errors import ConfigError, Draining, JournalFailed, JournalFull, Recovering, Refused, StoreUnavailable
+from jobqueue.handlers.schedule_submission import ScheduleSubmission
 from jobqueue.http import api
 from jobqueue.http.console_routes import is_of_console
 from jobqueue.http.request.origins import PREFLIGHT
@@ -29,7 +30,7 @@ from jobqueue.http.response.problems import TABLE
 from jobqueue.http.route import Route
 from jobqueue.http.routes import ANY_BODY, ANY_REQUEST, ROUTES
 from jobqueue.runtime import simulator
-from jobqueue.schedules.definition import ScheduleSubmission, checked
+from jobqueue.schedules.definition import checked
 from jobqueue.wiring import system
 from tests.backend.keeping import HeldKeeper
 from tests.http.declared import problem_in, slug_of

@@ -10,7 +10,7 @@ import msgspec
 
 from jobqueue import JobQueue
 from jobqueue.config import JournalSettings, Settings
-from jobqueue.schedules.definition import ScheduleSubmission
+from jobqueue.handlers.schedule_submission import ScheduleSubmission
 from tests.schedules.clock import WallAt
 
 if TYPE_CHECKING:

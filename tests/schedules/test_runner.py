@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from jobqueue import JobQueue
-from jobqueue.config import QueueSettings, Settings
+from jobqueue.config import QueueSettings, ScheduleSettings, Settings
 from jobqueue.core.schedule import Schedule
-from jobqueue.errors import Duplicate
+from jobqueue.errors import ConfigError, Duplicate
+from jobqueue.handlers.schedule_submission import ScheduleSubmission
 from jobqueue.testing import virtual_time
 from tests.schedules.clock import WallAt, at
 
@@ -151,3 +152,23 @@ async def test_ten_thousand_schedules_that_are_due_at_once_have_a_job_each() -> 
 
 
 async def _nothing() -> None: ...
+
+
+@virtual_time
+async def test_a_reload_replaces_the_schedules_of_the_settings_alone() -> None:
+    hourly = ScheduleSettings(type="sweep", every_s=3600.0)
+    queue = JobQueue(Settings(schedules={"kept": hourly, "dropped": hourly, "changed": hourly}), drain_s=0)
+    at(queue, "2026-03-02T10:00:30Z")
+    queue.every(60)(queue.handler(name="sweep")(_nothing))
+    async with queue:
+        runner = queue.service.schedules.runner
+        kept = runner.schedules.get((None, "kept"))
+        queue.service.schedules.put("put", ScheduleSubmission(type="sweep", every_s=9.0), owner=None, caller=None)
+        daily = ScheduleSettings(type="sweep", every_s=86_400.0)
+        await queue.reload(Settings(schedules={"kept": hourly, "changed": daily, "new": hourly}))
+        assert {name for _, name in runner.definitions} == {"sweep", "put", "kept", "changed", "new"}
+        assert runner.schedules.get((None, "kept")) is kept
+        assert runner.definitions[None, "changed"].given.every_s == 86_400.0
+        with pytest.raises(ConfigError, match="no handler has the type 'nope'"):
+            await queue.reload(Settings(schedules={"new": ScheduleSettings(type="nope", every_s=60.0)}))
+        assert (None, "kept") in runner.definitions, "nothing of it was applied"

@@ -11,6 +11,7 @@ from aiohttp import web
 from msgspec import UNSET, UnsetType
 
 from jobqueue.errors import InvalidSubmission
+from jobqueue.handlers.schedule_submission import ScheduleSubmission
 from jobqueue.http.errors import InvalidRequest, MalformedRequest
 from jobqueue.http.request.auth import GRANT, caller_of_request
 from jobqueue.http.request.body import check_head
@@ -20,7 +21,6 @@ from jobqueue.http.response.long_response import whole_answer
 from jobqueue.http.response.reply import COMMON, JSON
 from jobqueue.http.response.responses import job_answer
 from jobqueue.http.response.schedule_document import schedule_document
-from jobqueue.schedules.definition import ScheduleSubmission
 
 if TYPE_CHECKING:
     from jobqueue.core.schedule import Schedule
