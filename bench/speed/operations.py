@@ -21,6 +21,7 @@ import msgspec
 
 from bench.load.driving import end_with_parent
 from bench.measure.spread import Spread, spread
+from bench.speed.publishes import Publisher
 from jobqueue.core.engine import Engine
 from jobqueue.core.ids import RUNS, IdIssuer
 from jobqueue.core.job import Job, JobId, JobSpec, JobState
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 BATCH = 1000
 GROUPS = 100
+PUBLISHES = 10
 FINAL = Failure(ErrorCode.HANDLER_ERROR, "it can't be done", final=True)
 TTL_S = 600.0
 
@@ -123,6 +125,7 @@ class EngineBench:
         )
         self.spec = JobSpec(type="echo")
         self.delayed = JobSpec(type="echo", delay_s=3600.0)
+        self.publisher = Publisher()
         self.jobs = [self.submit() for _ in range(size)]
         self.engine.take_events()
 
@@ -168,6 +171,15 @@ class EngineBench:
         later = []
         timings.time("submit, delayed", lambda _: later.append(self.submit(self.delayed)), some)
         timings.time("run now", lambda job: engine.run_now(job.id, now=now), later)
+        published: list[Job] = []
+        timings.time(
+            "publish to 100 subscribers",
+            lambda _: published.extend(self.publisher.publish(engine, now)),
+            some[:PUBLISHES],
+        )
+        for job in published:
+            engine.cancel(job.id, now=now)
+            engine.delete(job.id)
         timings.time("tick, with nothing due", lambda _: engine.tick(now), some)
         for job in failed:
             engine.delete(job.id)
