@@ -8,6 +8,12 @@ local NO_CLAIMS = {}
 
 local KIND = '<I2I4I4'
 
+-- Kinds that many calls meet, by their texts: to unpack one takes longer than all else that a call does for a job. A
+-- kind never changes, so that no call depends on another. Where bodies are loaded as scripts, each call has its own.
+local lasting, lasting_count = {}, 0
+local LASTING_MAX = 256
+local LASTING_BYTES_MAX = 512
+
 function specs.spec(u, packed)
   local spec = u.specs[packed]
   if not spec then
@@ -63,9 +69,20 @@ function specs.key_name(claims)
   return (claims.caller and '=' .. claims.caller or '') .. '\0' .. claims.key
 end
 
--- A kind: what jobs of one caller and of the same options share. Each is taken apart once in a call.
+local function keep(kind)
+  local claims = kind.claims
+  if claims.key or claims.value or kind.spec.run_at or #kind.text > LASTING_BYTES_MAX then
+    return -- it is of one job
+  end
+  if lasting_count == LASTING_MAX then
+    lasting, lasting_count = {}, 0
+  end
+  lasting[kind.text], lasting_count = kind, lasting_count + 1
+end
+
+-- A kind: what jobs of one caller and of the same options share.
 function specs.kind(u, text)
-  local kind = u.kinds[text]
+  local kind = lasting[text] or u.kinds[text]
   if not kind then
     local q_len, S_len, C_len, at = struct.unpack(KIND, text)
     local S_at = at + q_len
@@ -82,27 +99,13 @@ function specs.kind(u, text)
       caller = claims.caller or '',
     }
     u.kinds[text] = kind
-  end
-  return kind
-end
-
--- The kind of a submission to a queue.
-function specs.kind_of(u, queue, S, C)
-  local kinds = queue.kinds[S]
-  if not kinds then
-    kinds = {}
-    queue.kinds[S] = kinds
-  end
-  local kind = kinds[C]
-  if not kind then
-    kind = specs.kind(u, struct.pack(KIND, #queue.name, #S, #C) .. queue.name .. S .. C)
-    kinds[C] = kind
+    keep(kind)
   end
   return kind
 end
 
 -- Raises an error unless both can be read, and have what is needed.
-function specs.check(u, packed_spec, packed_claims)
+local function check(u, packed_spec, packed_claims)
   if u.specs[packed_spec] and (packed_claims == '' or u.claims[packed_claims]) then
     return -- they were checked
   end
@@ -113,4 +116,23 @@ function specs.check(u, packed_spec, packed_claims)
   if not good then
     error({ err = 'ERR jobqueue: a spec or claims are not the MessagePack arrays that this version reads' })
   end
+end
+
+-- The kind of a submission to a queue. Raises an error unless it can be read.
+function specs.kind_of(u, queue, S, C)
+  local kinds = queue.kinds[S]
+  if not kinds then
+    kinds = {}
+    queue.kinds[S] = kinds
+  end
+  local kind = kinds[C]
+  if not kind then
+    local text = struct.pack(KIND, #queue.name, #S, #C) .. queue.name .. S .. C
+    if not lasting[text] then
+      check(u, S, C)
+    end
+    kind = specs.kind(u, text)
+    kinds[C] = kind
+  end
+  return kind
 end

@@ -228,7 +228,6 @@ local function items_of(u, queue, args)
   local items = {}
   for index = 1, unit.items(args, 3, 5, JOBS_MAX) do
     local at = 3 + 5 * (index - 1)
-    specs.check(u, args[at + 3], args[at + 5])
     items[index] = {
       id = args[at + 1],
       held = args[at + 2] == '0' and 0 or unit.number(args[at + 2], 'held_bytes', 0, 2 ^ 40),
