@@ -82,7 +82,7 @@ function plain.accept(u, queue, items, first)
     kept[kept_at + 1], kept[kept_at + 2], known[id] = key .. id, record, record
     kept_at = kept_at + 2
     local at_score = score(queue, priority, seq, now)
-    ready[at + 1], ready[at + 2], all[all_at + 1], all[all_at + 2] = at_score, id, place, id
+    ready[at + 1], ready[at + 2], all[all_at + 1], all[all_at + 2] = num(at_score), id, num(place), id
     at, all_at = at + 2, all_at + 2
     if not least or at_score < least then
       least = at_score
@@ -165,7 +165,7 @@ end
 
 -- Files jobs that have succeeded: where their records expire, and among those of their caller.
 local function file(u, run, ids)
-  local left, expiring, ended, ends_at, now = run.left, run.expiring, run.ended, run.ends_at, u.now
+  local left, expiring, ended, ends_at, now = run.left, run.expiring, run.ended, num(run.ends_at), num(u.now)
   local left_at, expiring_at, ended_at = #left, #expiring, #ended
   for index = 1, #ids do
     local id = ids[index]

@@ -109,7 +109,7 @@ local function settle_one(u, note)
   local active = u.prefix .. 'a:' .. queue_name
   if note.only_pushed and note.least and sublists.is_lane(sublist) then
     -- Its first job is the one of before, or one of these.
-    redis.call('ZADD', active, 'LT', note.least, sublist)
+    redis.call('ZADD', active, 'LT', num(note.least), sublist)
     return
   end
   local head = note.head
@@ -118,7 +118,7 @@ local function settle_one(u, note)
   end
   if sublists.is_lane(sublist) then
     if head then
-      redis.call('ZADD', active, head, sublist)
+      redis.call('ZADD', active, num(head), sublist)
     else
       redis.call('ZREM', active, sublist)
     end
@@ -134,7 +134,7 @@ local function settle_one(u, note)
     redis.call('SREM', types_of_queue, sublist)
   end
   if head and limits.room(u, limits.gate(u, sublist)) > 0 then
-    redis.call('ZADD', active, head, sublist)
+    redis.call('ZADD', active, num(head), sublist)
   else
     redis.call('ZREM', active, sublist)
   end
