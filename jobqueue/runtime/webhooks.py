@@ -27,7 +27,7 @@ from jobqueue.core.backoff import Backoff
 from jobqueue.core.events import Ended, Submitted
 from jobqueue.core.job import FAILED
 from jobqueue.errors import Refused, Reject, Retry
-from jobqueue.handlers import HandlerOptions, Registry, register
+from jobqueue.handlers import HandlerOptions, Registry, plain_uniqueness, register
 from jobqueue.log import event_logger
 from jobqueue.runtime.webhook_target import Target, TopicSubscription
 from jobqueue.webhooks.addresses import Allowed
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from jobqueue.backend.base import LocalBackend
     from jobqueue.config.webhooks import WebhooksSettings
-    from jobqueue.core.job import Job, JobId
+    from jobqueue.core.job import Job, JobId, Uniqueness
     from jobqueue.errors import JournalFailed
     from jobqueue.handlers import Handler
     from jobqueue.runtime.webhook_target import TargetFigures
@@ -161,9 +161,11 @@ class Webhooks:
         if target is None:  # of a job that was accepted with other settings
             log.sampled("webhook.dropped", every_s=10.0, webhook=None, reason="its host is not listed any more")
         else:
-            self._submit(target, end_of_job(job, self._wall), url)
+            # It counts as a job of the caller that asked for it, and belongs to the same owner.
+            identity = None if job.caller is None else plain_uniqueness(job.caller, job.owner)
+            self._submit(target, end_of_job(job, self._wall), url, identity)
 
-    def _submit(self, target: Target, event: bytes, url: str | None = None) -> None:
+    def _submit(self, target: Target, event: bytes, url: str | None = None, identity: Uniqueness | None = None) -> None:
         """Submit a delivery, or drop it."""
         backend, reason = self._backend, target.refusal()
         assert backend is not None, "events come from it"
@@ -171,7 +173,7 @@ class Webhooks:
             target.dropped(reason)
             return
         try:
-            job = backend.submit_now(target.spec, target.arguments(event, url)).job
+            job = backend.submit_now(target.spec, target.arguments(event, url), None, identity).job
         except Refused as refusal:
             target.dropped(str(refusal))
         else:

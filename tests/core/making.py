@@ -43,6 +43,7 @@ def make_engine(
     caller_jobs_max: int | None = None,
     quotas: Quotas | None = None,
     run: int = 1,
+    follow_ups: frozenset[str] = frozenset(),
 ) -> Engine:
     policy = QueuePolicy(capacity=capacity)
     return Engine(
@@ -53,6 +54,7 @@ def make_engine(
         pools=pools,
         shares=shares,
         quotas=quotas or Quotas(Quota(jobs_max=caller_jobs_max)),
+        follow_ups=follow_ups,
     )
 
 

@@ -50,6 +50,8 @@ def test_the_size_of_a_record_is_the_sum_of_its_parts() -> None:
     with_ttl = JobSpec(type="t", ttl_s=1.0, own=True)
     assert held_bytes(PLAIN, None, key) == NAME_BYTES + 10 + EXTRAS_BYTES
     assert held_bytes(own, None, None) == SPEC_BYTES + 1 + EXTRAS_BYTES
+    called = JobSpec(type="t", own=True, callback="https://example.com/")
+    assert held_bytes(called, None, None) == SPEC_BYTES + 20 + EXTRAS_BYTES
     assert held_bytes(with_ttl, None, None) == SPEC_BYTES + TTL_BYTES + EXTRAS_BYTES
     assert held_bytes(own, upload_of(2), key) == sum(
         (SPEC_BYTES + 1, 3 * FILE_BYTES + 2 * (5 + 10), NAME_BYTES + 10, EXTRAS_BYTES)

@@ -13,7 +13,7 @@ from jobqueue.core.report import ErrorCode, Failure, JobError, Progress
 from jobqueue.core.shutdown import ENDS_MAX, LOOKS_MAX, ShutDown
 from jobqueue.core.store_bounds import StoreBounds
 from jobqueue.core.transitions import LEASE_GRACE_S
-from jobqueue.errors import JobGone, StaleLease
+from jobqueue.errors import Draining, JobGone, JournalFailed, QueueFull, StaleLease
 from tests.core.making import Driver, make_engine
 
 LOST_IN_QUEUE = JobError(ErrorCode.SHUTDOWN, "the server stopped while the job was queued")
@@ -244,3 +244,31 @@ def test_an_attempt_that_times_out_while_jobs_are_kept_is_charged() -> None:
     go_on(driver, shut_down)
     driver.engine.stopped(runs.id, attempt=attempt, now=driver.now)
     assert (runs.state, runs.attempts_before) == (JobState.DELAYED, 0)
+
+
+def test_a_drain_admits_jobs_that_follow_from_others_and_no_others() -> None:
+    driver = Driver(make_engine(capacity=1, follow_ups=frozenset({"after"})))
+    driver.engine.stop_admitting()
+    with pytest.raises(Draining):
+        driver.submit(type="t")
+    assert driver.submit(type="after").live
+    with pytest.raises(QueueFull):
+        driver.submit(type="after")
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_shutdown_admits_jobs_that_follow_from_others_only_if_it_keeps_them(keep: bool) -> None:
+    driver = Driver(make_engine(follow_ups=frozenset({"after"})))
+    driver.engine.begin_shut_down(keep=keep)
+    if keep:
+        assert driver.submit(type="after").live
+    else:
+        with pytest.raises(Draining):
+            driver.submit(type="after")
+
+
+def test_nothing_follows_where_admission_is_closed_for_another_reason_than_a_drain() -> None:
+    driver = Driver(make_engine(follow_ups=frozenset({"after"})))
+    driver.engine.admission.close(lambda: JournalFailed("the disk is full", 1.0))
+    with pytest.raises(JournalFailed):
+        driver.submit(type="after")

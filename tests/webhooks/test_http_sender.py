@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import threading
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -13,9 +14,11 @@ import pytest
 from jobqueue.webhooks.addresses import Allowed
 from jobqueue.webhooks.http_sender import HttpSender
 from jobqueue.webhooks.message import AddressRefused, Answer, Message, Undelivered
+from tests.authority import Authority
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
 NO_CONTENT = b"HTTP/1.1 204 No Content\r\n\r\n"
 
@@ -151,12 +154,12 @@ async def test_a_body_is_not_waited_for() -> None:
         b"HTTP/1.1 200 " + b"x" * 100_000,
         b"HTTP/1.1 200 OK\r\nA: " + b"x" * 100_000,
         b"SSH-2.0-OpenSSH\r\n\r\n",
-        b"\0" * 99,
+        b"\0" * 99 + b"\r\n\r\n",
     ],
 )
 async def test_an_answer_that_is_too_long_or_not_http_fails_without_being_quoted(answer: bytes) -> None:
     async with receiver(answer) as there:
-        with pytest.raises(Undelivered, match=r"^127\.0\.0\.1 can't be reached: \w+$"):
+        with pytest.raises(Undelivered, match=r"^127\.0\.0\.1 has not answered with HTTP/1\.1, or with a head that is"):
             await HttpSender().send(message(f"http://127.0.0.1:{there.port}/?token=secret", "127.0.0.1"))
 
 
@@ -193,3 +196,41 @@ async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.Monke
         monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.port}")
         await HttpSender().send(message(f"http://127.0.0.1:{there.port}/", "127.0.0.1"))
         assert proxy.requests == []
+
+
+async def test_interim_answers_come_before_the_answer_and_not_without_an_end() -> None:
+    early = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+    async with receiver(early * 2 + NO_CONTENT) as there:
+        assert await HttpSender().send(message(f"http://127.0.0.1:{there.port}/", "127.0.0.1")) == Answer(204)
+    async with receiver(early * 1000) as there:
+        with pytest.raises(Undelivered, match=r"has not answered with HTTP/1\.1"):
+            await HttpSender().send(message(f"http://127.0.0.1:{there.port}/", "127.0.0.1"))
+
+
+async def test_a_certificate_that_no_authority_has_issued_is_refused(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    made = authority.issue("server", names="DNS:crm.test")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*made)
+    server = await asyncio.start_server(Receiver(NO_CONTENT).answer, "127.0.0.1", ssl=context)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        url, sender = f"https://crm.test:{port}/", HttpSender(Names(["127.0.0.1"]))
+        with pytest.raises(Undelivered, match=r"^crm\.test can't be reached: its certificate is not valid for it$"):
+            await sender.send(message(url, "crm.test"))
+        sender._tls.load_verify_locations(authority.cert)
+        assert await sender.send(message(url, "crm.test")) == Answer(204)
+        with pytest.raises(Undelivered, match=r"its certificate is not valid for it$"):
+            await sender.send(message(url.replace("crm", "erp"), "erp.test"))
+
+
+async def test_a_receiver_without_tls_fails_with_that_reason() -> None:
+    def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1")
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(Undelivered, match=r"^127\.0\.0\.1 can't be reached: it speaks no TLS"):
+            await HttpSender().send(message(f"https://127.0.0.1:{port}/", "127.0.0.1"))

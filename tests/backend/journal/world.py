@@ -233,6 +233,7 @@ class World:
             "start_by_s": rng.choice((None, None, None, 8.0)),
             "ttl_s": rng.choice((None, None, 2.0)),
             "traceparent": rng.choice((None, None, "00-1-2-01")),
+            "callback": rng.choice((None, None, None, "https://example.com/")),
         }
         spec = changed(handler, **options)
         spec = handler if spec == handler else changed(spec, own=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from jobqueue.core.job_filter import JobFilter
-from tests.http.keyed import ANN, OPS, READER, auth, bearer
+from tests.http.keyed import ANN, BOB, OPS, READER, auth, bearer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -166,3 +166,15 @@ async def test_no_submission_may_name_the_type_of_deliveries(start: Start, http_
         assert '"status":422' in await response.text()
     async with http.get("/openapi.json") as response:
         assert '"webhook.Submission"' not in await response.text()
+
+
+async def test_a_callback_is_a_job_of_the_caller_that_asked_for_it(start: Start, http_to: Open) -> None:
+    http = await http_to(await start(auth=auth(), webhooks=webhooks()))
+    await run(http, ANN, callback="http://127.0.0.1:1/")
+    while (job := (await read(http, OPS))[1]["last_attempt"]) is None:
+        continue
+    for key, expected in ((ANN, 202), (OPS, 202), (BOB, 404)):
+        async with http.get(f"/v1/jobs/{job['job_id']}", headers=bearer(key)) as response:
+            assert response.status == expected
+    async with http.get("/v1/callers", headers=bearer(OPS)) as response:
+        assert {each["name"]: each["jobs_live"] for each in (await response.json())["callers"]}["key:ann"] == 1

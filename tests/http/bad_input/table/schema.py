@@ -92,6 +92,8 @@ ROWS = [
     *fields("start_by_s", 0, -1, "1", False, 1e308),
     *fields("timeout_s", 0, -1, "1", False, 1e308),
     *fields("ttl_s", 0, -1, "1", False, 1e308, DAY_S + 1),
+    *fields("callback", "", 17, True, [], {"url": "https://example.com/"}, "a" * 2001),
+    field("a server without callbacks", "callback", "https://example.com/"),
     bad("start_by_s: before the delay's end", {"type": "echo", "start_by_s": 1, "delay_s": 2}, "/start_by_s"),
     # -- times
     *fields(
