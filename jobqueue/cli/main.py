@@ -41,6 +41,7 @@ GROUPS = (
     Group("submit", "submit a job", "remote.submit"),
     Group("jobs", "list, read and change jobs", "remote.jobs"),
     Group("queues", "list and change queues", "remote.queues"),
+    Group("schedules", "list and change schedules", "remote.schedules"),
     Group("events", "the events of all jobs, live", "remote.events"),
     Group("topics", "what is published, and its subscribers", "remote.topics"),
     Group("errors", "failed jobs, grouped by their errors", "remote.errors"),

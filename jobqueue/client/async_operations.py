@@ -5,12 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
 
-from jobqueue.client import callers, failures, queues, server
+from jobqueue.client import callers, failures, queues, schedules, server
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
-    from jobqueue.client.models import FailureFilter, QueueChanges, Simulation
+    from jobqueue.client.models import FailureFilter, JobDocument, QueueChanges, ScheduleOptions, Simulation
     from jobqueue.client.protocol import Steps
     from jobqueue.duration import Duration
 
@@ -73,6 +74,36 @@ class AsyncOperations(ABC):
     async def findings(self) -> tuple[dict[str, Any], ...]:
         """Return what is wrong now, the worst first: kind, severity, sentence, cause, remedy, since when."""
         return await self._run(server.findings())
+
+    async def schedules(self) -> tuple[dict[str, Any], ...]:
+        """Return the schedules, by name: times, next and latest tick, counts."""
+        return await self._run(schedules.schedules())
+
+    async def schedule(self, name: str) -> dict[str, Any]:
+        """Return one of them, with its next instants. Raises ScheduleNotFound."""
+        return await self._run(schedules.schedule(name))
+
+    async def put_schedule(
+        self, name: str, type: str, args: Mapping[str, Any] | None = None, **schedule_options: Unpack[ScheduleOptions]
+    ) -> dict[str, Any]:
+        """Add a schedule, or replace it. Returns its document. Raises InvalidSubmission, ScheduleFixed, NotInStore."""
+        return await self._run(schedules.put(name, type, args, schedule_options))
+
+    async def delete_schedule(self, name: str) -> None:
+        """Delete a schedule; its jobs stay. Raises ScheduleNotFound, ScheduleFixed, NotInStore."""
+        await self._run(schedules.delete(name))
+
+    async def run_schedule(self, name: str) -> JobDocument:
+        """Submit a schedule's job now, beside its ticks. Raises Duplicate if its last job is live and it skips."""
+        return await self._run(schedules.run(name))
+
+    async def pause_schedule(self, name: str) -> dict[str, Any]:
+        """Have a schedule give no ticks. Returns its document."""
+        return await self._run(schedules.pause(name))
+
+    async def resume_schedule(self, name: str) -> dict[str, Any]:
+        """Have a schedule give ticks again. Returns its document."""
+        return await self._run(schedules.resume(name))
 
     async def webhooks(self) -> tuple[dict[str, Any], ...]:
         """Return the receivers of webhooks: state, counts and the latest attempt of each."""

@@ -247,6 +247,19 @@ class QueueChanges(TypedDict, total=False):
     weight: int
 
 
+class ScheduleOptions(TypedDict, total=False):
+    """When a schedule submits its job: `every_s` or `cron` is required."""
+
+    every_s: Duration
+    cron: str
+    tz: str
+    queue: str
+    priority: int
+    jitter_s: Duration
+    overlap: Literal["skip", "queue", "replace"]
+    catch_up: Literal["none", "one", "all"]
+
+
 class QueueAlternative(TypedDict, total=False):
     """Settings of a queue to compare with the present ones in a simulation."""
 

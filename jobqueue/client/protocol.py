@@ -287,8 +287,6 @@ def error_of(
             return errors.Duplicate(problem.id)
         case 409 if known := problem.state or state:
             return errors.WrongState(detail, state=known)
-        case 501 if name == "not-in-store":
-            return errors.NotInStore(detail)
         case 422 if name == "invalid-settings":
             return errors.ConfigError(*problem.faults or (detail,))
         case 422 if name == "idempotency-key-reused":

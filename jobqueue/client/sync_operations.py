@@ -5,12 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
 
-from jobqueue.client import callers, failures, queues, server
+from jobqueue.client import callers, failures, queues, schedules, server
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
-    from jobqueue.client.models import FailureFilter, QueueChanges, Simulation
+    from jobqueue.client.models import FailureFilter, JobDocument, QueueChanges, ScheduleOptions, Simulation
     from jobqueue.client.protocol import Steps
     from jobqueue.duration import Duration
 
@@ -70,6 +71,36 @@ class SyncOperations(ABC):
     def findings(self) -> tuple[dict[str, Any], ...]:
         """As `Client.findings`."""
         return self._run(server.findings())
+
+    def schedules(self) -> tuple[dict[str, Any], ...]:
+        """As `Client.schedules`."""
+        return self._run(schedules.schedules())
+
+    def schedule(self, name: str) -> dict[str, Any]:
+        """As `Client.schedule`."""
+        return self._run(schedules.schedule(name))
+
+    def put_schedule(
+        self, name: str, type: str, args: Mapping[str, Any] | None = None, **schedule_options: Unpack[ScheduleOptions]
+    ) -> dict[str, Any]:
+        """As `Client.put_schedule`."""
+        return self._run(schedules.put(name, type, args, schedule_options))
+
+    def delete_schedule(self, name: str) -> None:
+        """As `Client.delete_schedule`."""
+        self._run(schedules.delete(name))
+
+    def run_schedule(self, name: str) -> JobDocument:
+        """As `Client.run_schedule`."""
+        return self._run(schedules.run(name))
+
+    def pause_schedule(self, name: str) -> dict[str, Any]:
+        """As `Client.pause_schedule`."""
+        return self._run(schedules.pause(name))
+
+    def resume_schedule(self, name: str) -> dict[str, Any]:
+        """As `Client.resume_schedule`."""
+        return self._run(schedules.resume(name))
 
     def webhooks(self) -> tuple[dict[str, Any], ...]:
         """As `Client.webhooks`."""

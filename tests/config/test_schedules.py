@@ -51,7 +51,7 @@ def test_a_fault_names_the_setting_and_says_what_would_be_right(tmp_path: Path, 
     assert any(fault.startswith(told) for fault in faults(tmp_path, *lines))
 
 
-def test_a_reload_takes_schedules_over_and_names_those_that_have_changed() -> None:
+def test_a_reload_takes_schedules_over_and_names_the_changes() -> None:
     before = Settings(schedules={"a": ScheduleSettings(type="x", every_s=60.0)})
     after = Settings(schedules={"b": ScheduleSettings(type="x", every_s=60.0)})
     assert live_settings(before, after).schedules == after.schedules

@@ -27,6 +27,7 @@ from jobqueue.client import (
     PublishedJob,
     QueueChanges,
     Request,
+    ScheduleOptions,
     SubmitOptions,
     SyncClient,
     Unreachable,
@@ -93,6 +94,7 @@ def test_the_page_has_the_names_of_options_filters_and_changes() -> None:
     assert on_page["**failure_filter"] == list(FailureFilter.__annotations__)
     assert on_page["**job_filter"] == list(JobFilter.__annotations__)
     assert on_page["**changes"] == list(QueueChanges.__annotations__)
+    assert on_page["**schedule_options"] == list(ScheduleOptions.__annotations__)
 
 
 def test_the_page_has_every_exception_of_the_clients() -> None:
@@ -105,6 +107,8 @@ def test_the_page_has_every_exception_of_the_clients() -> None:
         errors.KeyReused,
         errors.Duplicate,
         errors.NotInStore,
+        errors.ScheduleFixed,
+        errors.ScheduleNotFound,
     }
     from_answers |= {errors.WrongState, errors.JobNotFound, errors.JobGone}
     from_answers |= {errors.Unauthorized, errors.Forbidden, errors.ConfigError}

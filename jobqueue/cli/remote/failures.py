@@ -31,9 +31,11 @@ def code_of(error: Exception) -> int:
     match error:
         case NoAnswer():
             return UNREACHABLE
-        case errors.Refused() | errors.Unauthorized() | errors.Forbidden() | errors.Duplicate():
+        case errors.Refused() | errors.Unauthorized() | errors.Forbidden() | errors.Duplicate() | errors.NotInStore():
             return REJECTED
         case errors.JobFailed() | errors.JobNotFound() | errors.JobGone() | errors.WrongState() | TimeoutError():
+            return FAILED
+        case errors.ScheduleNotFound() | errors.ScheduleFixed():
             return FAILED
         case ErrorAnswer(status=status):
             known = {403: REJECTED, 404: FAILED, 409: FAILED, 421: REJECTED}
