@@ -11,6 +11,7 @@ import pytest
 from jobqueue import JobQueue, JobState
 from jobqueue.config import JournalSettings, LimitsSettings, QueueSettings, Settings
 from jobqueue.errors import ConfigError, Draining, InvalidSubmission, KeyReused, QueueFull, RateLimited
+from jobqueue.handlers import Handler
 from jobqueue.testing import virtual_time
 
 if TYPE_CHECKING:
@@ -283,6 +284,30 @@ async def test_more_arguments_have_their_defaults_and_others_take_all() -> None:
     async with queue:
         (job,) = await queue.publish("a", 1)
         assert await job.result() == {"data": 1, "topic": "a"}
+
+
+async def test_data_is_checked_for_those_subscribers_alone_that_annotate_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    checked: list[str] = []
+    queue = JobQueue()
+
+    @queue.on("a")
+    async def plain(data, topic: str) -> None: ...  # type: ignore[no-untyped-def]  # what is tested
+
+    @queue.on("a")
+    async def anything(data: Any = None) -> None: ...
+
+    @queue.on("a")
+    async def typed(data: int) -> None: ...
+
+    @queue.on("a")
+    async def numbered(topic: int) -> None: ...
+
+    check = Handler.check
+    monkeypatch.setattr(Handler, "check", lambda self, args: checked.append(self.name) or check(self, args))
+    async with queue:
+        with pytest.raises(InvalidSubmission, match="/data: subscriber 'numbered': "):
+            await queue.publish("a", 1)
+    assert checked == ["typed", "numbered"]
 
 
 async def test_subscribers_are_refused_where_servers_share_the_jobs() -> None:

@@ -8,7 +8,7 @@ Rules:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import orjson
@@ -30,6 +30,10 @@ GIVEN: Final = ("data", "topic")
 
 _DATA: Final = "/args/data"
 
+_ANY: Final = (Any, Any | msgspec.UnsetType)
+_TEXT: Final = (str, str | msgspec.UnsetType)
+"""Types of arguments that any data, and any topic, fits; with a default, too."""
+
 
 class HandlerSubscriber:
     """A handler with its patterns.
@@ -50,6 +54,9 @@ class HandlerSubscriber:
         signature = handler.signature
         taken = GIVEN if signature.takes_more else signature.arguments.__struct_fields__
         self._takes_data, self._takes_topic = "data" in taken, "topic" in taken
+        kinds = {field.name: field.type for field in msgspec.structs.fields(signature.arguments)}
+        # Any data fits, so it is not decoded: of a hundred subscribers each would take as long as the request itself.
+        self._takes_any = kinds.get("data", Any) in _ANY and kinds.get("topic", str) in (*_ANY, *_TEXT)
 
     @property
     def name(self) -> str:
@@ -66,8 +73,11 @@ class HandlerSubscriber:
             members.append(b'"data":%b' % data)
         if self._takes_topic:
             members.append(b'"topic":%b' % orjson.dumps(topic))
+        args = b"{%b}" % b",".join(members)
+        if self._takes_any:
+            return args
         try:
-            return self._handler.check(b"{%b}" % b",".join(members))
+            return self._handler.check(args)
         except InvalidSubmission as invalid:
             raise InvalidSubmission(*map(self._of_data, invalid.errors), more=invalid.more) from None
 
