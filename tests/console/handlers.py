@@ -135,6 +135,14 @@ async def audit(topic: str, data: Any) -> str:
     return topic
 
 
+@queue.cron("0 3 * * MON-FRI", tz="Europe/Berlin", jitter_s=60)
+@queue.cron("7 4 L * *", name="month-end", args={"scope": "all"}, overlap="queue", catch_up="all")
+@queue.handler
+async def tidy(scope: str = "old") -> str:
+    """Tidy up."""
+    return scope
+
+
 @queue.handler
 async def sizes(ctx: JobContext) -> dict[str, int]:
     """Return the size of each file."""

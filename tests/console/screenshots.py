@@ -47,6 +47,8 @@ ROUTES: Final = {
     "queue": "queues/video",
     "types": "types",
     "type": "types/thumbnail/try",
+    "schedules": "schedules",
+    "schedule": "schedules/month-end",
     "topics": "topics?pattern=order.>",
     "failures": "failures",
     "callers": "callers",

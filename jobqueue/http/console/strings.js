@@ -18,6 +18,8 @@ export const STRINGS = {
     types: "Types",
     type: "Type",
     topics: "Topics",
+    schedules: "Schedules",
+    schedule: "Schedule",
     failures: "Failures",
     failure: "Failure",
     callers: "Callers",
@@ -120,6 +122,13 @@ export const STRINGS = {
     select: "Select",
     selectRow: (key) => `Select ${key}`,
     selectAll: "Select all rows",
+  },
+
+  pageSteps: {
+    page: (number) => `Page ${number}`,
+    previous: "Previous page",
+    next: "Next page",
+    first: "First page",
   },
 
   chart: {
@@ -230,10 +239,6 @@ export const STRINGS = {
     countAgain: "Count again",
     clearFilter: "Show all jobs",
     states: "Jobs in this state",
-    page: (number) => `Page ${number}`,
-    previous: "Previous page",
-    next: "Next page",
-    first: "First page",
     searching: (rounds, found) => `The server ends a page after 100,000 records, 2 s or 256 KiB. The search goes on: request ${rounds}, ${countText(found)} found on this page so far …`,
     searchStopped: (rounds, found) => `The search is not over: after ${rounds} requests, ${countText(found)} found on this page.`,
     goOn: "Search on",
@@ -770,6 +775,119 @@ export const STRINGS = {
     asForm: "Form",
     locked: "The JSON must be valid first",
     faults: (count) => `${count} ${count === 1 ? "field needs" : "fields need"} attention`,
+  },
+
+  // Schedules
+  recurrence: {
+    every: (duration) => `every ${duration}`,
+    daily: (time) => `each day ${time}`,
+    at: (times) => `at ${times}`,
+    list: (words) => (words.length < 2 ? words.join("") : `${words.slice(0, -1).join(", ")} and ${words.at(-1)}`),
+    range: (from, to) => `${from} to ${to}`,
+    eachMinute: "each minute",
+    everyMinutes: (count) => `every ${count} minutes`,
+    atMinute: (minutes) => `at minute ${minutes}`,
+    ofEachHour: (minutes) => `${minutes} of each hour`,
+    fullHour: "each full hour",
+    fullHours: (hours) => `each full hour, ${hours}`,
+    everyHours: (count) => `every ${count} hours`,
+    inEveryHours: (minutes, count) => `${minutes}, every ${count} hours`,
+    inHour: (minutes, hour) => `${minutes}, in the hour of ${hour}`,
+    inHours: (minutes, hours) => `${minutes}, in the hours ${hours}`,
+    onDays: (days) => `on day ${days} of the month`,
+    lastDay: "on the last day of the month",
+    lastWorkday: "on the last working day of the month",
+    onWeekdays: (days) => `on ${days}`,
+    nth: (place, day) => `on the ${place} ${day} of the month`,
+    places: ["first", "second", "third", "fourth", "fifth"],
+    last: "last",
+    either: (one, other) => `${one} or ${other}`,
+    inMonths: (months) => `in ${months}`,
+    weekdays: ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"],
+    months: ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"],
+  },
+
+  schedules: {
+    total: (count, more) => `${countText(count)} ${count === 1 ? "schedule" : "schedules"}${more ? " on this page" : ""}`,
+    all: "All schedules",
+    none: "There is no schedule. A handler gets one by a line above it, or in the settings (schedules), or by PUT /v1/schedules/NAME:",
+    noneExample: '@queue.every("5m")   @queue.cron("0 3 * * *", tz="Europe/Berlin")',
+    name: "Name",
+    type: "Type",
+    queue: "Queue",
+    priority: "Priority",
+    when: "When",
+    next: "Next run",
+    last: "Last run",
+    drift: "Drift",
+    overlap: "Overlap",
+    state: "State",
+    actionsTitle: "Actions",
+    active: "active",
+    paused: "paused",
+    by: "by",
+    never: "none to come",
+    noneYet: "none since the start",
+    itsJob: "its job",
+    noJob: "no job: skipped or rejected",
+    upTo: (duration) => `up to ${duration} later, at random`,
+    runKey: "Run the schedule of the row now",
+    pauseKey: "Pause or resume the schedule of the row",
+    facts: "What it does",
+    ticks: "Runs",
+    plannedFor: "Planned for",
+    late: (duration) => `${duration} late`,
+    whenResumed: "once it is resumed",
+    nextRuns: "The next instants",
+    catchUp: "Missed instants",
+    source: "Defined in",
+    sources: {code: "the code: it is changed there", config: "the settings: it is changed there", api: "a request"},
+    overlaps: {
+      skip: "skip: no job while one is live",
+      queue: "queue: a further job, beside one that is live",
+      replace: "replace: a job that is live is cancelled",
+    },
+    catchUps: {none: "none: they are left out", one: "one: the last of them gets a job", all: "all: each of them gets a job, at most 100"},
+    sinceStart: "Since the start",
+    counts: {submitted: "submitted", skipped: "skipped", elsewhere: "by another server", rejected: "rejected", missed: "missed"},
+    arguments: "Arguments of its jobs",
+    noArguments: "None.",
+    actions: {
+      run: {
+        title: (name) => `Run ${name} now`,
+        verb: "Run",
+        meaning: ({overlap}) =>
+          overlap === "skip"
+            ? "Its job is submitted now, beside its ticks, unless the job of an earlier one is live."
+            : overlap === "replace"
+              ? "Its job is submitted now, beside its ticks. A job of it that is live is cancelled."
+              : "Its job is submitted now, beside its ticks.",
+        done: (name, {id}) => `${name} has submitted the job ${id}.`,
+      },
+      pause: {
+        title: (name) => `Pause ${name}`,
+        verb: "Pause",
+        meaning: () => "It submits no more jobs until it is resumed or, without a journal, the server starts again. Jobs that it has submitted go on.",
+        done: (name) => `${name} is paused.`,
+      },
+      resume: {
+        title: (name) => `Resume ${name}`,
+        verb: "Resume",
+        meaning: ({catch_up: catchUp}) =>
+          catchUp === "none"
+            ? "It submits jobs again, from its next instant on."
+            : catchUp === "one"
+              ? "It submits jobs again, at once for the last instant that it has missed, if there is one."
+              : "It submits jobs again, at once for each instant that it has missed, at most 100.",
+        done: (name) => `${name} submits jobs again.`,
+      },
+      delete: {
+        title: (name) => `Delete ${name}`,
+        verb: "Delete",
+        meaning: () => "The schedule is removed for good. Jobs that it has submitted stay.",
+        done: (name) => `${name} is deleted.`,
+      },
+    },
   },
 
   // Topics

@@ -4,8 +4,8 @@ import {ActionDialog} from "../components/action_dialog.js";
 import {Awaited} from "../components/awaited.js";
 import {FilterBar} from "../components/filter_bar.js";
 import {COLUMNS, ColumnChoice, useColumns} from "../components/job_columns.js";
-import {countText} from "../components/number.js";
 import {PageHead} from "../components/page_head.js";
+import {PageSteps} from "../components/page_steps.js";
 import {Problem} from "../components/problem.js";
 import {SelectionBar} from "../components/selection_bar.js";
 import {STATES, StateShape} from "../components/state.js";
@@ -96,7 +96,7 @@ export default function Jobs({query}) {
           onOpen=${(job) => go("job", {id: job.id})} selected=${all ? new Set(jobs.map(({id}) => id)) : selected} onSelect=${select}
           empty=${html`<${Nothing} text=${text} searching=${page.found.state === "runs"} />`} />`}
     </div>
-    <${Pages} number=${cursors.length + 1} next=${page.next} onNext=${() => setCursors([...cursors, page.next])}
+    <${PageSteps} number=${cursors.length + 1} next=${page.next} onNext=${() => setCursors([...cursors, page.next])}
       onPrevious=${() => setCursors(cursors.slice(0, -1))} onFirst=${() => setCursors([])} />
     ${asked && html`<${ActionDialog} ...${asked} onDone=${close} onClose=${() => close(null)} />`}`;
 }
@@ -166,14 +166,4 @@ function Nothing({text, searching}) {
   if (searching) return "…";
   if (!text) return T.noneAtAll;
   return html`${T.none} <a href="#/jobs">${T.clearFilter}</a>`;
-}
-
-function Pages({number, next, onNext, onPrevious, onFirst}) {
-  if (number === 1 && !next) return null;
-  return html`<nav class="row pages" aria-label=${T.page(number)}>
-    <button type="button" class="button" disabled=${number < 3} onClick=${onFirst}>${T.first}</button>
-    <button type="button" class="button" disabled=${number < 2} onClick=${onPrevious}>${T.previous}</button>
-    <span class="muted">${T.page(countText(number))}</span>
-    <button type="button" class="button" disabled=${!next} onClick=${onNext}>${T.next}</button>
-  </nav>`;
 }

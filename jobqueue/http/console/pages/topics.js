@@ -31,7 +31,7 @@ export default function Page({query}) {
     ${document && html`<${Counts} topics=${document} />`}
     ${document && html`
       <${Table} label=${S.subscribers} columns=${COLUMNS} rows=${subscribers} rowKey=${({name}) => name} empty=${html`<${NoSubscribers} />`} />`}
-    <div class="columns topic-columns">
+    <div class="columns panels">
       ${mayChange("submit") && html`<${PublishForm} topics=${topics} />`}
       <${Listening} pattern=${query.pattern ?? ""} listeners=${document?.listeners ?? []} />
     </div>`;

@@ -17,6 +17,7 @@ export const ENTRIES = [
   {page: "jobs", key: "j", below: ["job"]},
   {page: "queues", key: "q", below: ["queue"]},
   {page: "types", key: "t", below: ["type"]},
+  {page: "schedules", key: "d", below: ["schedule"]},
   {page: "topics", key: "p"},
   {page: "failures", key: "f", below: ["failure"]},
   {page: "callers", key: "c", below: ["caller"]},

@@ -17,6 +17,8 @@ const PATTERNS = [
   ["types", "types"],
   ["type", "types/:name"],
   ["type", "types/:name/:tab"],
+  ["schedules", "schedules"],
+  ["schedule", "schedules/:name"],
   ["topics", "topics"],
   ["failures", "failures"],
   ["failure", "failures/:id"],
