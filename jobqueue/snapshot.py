@@ -18,6 +18,7 @@ from jobqueue.backend.store import StoreFigures
 from jobqueue.config import Settings
 from jobqueue.core.counting.stats import QueueStats, StoreStats
 from jobqueue.core.limits.limiter_stats import LimiterStats
+from jobqueue.core.schedule_counts import ScheduleFigures
 from jobqueue.runtime.pools.pool_counts import PoolCounts
 from jobqueue.runtime.webhook_target import TargetFigures
 
@@ -54,6 +55,7 @@ class ServiceSnapshot(msgspec.Struct, frozen=True, kw_only=True):
         threads, processes: The pools; `processes.size` is 0 while no handler runs in a process.
         journal: None: there is none.
         webhooks: The receivers of webhooks.
+        schedules: All schedules together.
         shared_store: The store that holds the jobs, of this server and others; None: they are in this process.
     """
 
@@ -74,6 +76,7 @@ class ServiceSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     journal: JournalFigures | None = None
     shared_store: StoreFigures | None = None
     webhooks: Sequence[TargetFigures] = ()
+    schedules: ScheduleFigures = ScheduleFigures()
 
     @property
     def keeps(self) -> bool:
@@ -113,4 +116,5 @@ def snapshot_of(
         journal=journal,
         shared_store=shared_store,
         webhooks=[] if wiring.webhooks is None else wiring.webhooks.figures(),
+        schedules=wiring.schedules.schedules.figures(),
     )

@@ -254,7 +254,7 @@ LEVELS = {
             *("attempts", "backoff", "deadlines", "events", "ids", "job", "pause", "policy", "rate", "rate_meter"),
             *("job_view", "record_size", "record", "report", "store_bounds", "stored_file", "struct_record", "tuning"),
             *("failure_groups", "job_filter", "masking", "uniqueness"),
-            *("recurrence", "schedule", "schedules"),
+            *("recurrence", "schedule", "schedule_counts", "schedules"),
         },
     ),
     "jobqueue.runtime": (

@@ -16,17 +16,22 @@ import time
 from contextlib import contextmanager
 from random import Random
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 import msgspec
 
 from bench.load.driving import end_with_parent
 from bench.measure.spread import Spread, spread
 from bench.speed.publishes import Publisher
+from jobqueue.api_limits import SCHEDULES_MAX
 from jobqueue.core.engine import Engine
 from jobqueue.core.ids import RUNS, IdIssuer
 from jobqueue.core.job import Job, JobId, JobSpec, JobState
 from jobqueue.core.policy import Discipline, QueuePolicy
+from jobqueue.core.recurrence import Cron, Every
 from jobqueue.core.report import ErrorCode, Failure, Success
+from jobqueue.core.schedule import Plan
+from jobqueue.core.schedules import Outcome, Schedules
 from jobqueue.core.scheduling.order import make_order
 from jobqueue.core.store_bounds import StoreBounds
 
@@ -202,6 +207,25 @@ class EngineBench:
         assert not len(self.engine.store)
 
 
+def measure_schedules(size: int, rounds: int) -> list[Figure]:
+    """Have all of this number of schedules give a tick, half of them by an interval and half by a cron notation."""
+    timings = Timings("schedules", size)
+    schedules = Schedules(Random(1))
+    plans = (Plan(recurrence=Every(60)), Plan(recurrence=Cron("* * * * *", ZoneInfo("Europe/Berlin"))))
+    for number in range(size):
+        schedules.add((None, str(number)), plans[number % 2], reached=0.0)
+    done = [Outcome(job_id=JobId("0" * 22))]
+    for number in range(1, rounds + 1):
+        now, ticks, before = 60.0 * number, 0, time.thread_time_ns()
+        while taken := schedules.take(now):
+            for due in taken:
+                schedules.settle(due, done, now)
+            ticks += len(taken)
+        timings.note("tick", (time.thread_time_ns() - before) / ticks)
+        assert ticks == size
+    return timings.figures()
+
+
 def make_jobs(size: int) -> list[Job]:
     """Make ready jobs of some groups and all priorities."""
     rng = Random(1)
@@ -231,6 +255,8 @@ def measure(size: int, rounds: int) -> list[Figure]:
     bench = EngineBench(size)
     with _settled():
         figures += bench.run(rounds)
+        if size <= SCHEDULES_MAX:
+            figures += measure_schedules(size, rounds)
     return figures
 
 

@@ -22,6 +22,7 @@ import msgspec
 from jobqueue.core.job import JobId
 from jobqueue.core.recurrence import Every
 from jobqueue.core.schedule import LastTick, Plan, Schedule, SchedulePause
+from jobqueue.core.schedule_counts import ScheduleCounts, ScheduleFigures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -84,6 +85,9 @@ class Schedules:
     Args:
         rng: Draws the jitter.
         reach_back_s: Instants longer ago are missed, whatever `catch_up` says; None: they are not.
+
+    Attributes:
+        counts: Those of all schedules since the start.
     """
 
     def __init__(self, rng: Random, *, reach_back_s: float | None = None) -> None:
@@ -92,12 +96,18 @@ class Schedules:
         self._all: dict[ScheduleId, Schedule] = {}
         self._waiting: list[tuple[float, int, Schedule]] = []
         self._orders = 0
+        self.counts = ScheduleCounts()
 
     def __len__(self) -> int:
         return len(self._all)
 
     def __iter__(self) -> Iterator[Schedule]:
         return iter(self._all.values())
+
+    def figures(self) -> ScheduleFigures:
+        """Return what is shown of all schedules together."""
+        paused = sum(1 for schedule in self if schedule.pause is not None)
+        return ScheduleFigures(schedules=len(self._all), paused=paused, counts=self.counts)
 
     def get(self, id: ScheduleId) -> Schedule | None:
         return self._all.get(id)
@@ -142,6 +152,7 @@ class Schedules:
         """Note a job that was submitted beside the ticks, on request."""
         schedule.last = last
         schedule.submitted_total += 1
+        self.counts.submitted_total += 1
 
     def clock_set_back(self, by_s: float, now: float) -> None:
         """Plan anew what waits for a time that the wall clock had been close to."""
@@ -186,6 +197,7 @@ class Schedules:
             schedule.error = outcome.error
             if outcome.error is not None:
                 schedule.rejected_total += 1
+                self.counts.rejected_total += 1
                 if outcome.retry_after_s is not None:
                     self._try_again(schedule, instant, now, outcome.retry_after_s)
                     return
@@ -197,13 +209,17 @@ class Schedules:
     def _note(self, schedule: Schedule, instant: float, outcome: Outcome, now: float) -> None:
         drift_s = max(0.0, now - instant - schedule.jitter_s)
         schedule.last = LastTick(instant=instant, at=now, drift_s=drift_s, job_id=outcome.job_id)
+        self.counts.note_drift(drift_s)
         schedule.reached = max(schedule.reached, instant)
         if outcome.elsewhere:
             schedule.elsewhere_total += 1
+            self.counts.elsewhere_total += 1
         elif outcome.job_id is not None:
             schedule.submitted_total += 1
+            self.counts.submitted_total += 1
         elif outcome.error is None:
             schedule.skipped_total += 1
+            self.counts.skipped_total += 1
 
     def _due(self, schedule: Schedule, now: float) -> tuple[Due, int]:
         """Return the ticks of a schedule that is due, and the number of instants that were looked for."""
@@ -222,6 +238,7 @@ class Schedules:
             looked_for += CATCH_UP_MAX
         kept = self._kept(schedule.plan, passed, until)
         schedule.missed_total += len(passed) - len(kept)
+        self.counts.missed_total += len(passed) - len(kept)
         if not kept:
             schedule.reached = max(schedule.reached, passed[-1])
         due = Due(schedule=schedule, plan=schedule.plan, instants=tuple(kept), following=following)

@@ -120,6 +120,12 @@ WEBHOOK_ATTEMPTS_FAILED = _counter(
 WEBHOOK_PENDING = _gauge("jobqueue_webhook_pending", "Live deliveries that this run has made", "webhook")
 WEBHOOK_DISABLED = _gauge("jobqueue_webhook_disabled", "1 if the receiver has answered 410", "webhook")
 
+SCHEDULES = _gauge("jobqueue_schedules", "Schedules, by whether they give ticks", "state")
+SCHEDULE_TICKS = _counter(
+    "jobqueue_schedule_ticks_total", "Ticks, and instants that passed without one, by the outcome", "outcome"
+)
+SCHEDULE_DRIFT = _histogram("jobqueue_schedule_drift_seconds", "From the planned instant of a tick to its submission")
+
 TOPICS_PUBLISHED = _counter("jobqueue_topics_published_total", "Data that was published; repetitions don't count")
 TOPICS_DELIVERED = _counter("jobqueue_topics_delivered_total", "Jobs that were made for published data", "subscriber")
 TOPICS_UNHEARD = _counter("jobqueue_topics_unheard_total", "Data that was published without a subscriber")

@@ -17,6 +17,7 @@ from jobqueue.metrics.family import labelled
 from jobqueue.metrics.journal import add_journal
 from jobqueue.metrics.process import add_process
 from jobqueue.metrics.queues import QueueFamilies
+from jobqueue.metrics.schedules import add_schedules
 from jobqueue.metrics.store import add_store
 from jobqueue.metrics.topics import add_topics
 from jobqueue.metrics.webhooks import add_webhooks
@@ -79,7 +80,7 @@ class Exposition:
         families[of.BUILD_INFO].add(
             1, labelled(("version", __version__), ("python", interpreter()), ("build", build()))
         )
-        for add in (*self.sources, add_journal, add_store, add_topics, add_webhooks, add_process):
+        for add in (*self.sources, add_journal, add_store, add_schedules, add_topics, add_webhooks, add_process):
             add(families)
         written = 0
         for family in families.filled:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from jobqueue.core.counting.counts import Durations, QueueCounts
     from jobqueue.core.counting.stats import QueueStats
     from jobqueue.core.job import Job
+    from jobqueue.core.schedule_counts import ScheduleFigures
     from jobqueue.metrics.catalogue import Spec
     from jobqueue.metrics.family import Example
     from jobqueue.publishing import Publishing
@@ -128,6 +129,11 @@ class QueueFamilies:
     def topics(self) -> Publishing:
         """What was published, and its subscribers."""
         return self._service.topics
+
+    @property
+    def schedules(self) -> ScheduleFigures:
+        """The figures of all schedules together."""
+        return self._snapshot.schedules
 
     @property
     def webhooks(self) -> Sequence[TargetFigures]:

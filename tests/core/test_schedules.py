@@ -220,3 +220,19 @@ def test_each_instant_has_one_tick_at_most(steps: list[tuple[str, int]]) -> None
                     given_out += due.instants[: len(due.instants) - (step == "reject")]
     assert len(given_out) == len(set(given_out))
     assert the(made).submitted_total == len(given_out)
+
+
+def test_counts_of_all_schedules_keep_those_of_removed_ones() -> None:
+    made = schedules(plan(60), plan(60))
+    settled(made, 180.0)
+    for due in made.take(240.0):
+        made.settle(due, [REJECTED], 241.0)
+    made.remove((None, "0"))
+    counts = made.figures().counts
+    assert (made.figures().schedules, counts.submitted_total, counts.missed_total, counts.rejected_total) == (
+        1,
+        2,
+        4,
+        2,
+    )
+    assert (sum(counts.drift_counts), counts.drift_sum_s) == (2, 0.0)
