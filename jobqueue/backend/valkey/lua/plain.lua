@@ -7,7 +7,8 @@
 --    for it; no server that listens to events.
 -- 2. Each function begins with a given job, takes as many as are plain, and returns how many. The next one goes the long
 --    way, which has the same outcome for all: what is changed there is changed here.
--- 3. Counts are changed once for a run.
+-- 3. Counts are changed once for a run, and the numbers at the head of a record are packed and unpacked once for those
+--    that have the same: jobs of one call began together, and many have arguments of one size.
 
 local plain = {}
 
@@ -51,6 +52,53 @@ local function is_plain(u, kind)
     and not limits.quarantined(u)[spec.type] and not events.are_heard(u)
 end
 
+-- Returns the heads of new records by the bytes of the arguments, and those that count.
+local function new_heads(kind)
+  local pack, known, kind_bytes = struct.pack, {}, #kind.text
+  return function(x, size)
+    local head = x == size and known[x]
+    if not head then
+      local A_len = x > INLINE_BYTES and 0 or x
+      head = pack(HEAD, 'q', 0, 0, x, -1, 0, 0, size, -1, -1, -1, 0, 0, A_len, 0, kind_bytes)
+      if x == size then
+        known[x] = head
+      end
+    end
+    return head
+  end
+end
+
+-- Returns the rests of new records by their places and numbers: `REST` in parts.
+local function new_rests(u, kind)
+  local pack, sublist, now = struct.pack, kind.spec.sublist, u.now
+  local before, between = pack('<BI4i4I4', 0, 0, -1, 0), pack('<ddd', now, now, now)
+  local after = pack('<I2I4I4', #sublist, 0, 0) .. sublist
+  return function(place, number)
+    return before .. pack('<d', place) .. between .. pack('<d', number) .. after
+  end
+end
+
+-- The numbers at the head of a record, taken apart once for all that have the same.
+local function head_of(heads, text)
+  local bytes = string.sub(text, 1, HEAD_BYTES)
+  local head = heads[bytes]
+  if not head then
+    local s, l, h, x, y, v, a, z, t, o, f, w_len, st_len, A_len, R_len, kind_len, at = struct.unpack(HEAD, text)
+    local kind_at = at + w_len + st_len + A_len + R_len
+    head = {
+      s = s, l = l, h = h, x = x, y = y, v = v, a = a, z = z, t = t, o = o, w_len = w_len, st_len = st_len,
+      A_len = A_len, R_len = R_len, kind_len = kind_len,
+      w_end = at + w_len - 1,
+      kind_at = kind_at,
+      kind_end = kind_at + kind_len - 1,
+      began = nil, -- as the record of a job that is started begins
+      ended = {}, -- and that of one that succeeds, by the bytes of its result
+    }
+    heads[bytes] = head
+  end
+  return head
+end
+
 -- Accepts new jobs (`items` of `submit`), none of which was held before this call.
 function plain.accept(u, queue, items, first)
   local item, count, total = items[first], 0, 0
@@ -59,33 +107,31 @@ function plain.accept(u, queue, items, first)
   if jobs <= 0 or not is_plain(u, kind) then
     return 0
   end
-  local text, sublist, priority = kind.text, kind.spec.sublist, kind.spec.priority
-  local pack, score, note = struct.pack, sublists.score, sublists.touch(u, queue.name, sublist)
+  local note, rest_of, head_of = sublists.touch(u, queue.name, kind.spec.sublist), new_rests(u, kind), new_heads(kind)
   local ready, all, kept, known = unit.adding(u, note.key), unit.adding(u, unit.key(u, 'i')), u.kept, u.records
-  local at, all_at, kept_at, kind_bytes = #ready, #all, #kept, #text
+  local at, all_at, kept_at, is_fifo = #ready, #all, #kept, queue.discipline == 'fifo'
   local key, args_key, seq, place = unit.key(u, 'j:'), unit.key(u, 'arg:'), queue.seq, unit.next_place(u) - 1
-  local least = note.least
+  local text, priority, least = kind.text, kind.spec.priority, note.least
   while item and item.kind == kind and count < jobs do
-    local id, args = item.id, item.args
-    local x, A = #args, args
+    local id, A, x = item.id, item.args, #item.args
     local size = x + item.held
     if known[id] ~= nil or total + size > bytes then
       break
     end
     count, total, seq, place = count + 1, total + size, seq + 1, place + 1
+    local head = head_of(x, size)
     if x > INLINE_BYTES then
-      kept[kept_at + 1], kept[kept_at + 2], A = args_key .. id, args, ''
+      kept[kept_at + 1], kept[kept_at + 2], A = args_key .. id, A, ''
       kept_at = kept_at + 2
     end
-    local record = pack(HEAD, 'q', 0, 0, x, -1, 0, 0, size, -1, -1, -1, 0, 0, #A, 0, kind_bytes) .. A .. text
-      .. pack(REST, 0, 0, -1, 0, place, now, now, now, seq, #sublist, 0, 0) .. sublist
+    local record = head .. A .. text .. rest_of(place, seq)
     kept[kept_at + 1], kept[kept_at + 2], known[id] = key .. id, record, record
     kept_at = kept_at + 2
-    local at_score = score(queue, priority, seq, now)
-    ready[at + 1], ready[at + 2], all[all_at + 1], all[all_at + 2] = num(at_score), id, num(place), id
+    local score = is_fifo and seq or sublists.score(queue, priority, seq, now)
+    ready[at + 1], ready[at + 2], all[all_at + 1], all[all_at + 2] = num(score), id, num(place), id
     at, all_at = at + 2, all_at + 2
-    if not least or at_score < least then
-      least = at_score
+    if not least or score < least then
+      least = score
     end
     item = items[first + count]
   end
@@ -104,27 +150,29 @@ function plain.start(u, lease, queue, ids, first)
   local now, process, sub, known, quarantined = u.now, lease.process, string.sub, u.records, limits.quarantined(u)
   local running = unit.joining(u, unit.key(u, 'l:' .. process))
   local kept, key, told, taken = u.kept, unit.key(u, 'j:'), lease.told, lease.taken
-  local kept_at, running_at, count = #kept, #running, 0
+  local kept_at, running_at, count, heads = #kept, #running, 0, {}
   for index = first, #ids do
     local id = ids[index]
     local text = known[id]
     if type(text) ~= 'string' then
       break
     end
-    local s, l, h, x, y, v, a, z, t, o, f, w_len, st_len, A_len, R_len, kind_len, at = struct.unpack(HEAD, text)
-    local kind_at = at + w_len + st_len + A_len + R_len
-    local spec = specs.kind(u, sub(text, kind_at, kind_at + kind_len - 1)).spec
-    if s ~= 'q' or a > 0 or t >= 0 or quarantined[spec.type] or not lease.knows(u, lease, spec.type)
+    local head = head_of(heads, text)
+    local spec = specs.kind(u, sub(text, head.kind_at, head.kind_end)).spec
+    if head.s ~= 'q' or head.a > 0 or head.t >= 0 or quarantined[spec.type] or not lease.knows(u, lease, spec.type)
       or (lease.lanes[spec.lane] or 0) <= 0 then
       break
     end
-    local record = struct.pack(HEAD, 'r', l, h, x, y, v + 1, 1, z, t, now, f, #process, st_len, A_len, R_len, kind_len)
-      .. process .. sub(text, at + w_len)
+    if not head.began then
+      head.began = struct.pack(HEAD, 'r', head.l, head.h, head.x, head.y, head.v + 1, 1, head.z, head.t, now, -1, #process,
+        head.st_len, head.A_len, head.R_len, head.kind_len) .. process
+    end
+    local record = head.began .. sub(text, head.w_end + 1)
     count, known[id] = count + 1, record
     kept[kept_at + 1], kept[kept_at + 2] = key .. id, record
     kept_at = kept_at + 2
     running[running_at + count], taken[#taken + 1] = id, id
-    told[#told + 1] = x > INLINE_BYTES and { record, -1, unit.text(u, unit.key(u, 'arg:') .. id), '', '' } or record
+    told[#told + 1] = head.x > INLINE_BYTES and { record, -1, unit.text(u, unit.key(u, 'arg:') .. id), '', '' } or record
     lease.lanes[spec.lane] = lease.lanes[spec.lane] - 1
   end
   lease.wanted = lease.wanted - count
@@ -180,39 +228,44 @@ function plain.succeed(u, args, first, most, reply)
   if events.are_heard(u) then
     return 0
   end
-  local now, process, sub, known, kept = u.now, args[1], string.sub, u.records, u.kept
+  local now, process, sub, known, kept, key = u.now, args[1], string.sub, u.records, u.kept, unit.key(u, 'j:')
   local kept_at, reply_at, ids, live_bytes, bytes, run_ms = #kept, #reply, {}, 0, 0, 0
-  local kind, run, most_bytes
+  local heads, kind, run, most_bytes = {}, nil, nil, nil
   for index = first, most do
     local id, result = args[3 * index], args[3 * index + 2]
     local text = known[id]
     if type(text) ~= 'string' then
       break
     end
-    local s, l, h, x, y, v, a, z, t, o, f, w_len, st_len, A_len, R_len, kind_len, at = struct.unpack(HEAD, text)
-    local kind_at, y_new = at + w_len + st_len + A_len + R_len, #result
-    local own_kind, more = sub(text, kind_at, kind_at + kind_len - 1), y_new - x
+    local head, y = head_of(heads, text), #result
+    local own_kind, more = sub(text, head.kind_at, head.kind_end), y - head.x
     if not kind then
       kind, run = own_kind, run_of(u, own_kind, process)
       most_bytes = run and run.most_bytes
     end
-    if not run or s ~= 'r' or l == 1 or st_len > 0 or own_kind ~= kind or sub(text, at, at + w_len - 1) ~= process
-      or a ~= unit.small(args[3 * index + 1]) or (more > 0 and bytes + more > most_bytes) then
+    if not run or head.s ~= 'r' or head.l == 1 or head.st_len > 0 or own_kind ~= kind
+      or sub(text, HEAD_BYTES + 1, head.w_end) ~= process or head.a ~= unit.small(args[3 * index + 1])
+      or (more > 0 and bytes + more > most_bytes) then
       break
     end
-    if x > INLINE_BYTES then
+    if head.x > INLINE_BYTES then
       u.texts[unit.key(u, 'arg:') .. id] = false
     end
-    if y_new > INLINE_BYTES then
+    if y > INLINE_BYTES then
       kept[kept_at + 1], kept[kept_at + 2], result = unit.key(u, 'res:') .. id, result, ''
       kept_at = kept_at + 2
     end
-    local record = struct.pack(HEAD, 's', 0, h, x, y_new, v + 1, a, z + more, t, o, now, w_len, 0, 0, #result, kind_len)
-      .. process .. result .. sub(text, kind_at)
-    kept[kept_at + 1], kept[kept_at + 2], known[id] = unit.key(u, 'j:') .. id, record, record
-    reply[reply_at + 1], reply[reply_at + 2], reply[reply_at + 3] = DONE, 's', v + 1
+    local begin = head.ended[y]
+    if not begin then
+      begin = struct.pack(HEAD, 's', 0, head.h, head.x, y, head.v + 1, head.a, head.z + more, head.t, head.o, now,
+        head.w_len, 0, 0, #result, head.kind_len) .. process
+      head.ended[y] = begin
+    end
+    local record = begin .. result .. sub(text, head.kind_at)
+    kept[kept_at + 1], kept[kept_at + 2], known[id] = key .. id, record, record
+    reply[reply_at + 1], reply[reply_at + 2], reply[reply_at + 3] = DONE, 's', head.v + 1
     kept_at, reply_at, ids[#ids + 1] = kept_at + 2, reply_at + 3, id
-    live_bytes, bytes, run_ms = live_bytes + z, bytes + more, run_ms + math.max(0, now - o)
+    live_bytes, bytes, run_ms = live_bytes + head.z, bytes + more, run_ms + math.max(0, now - head.o)
   end
   if #ids > 0 then
     file(u, run, ids)

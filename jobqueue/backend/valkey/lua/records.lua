@@ -29,6 +29,7 @@ local EVICTIONS_MAX = 10
 
 -- `layout.py` has the same.
 local HEAD = '<c1BI4I4i4I4I4ddddI2I2I2I2I4'
+local HEAD_BYTES = 66
 local REST = '<BI4i4I4dddddI2I4I4'
 local TERMINAL = { s = true, f = true, c = true, x = true }
 
@@ -99,9 +100,9 @@ end
 
 -- The texts of some records; false: there is none.
 function records.texts(u, ids, first, last)
-  local keys = {}
+  local keys, prefix = {}, unit.key(u, 'j:')
   for index = first, last do
-    keys[index - first + 1] = u.prefix .. 'j:' .. ids[index]
+    keys[index - first + 1] = prefix .. ids[index]
   end
   return first <= last and redis.call('MGET', unpack(keys)) or {}
 end

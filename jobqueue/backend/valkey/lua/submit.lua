@@ -216,9 +216,9 @@ end
 
 -- Whether none of the jobs is held: all are new, unless a call is sent again.
 local function all_new(u, items)
-  local keys = {}
+  local keys, prefix = {}, unit.key(u, 'j:')
   for index = 1, #items do
-    keys[index] = unit.key(u, 'j:') .. items[index].id
+    keys[index] = prefix .. items[index].id
   end
   return #keys > 0 and redis.call('EXISTS', unpack(keys)) == 0
 end
