@@ -11,6 +11,9 @@ IDS_MAX = 100
 KEY_LENGTH_MAX = 255
 """Characters of an idempotency key."""
 
+PARENTS_MAX = 10_000
+"""Parents of one job."""
+
 SCHEDULES_MAX = 10_000
 """Schedules of a queue, whatever defines them."""
 

@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 
 log = event_logger(__name__)
 
-LIVE_STATES = ("delayed", "queued", "running")
+LIVE_STATES = ("waiting", "delayed", "queued", "running")
 
 UNCLEAN_STARTS_MAX = 3
 """Starts after a crash, within a minute, at which all queues are paused."""

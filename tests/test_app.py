@@ -238,7 +238,7 @@ async def test_a_drain_cancels_jobs_at_its_deadline_and_counts_them(caplog: pyte
         delayed = await queue.submit("nap", delay_s=3600)
         start = now()
         lost = await queue.drain(20)
-        assert lost == {"delayed": 1, "queued": 1, "running": 2}
+        assert lost == {"waiting": 0, "delayed": 1, "queued": 1, "running": 2}
         assert now() - start == pytest.approx(20, abs=1.1)
         with pytest.raises(Draining):
             await queue.submit("double", {"n": 1})
@@ -262,7 +262,7 @@ async def test_a_drain_of_thousands_of_jobs_yields_to_the_loop() -> None:
         while not draining.done():
             await asyncio.sleep(0)
             ended.append(sum([not (await job.status()).live for job in jobs]))
-        assert draining.result() == {"delayed": 0, "queued": 3999, "running": 1}
+        assert draining.result() == {"waiting": 0, "delayed": 0, "queued": 3999, "running": 1}
         assert max(after - before for before, after in pairwise(ended)) <= 500
 
 
@@ -285,7 +285,7 @@ async def test_a_drain_cancelled_while_it_ends_jobs_leaves_no_live_job() -> None
 async def test_a_drain_of_an_empty_queue_returns_immediately() -> None:
     async with make_queue() as queue:
         start = now()
-        assert await queue.drain(20) == {"delayed": 0, "queued": 0, "running": 0}
+        assert await queue.drain(20) == {"waiting": 0, "delayed": 0, "queued": 0, "running": 0}
         assert now() == start
         assert queue.draining
 

@@ -235,6 +235,7 @@ LEVELS = {
             "engine",
             "submit",
             "together",
+            *("flow_index", "flows", "id_pages", "kept_records"),
             "shutdown",
             "admission",
             "caller_holdings",
@@ -252,6 +253,7 @@ LEVELS = {
         {
             *("attempt_outcome", "histogram"),
             *("attempts", "backoff", "deadlines", "events", "ids", "job", "pause", "policy", "rate", "rate_meter"),
+            *("flow", "job_id", "lineage"),
             *("job_view", "record_size", "record", "report", "store_bounds", "stored_file", "struct_record", "tuning"),
             *("failure_groups", "job_filter", "masking", "uniqueness"),
             *("recurrence", "schedule", "schedule_counts", "schedules"),

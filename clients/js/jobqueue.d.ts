@@ -112,8 +112,8 @@ export class RateLimited extends Refused {
 export class JobFailed extends JobQueueError {
     /** @param {Pick<Job, "state" | "error">} job */
     constructor({ state, error }: Pick<Job, "state" | "error">);
-    state: "failed" | "succeeded" | "running" | "expired" | "cancelled" | "delayed" | "queued";
-    code: "rejected" | "bad_result" | "files_lost" | "handler_error" | "result_too_large" | "shutdown" | "timed_out" | "worker_crashed" | null;
+    state: "failed" | "succeeded" | "waiting" | "running" | "expired" | "cancelled" | "delayed" | "queued";
+    code: "rejected" | "bad_result" | "files_lost" | "handler_error" | "parent_failed" | "result_too_large" | "shutdown" | "timed_out" | "worker_crashed" | null;
     reason: string | null;
 }
 /** The job is still live after the time of a wait; `state` is null if its state could not be read. */

@@ -177,7 +177,7 @@ const ANSWER_BYTES_MAX = 1 << 28; // of one answer in memory
 const EVENT_CHARACTERS_MAX = 1 << 26; // an event that never ends is a fault, not a leak
 const EXCERPT_LENGTH = 200; // of a page that is not this server's
 
-const LIVE = new Set(["delayed", "queued", "running"]);
+const LIVE = new Set(["waiting", "delayed", "queued", "running"]);
 const STATES = new Set([...LIVE, "succeeded", "failed", "cancelled", "expired"]);
 const UNSENT = new Set([
   ...["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH", "UND_ERR_CONNECT_TIMEOUT"],

@@ -1,4 +1,4 @@
-"""The part of the Backend port for jobs that are accepted together, or not at all."""
+"""The part of the Backend port for jobs that depend on each other, and that are accepted together or not at all."""
 
 from __future__ import annotations
 
@@ -7,23 +7,70 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from jobqueue.core.flow import FlowResult, FlowView
     from jobqueue.core.job_view import JobView
+    from jobqueue.core.lineage import Link
     from jobqueue.core.submit import Asked, SubmitResult
 
 
 class FlowOperations(Protocol):
-    """Operations on several jobs at once. A store outside this process has none of them: each raises NotInStore."""
+    """Operations on several jobs at once, and on flows.
 
-    async def submit_together(self, many: Sequence[Asked]) -> list[SubmitResult[JobView]]:
+    A store outside this process has none of them: each raises NotInStore. `owner` is that of parents and flows, for
+    which any other one can't be told from an id that was never issued; None: any owner.
+    """
+
+    async def submit_together(
+        self,
+        many: Sequence[Asked],
+        links: Sequence[Link | None] | None = None,
+        *,
+        flow: str | None = None,
+        owner: str | None = None,
+    ) -> list[SubmitResult[JobView]]:
         """Submit all, in order, or none: every check comes before the first job.
 
         A submission whose key or unique value leads to a job that exists gets this one, as by `submit`. With a journal
         all are kept, or none is, whenever the process ends.
 
+        Args:
+            links: The parents of each; None: it has none.
+            flow: Id of a flow that they join.
+
         Raises:
             QueueFull, StatusesFull, TypeQuarantined, RateLimited, Draining, KeyReused, Duplicate, JournalFailed: As
                 `submit`, and nothing was kept; `item` is the index of the submission at fault, if it is one's.
-            InvalidSubmission: One would replace or debounce a live job, or has the key or unique value of an earlier
-                one; or together they take more slots than their queue has.
+            JobNotFound, JobGone: A parent, with `item`; or the flow, without.
+            WrongState: The flow has ended.
+            InvalidSubmission: One would replace or debounce a live job, has the key or unique value of an earlier one,
+                too many parents, or the name of another job of the flow; or together they take more slots than their
+                queue has, or more jobs than a flow may have.
+        """
+        ...
+
+    async def submit_flow(
+        self, many: Sequence[Asked], links: Sequence[Link | None], *, owner: str | None = None
+    ) -> FlowResult:
+        """Submit all as a flow, or none. The key of the flow is that of the first one.
+
+        Args, Raises: As `submit_together`.
+        """
+        ...
+
+    async def flow(self, flow_id: str, owner: str | None = None) -> FlowView:
+        """Return a flow. Raises JobNotFound, JobGone: As `get` of a job's id."""
+        ...
+
+    async def cancel_flow(self, flow_id: str, owner: str | None = None) -> FlowView:
+        """Cancel all live jobs of a flow. Raises as `flow`; WrongState: None is live."""
+        ...
+
+    async def retry_flow(self, flow_id: str, owner: str | None = None) -> FlowView:
+        """Retry the failed jobs of a flow, and those that were cancelled for that reason, or none.
+
+        Raises:
+            JobNotFound, JobGone: As `flow`.
+            WrongState: There are none, or one can't be retried.
+            Refused: There are no slots for all of them now.
         """
         ...

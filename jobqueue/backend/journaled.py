@@ -25,9 +25,11 @@ if TYPE_CHECKING:
 
     from jobqueue.backend.base import BulkAction, BulkCount
     from jobqueue.core.engine import Engine
+    from jobqueue.core.flow import FlowResult, FlowView
     from jobqueue.core.job import Job, JobId, JobSpec, Uniqueness
     from jobqueue.core.job_filter import JobFilter
     from jobqueue.core.job_view import AnyJob, JobView
+    from jobqueue.core.lineage import Link
     from jobqueue.core.policy import QueuePolicy
     from jobqueue.core.stored_file import Upload
     from jobqueue.core.submit import Asked
@@ -109,12 +111,42 @@ class JournaledBackend(MemoryBackend):
             return [_same(error) if isinstance(each, SubmitReceipt) else each for each in receipts]
         return receipts
 
-    async def submit_together(self, many: Sequence[Asked]) -> list[SubmitResult[JobView]]:
+    async def submit_together(
+        self,
+        many: Sequence[Asked],
+        links: Sequence[Link | None] | None = None,
+        *,
+        flow: str | None = None,
+        owner: str | None = None,
+    ) -> list[SubmitResult[JobView]]:
         self._keeper.check()
-        results = await MemoryBackend.submit_together(self, many)
+        results = await MemoryBackend.submit_together(self, many, links, flow=flow, owner=owner)
         self._alone.difference_update(each.job.id for each in results if each.duplicate)
         await self._keep(tuple(each.job.id for each in results if not each.duplicate))
         return results
+
+    async def submit_flow(
+        self, many: Sequence[Asked], links: Sequence[Link | None], *, owner: str | None = None
+    ) -> FlowResult:
+        self._keeper.check()
+        result = await MemoryBackend.submit_flow(self, many, links, owner=owner)
+        ids = tuple(job.id for job in result.flow.jobs)
+        if result.duplicate:
+            self._alone.difference_update(ids)
+        await self._keep(() if result.duplicate else ids)
+        return result
+
+    async def cancel_flow(self, flow_id: str, owner: str | None = None) -> FlowView:
+        self._keeper.check()
+        flow = await MemoryBackend.cancel_flow(self, flow_id, owner)
+        await self._keep()
+        return flow
+
+    async def retry_flow(self, flow_id: str, owner: str | None = None) -> FlowView:
+        self._keeper.check()
+        flow = await MemoryBackend.retry_flow(self, flow_id, owner)
+        await self._keep()
+        return flow
 
     def when_kept(self, done: Callable[[JournalFailed | None], None], submitted: JobId | None = None) -> None:
         def told(error: JournalFailed | None) -> None:
@@ -225,7 +257,7 @@ class JournaledBackend(MemoryBackend):
             raise _same(error)
 
     def _withdraw_all(self, submitted: tuple[JobId, ...]) -> None:
-        for job_id in submitted:
+        for job_id in reversed(submitted):  # children before their parents
             self._withdraw(job_id)
 
     def _withdraw(self, job_id: JobId) -> None:
@@ -244,7 +276,7 @@ class JournaledBackend(MemoryBackend):
     def remove(self, job_id: JobId) -> None:
         """Remove a withdrawn job's record, if it is still held."""
         if self.find(job_id) is not None:
-            self._engine.delete(job_id)
+            self._engine.delete(job_id, needed=True)
             self._publish()
 
 

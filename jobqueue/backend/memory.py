@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, get_args
 
 from jobqueue.backend.drain import Drain
+from jobqueue.backend.rows import rows_of
 from jobqueue.backend.searches import Searches
 from jobqueue.backend.timer import Timer
 from jobqueue.backend.waits import Waits
@@ -26,16 +27,18 @@ from jobqueue.errors import JobGone, JobNotFound, JobQueueError, JournalFailed, 
 
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from jobqueue.backend.base import BulkAction, BulkCount, Count, Page, Workers
     from jobqueue.core.counting.stats import QueueStats, StoreStats
     from jobqueue.core.engine import Engine
     from jobqueue.core.failure_groups import Failures
+    from jobqueue.core.flow import FlowResult, FlowView
     from jobqueue.core.job import Job, JobId, JobSpec, Lease, Uniqueness
     from jobqueue.core.job_filter import JobFilter
     from jobqueue.core.job_view import AnyJob, JobView
     from jobqueue.core.limits.limiter_stats import LimiterStats
+    from jobqueue.core.lineage import Link
     from jobqueue.core.policy import QueuePolicy
     from jobqueue.core.quotas import Quotas
     from jobqueue.core.report import Failure, Progress, Success
@@ -159,7 +162,7 @@ class MemoryBackend:
     async def submit_many(self, many: Sequence[Asked]) -> Sequence[SubmitReceipt | Exception]:
         now, receipts = self._now(), list[SubmitReceipt | Exception]()
         try:
-            for row in _rows(many):
+            for row in rows_of(many):
                 jobs = self._submit_row(row, now) if len(row) > 1 else None
                 if jobs is None:
                     receipts.extend([self._submit_alone(asked, now) for asked in row])
@@ -170,7 +173,7 @@ class MemoryBackend:
         return receipts
 
     def _submit_row(self, row: Sequence[Asked], now: float) -> list[Job] | None:
-        """Submit a row of `_rows` at once; None: each is to be submitted alone."""
+        """Submit a row of `rows_of` at once; None: each is to be submitted alone."""
         spec, _, _, uniqueness = row[0]
         return self._engine.submit_row(spec, [args for _, args, _, _ in row], uniqueness, now=now)
 
@@ -191,12 +194,38 @@ class MemoryBackend:
             if alone:
                 self._publish()
 
-    async def submit_together(self, many: Sequence[Asked]) -> list[SubmitResult[JobView]]:
+    async def submit_together(
+        self,
+        many: Sequence[Asked],
+        links: Sequence[Link | None] | None = None,
+        *,
+        flow: str | None = None,
+        owner: str | None = None,
+    ) -> list[SubmitResult[JobView]]:
+        results = self._engine.submit_together(many, links, flow=flow, owner=owner, now=self._now())
+        self._publish()
+        return [SubmitResult(view_of(result.job), result.duplicate) for result in results]
+
+    async def submit_flow(
+        self, many: Sequence[Asked], links: Sequence[Link | None], *, owner: str | None = None
+    ) -> FlowResult:
+        result = self._engine.submit_flow(many, links, owner=owner, now=self._now())
+        self._publish()
+        return result
+
+    async def flow(self, flow_id: str, owner: str | None = None) -> FlowView:
+        return self._engine.flows.view(flow_id, owner)
+
+    async def cancel_flow(self, flow_id: str, owner: str | None = None) -> FlowView:
+        flow = self._engine.flows.cancel(flow_id, owner, now=self._now())
+        self._publish()
+        return flow
+
+    async def retry_flow(self, flow_id: str, owner: str | None = None) -> FlowView:
         try:
-            results = self._engine.submit_together(many, now=self._now())
+            return self._engine.flows.retry(flow_id, owner, now=self._now())
         finally:
             self._publish()
-        return [SubmitResult(view_of(result.job), result.duplicate) for result in results]
 
     def when_kept(self, done: Callable[[JournalFailed | None], None], submitted: JobId | None = None) -> None:
         raise AssertionError("nothing is deferred")
@@ -468,20 +497,3 @@ class MemoryBackend:
             if not self._ready.wake():
                 self._call_for_workers(jobs)
                 break
-
-
-def _rows(many: Sequence[Asked]) -> Iterator[list[Asked]]:
-    """Split submissions, in order, into rows of plain ones that differ by their arguments only; others stand alone."""
-    row: list[Asked] = []
-    for asked in many:
-        spec, _, upload, uniqueness = asked
-        plain = upload is None and not spec.own and (uniqueness is None or uniqueness.plain)
-        if row and not (plain and spec is row[0][0] and uniqueness is row[0][3]):
-            yield row
-            row = []
-        row.append(asked)
-        if not plain:
-            yield row
-            row = []
-    if row:
-        yield row

@@ -19,6 +19,7 @@ from jobqueue.core.events import (
     Event,
     Evicted,
     Expired,
+    FlowChanged,
     KeyShared,
     Offered,
     Paused,
@@ -45,7 +46,7 @@ TOLD_AT_ONCE = 100
 
 UNSEEN_EVENTS = (
     *(Offered, AttemptFailed, Expired, Quarantined, Released, Paused, Resumed, PolicyChanged),
-    *(KeyShared, Debounced, RunNow, Retried, Requeued, Together),
+    *(KeyShared, Debounced, RunNow, Retried, Requeued, Together, FlowChanged),
 )
 """Events that change nothing of a job that its clients see, or that come with one that tells of it."""
 

@@ -42,7 +42,7 @@ class FailedAttempt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WaitingFor(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a queued job waits: `type-quarantined`, `queue-paused` or `limit`; `retry_at`: its start, if known."""
+    """Why a job waits: `type-quarantined`, `queue-paused`, `limit` or `parents`; `retry_at`: its start, if known."""
 
     reason: str
     retry_at: datetime | None = None
@@ -54,7 +54,7 @@ class JobDocument(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         position: Among the waiting jobs, from 1; None if unknown.
         eta_s: Estimated seconds until its end; None if unknown.
-        waiting_for: Why a queued job waits, beside the jobs before it.
+        waiting_for: Why a queued or waiting job waits, beside the jobs before it.
         history: Its attempts that failed, if there were any.
         args, spec, files, result_file, events: Only if they were included in the question.
         deduplicated: Of a submission's answer: this is an earlier submission's job, by its unique value or key.

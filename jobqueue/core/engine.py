@@ -32,11 +32,11 @@ from jobqueue.core.events import (
     LeaseLost,
     PolicyChanged,
     Progressed,
-    Quarantined,
     Requeued,
     RunNow,
     Started,
 )
+from jobqueue.core.flows import Flows
 from jobqueue.core.ids import IdIssuer, Origin
 from jobqueue.core.job import (
     CANCELLED,
@@ -46,6 +46,7 @@ from jobqueue.core.job import (
     QUEUED,
     RUNNING,
     SUCCEEDED,
+    WAITING,
     Job,
     JobId,
     Lease,
@@ -53,7 +54,15 @@ from jobqueue.core.job import (
 )
 from jobqueue.core.pauses import Pauses
 from jobqueue.core.report import MESSAGE_LENGTH_MAX, ErrorCode, Failure, JobError
-from jobqueue.core.scheduling.eta import PAUSED, POLL_AFTER_S_UNKNOWN, Estimate, WaitingFor, WaitReason, estimate_of
+from jobqueue.core.scheduling.eta import (
+    FOR_PARENTS,
+    PAUSED,
+    POLL_AFTER_S_UNKNOWN,
+    Estimate,
+    WaitingFor,
+    WaitReason,
+    estimate_of,
+)
 from jobqueue.core.shutdown import ShutDown
 from jobqueue.core.store_bounds import StoreBounds
 from jobqueue.core.submit import SubmitResult, Submitter
@@ -63,7 +72,7 @@ from jobqueue.core.tuning import TUNING
 from jobqueue.errors import JobGone, JobNotFound, StaleLease, WrongState, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from random import Random
 
     from jobqueue.core.job import JobSpec, Uniqueness
@@ -126,10 +135,13 @@ class Engine:
         self._shut_down: ShutDown | None = None
         self._submitter = Submitter(transitions, self.admission, ids)
         self.submit_row, self.under_key = self._submitter.submit_row, self._submitter.under_key
-        self.submit_together = TogetherSubmitter(transitions, self.admission, self._submitter).submit
+        self.flows = Flows(transitions, self.admission, self._submitter, self.missing)
+        together = TogetherSubmitter(transitions, self.admission, self._submitter, self.flows, ids, self.get)
+        self.submit_together, self.submit_flow = together.submit, together.submit_flow
         # Bound directly: a method around each would be a call more for each rejection, read or submission.
         self.refuse_unseen, self.refuse_closed = self.admission.refuse_unseen, self.admission.refuse_closed
         self.find, self.is_closed = transitions.store.get, self.admission.closed_to_all
+        self.newest_first, self.excuse = transitions.store.newest_first, transitions.excuse
         self.uniqueness_index = transitions.uniqueness_index
         self.unique_values = self.uniqueness_index.values
         self.limiter_stats, self.portion = transitions.limiters.stats, transitions.store.portion
@@ -182,16 +194,20 @@ class Engine:
         self._transitions.cancel(job, now=now)
         return job
 
-    def delete(self, job_id: str) -> None:
-        """Remove a terminal record.
+    def delete(self, job_id: str, *, needed: bool = False) -> None:
+        """Remove a terminal record. Args: needed: Even if a live child needs it.
 
         Raises:
             JobNotFound, JobGone: As `get`.
-            WrongState: The job is live.
+            WrongState: The job is live, or a live child needs its record.
         """
         job = self.get(job_id)
         if job.live:
             raise WrongState(f"the job is {job.state}: cancel it first, or wait for its end", state=job.state)
+        if self._transitions.flow_index.any and not needed:
+            child = self._transitions.flow_index.live_child(job.id)
+            if child is not None:
+                raise WrongState(f"job {child} is live and needs this record: cancel it first", state=job.state)
         self._transitions.delete(job)
 
     def retry(self, job_id: str, *, now: float) -> Job:
@@ -225,16 +241,14 @@ class Engine:
         """Estimate when a live job starts and ends, and when to poll again."""
         queue_state = self.queue_states[job.spec.queue]
         if job.state is not QUEUED:
+            if job.state is WAITING:
+                return Estimate(None, None, POLL_AFTER_S_UNKNOWN, FOR_PARENTS)
             return estimate_of(job, queue_state, None, now)
         position = self.scheduler.position(job)
         if queue_state.paused:
             return Estimate(position, None, POLL_AFTER_S_UNKNOWN, PAUSED)
         waiting_for = self._waiting_for(job) if position is None or self.quarantine.count else None
         return estimate_of(job, queue_state, position, now, waiting_for)
-
-    def newest_first(self, after: JobId | None) -> Iterator[Job]:
-        """Iterate over all records, newest first. Valid only until the next operation."""
-        return self.store.newest_first(after)
 
     # -- operations of workers
 
@@ -360,17 +374,17 @@ class Engine:
         self.limiters.tick(now)
         self.pauses.tick(now)
         self._transitions.apply_offers(now)
+        if self._transitions.flow_index.work and self._shut_down is None:
+            self.flows.settle(now, self._tick_work_max)
         gone = self.store.evict_due(now, limit=self._tick_work_max)
         if gone:
             self._transitions.note_evicted(gone, early=False)
         return self.next_at()
 
-    def excuse(self, gap_s: float) -> None:
-        """Extend the deadlines of running attempts by a gap of suspension; all else keeps real time."""
-        self._transitions.excuse(gap_s)
-
     def next_at(self) -> float | None:
         """Return when the next deadline is due; None if none is set."""
+        if self._transitions.flow_index.work and self._shut_down is None:
+            return 0.0  # at once
         first = self._transitions.deadlines.next_at()
         for at in (self.store.next_eviction_at(), self.limiters.next_at(), self.pauses.at):
             if at is not None and (first is None or at < first):
@@ -473,24 +487,10 @@ class Engine:
             self._transitions.events.append(BackedOff(job))
 
     def _blame(self, job: Job, failure: Failure, now: float) -> None:
-        """Count a failure against the job's type, and quarantine the type above its retry budget."""
         own_fault = failure.code is ErrorCode.TIMED_OUT and job.spec.own_timeout
-        if own_fault or failure.code in BLAMELESS or self._shut_down is not None:
-            return
-        job_type, budget = job.spec.type, self.queue_states[job.spec.queue].policy.retry_budget
-        reason = f"{failure.code}: {failure.message[:MESSAGE_LENGTH_MAX]}"
-        until = self.quarantine.failed(
-            job_type,
-            budget=budget,
-            started_at=_started_at(job),
-            reason=reason,
-            now=now,
-            caller=job.caller,
-            group=job.spec.group,
-        )
-        if until is not None:
-            self.limiters.shut(job_type, until, now, last=job)
-            self._transitions.events.append(Quarantined(job_type, until, reason))
+        if not own_fault and failure.code not in BLAMELESS and self._shut_down is None:
+            reason = f"{failure.code}: {failure.message[:MESSAGE_LENGTH_MAX]}"
+            self._transitions.blame(job, reason, now, started_at=_started_at(job))
 
 
 def _started_at(job: Job) -> float:

@@ -13,6 +13,7 @@ from mypy_extensions import mypyc_attr
 from jobqueue.core.record import Record
 
 if TYPE_CHECKING:
+    from jobqueue.core.flow import Flow
     from jobqueue.core.job import IdempotencyKey, Job
     from jobqueue.core.pause import Pause
     from jobqueue.core.policy import QueuePolicy
@@ -22,7 +23,18 @@ if TYPE_CHECKING:
 @final
 @mypyc_attr(acyclic=True)
 class Submitted(Record):
-    """A job was accepted; it is delayed or queued."""
+    """A job was accepted; it is queued, delayed, or waiting for its parents."""
+
+    job: Job
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+
+
+@final
+@mypyc_attr(acyclic=True)
+class ParentsEnded(Record):
+    """A waiting job need not wait for its parents any more: it is delayed, or queued, and `Ready` follows."""
 
     job: Job
 
@@ -66,7 +78,7 @@ class Started(Record):
 @final
 @mypyc_attr(acyclic=True)
 class Progressed(Record):
-    """A running job reported progress, or a later submission of its unique value changed a waiting one."""
+    """A running job reported progress, a later submission changed one by its unique value, or one waits again."""
 
     job: Job
 
@@ -292,6 +304,17 @@ class Together(Record):
 
 @final
 @mypyc_attr(acyclic=True)
+class FlowChanged(Record):
+    """A flow began, before its first jobs, or has lost records of jobs. For the journal."""
+
+    flow: Flow
+
+    def __init__(self, flow: Flow) -> None:
+        self.flow = flow
+
+
+@final
+@mypyc_attr(acyclic=True)
 class PolicyChanged(Record):
     """The settings of a queue were changed while it is in use. For the journal."""
 
@@ -305,6 +328,7 @@ class PolicyChanged(Record):
 
 JobEvent = (
     Submitted
+    | ParentsEnded
     | Ready
     | Offered
     | Started
@@ -319,4 +343,15 @@ JobEvent = (
 JournalEvent = KeyShared | Debounced | RunNow | Retried | Requeued
 """Events of a job that tell the journal what another event, which comes with them, tells of its state."""
 
-Event = JobEvent | JournalEvent | Evicted | Quarantined | Released | Paused | Resumed | PolicyChanged | Together
+Event = (
+    JobEvent
+    | JournalEvent
+    | Evicted
+    | Quarantined
+    | Released
+    | Paused
+    | Resumed
+    | PolicyChanged
+    | Together
+    | FlowChanged
+)

@@ -4,7 +4,8 @@ Rules:
 
 1. A job moves only along an edge of `TRANSITIONS`; `Job.move` is the only writer of `state`, but for what restores the
    jobs of an earlier process.
-2. A terminal state is never left, but for failed → queued: a retry on request.
+2. A terminal state is never left, but on request: by the retry of a failed job, or of its flow. The latter has jobs
+   wait again that were cancelled since a parent did not succeed.
 3. `version` grows with every change that a client can see, so it serves as an ETag.
 
 Instants (`…_at`) are seconds on the engine's clock. Arguments and results are kept as the JSON bytes that were sent:
@@ -14,24 +15,26 @@ the handler decodes exactly these, and their size is known.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, Literal, NewType, final
+from typing import TYPE_CHECKING, Final, Literal, final
 
 from mypy_extensions import mypyc_attr
 
+from jobqueue.core.job_id import JobId as JobId  # noqa: TC001  # others import it from here, and at runtime
 from jobqueue.core.record import MutableRecord, Record
+from jobqueue.core.report import ErrorCode
 
 if TYPE_CHECKING:
     from jobqueue.core.backoff import Backoff
+    from jobqueue.core.lineage import Lineage
     from jobqueue.core.policy import Limits
     from jobqueue.core.report import FailedAttempt, JobError, Progress
     from jobqueue.core.stored_file import StoredFile, Upload
-
-JobId = NewType("JobId", str)
 
 
 class JobState(StrEnum):
     """The state of a job."""
 
+    WAITING = "waiting"
     DELAYED = "delayed"
     QUEUED = "queued"
     RUNNING = "running"
@@ -41,6 +44,7 @@ class JobState(StrEnum):
     EXPIRED = "expired"
 
 
+WAITING: Final = JobState.WAITING
 DELAYED: Final = JobState.DELAYED
 QUEUED: Final = JobState.QUEUED
 RUNNING: Final = JobState.RUNNING
@@ -51,16 +55,17 @@ EXPIRED: Final = JobState.EXPIRED
 """The states by names of their own: in Python 3.11 `JobState.QUEUED` takes 70 ns, since an enum's own class has a
 `__getattr__`. A name takes 5, and one operation of the engine reads up to ten states."""
 
-LIVE: Final = frozenset({DELAYED, QUEUED, RUNNING})
+LIVE: Final = frozenset({WAITING, DELAYED, QUEUED, RUNNING})
 TERMINAL: Final = frozenset(JobState) - LIVE
 
 TRANSITIONS: Final[dict[JobState, frozenset[JobState]]] = {
+    WAITING: frozenset({DELAYED, QUEUED, CANCELLED, EXPIRED}),
     DELAYED: frozenset({QUEUED, CANCELLED, EXPIRED}),
     QUEUED: frozenset({RUNNING, CANCELLED, EXPIRED}),
     RUNNING: frozenset({SUCCEEDED, FAILED, CANCELLED, DELAYED, QUEUED}),
     SUCCEEDED: frozenset(),
-    FAILED: frozenset({QUEUED}),  # retry: a new series of attempts
-    CANCELLED: frozenset(),
+    FAILED: frozenset({QUEUED, WAITING}),  # retry: a new series of attempts
+    CANCELLED: frozenset({WAITING}),  # of its flow, where a parent did not succeed
     EXPIRED: frozenset(),
 }
 
@@ -262,6 +267,7 @@ class Extras(MutableRecord):
         held_bytes: Size of the record beside arguments and result (`record_size`), with its history.
         recovered: Of a job that was live when a process crashed, and has not been started since: one more than in any
             earlier process that may have started it; else 0.
+        lineage: Its parents and its flow.
     """
 
     attempts_before: int
@@ -271,6 +277,7 @@ class Extras(MutableRecord):
     history: tuple[FailedAttempt, ...] | None
     held_bytes: int
     recovered: int
+    lineage: Lineage | None
 
     def __init__(
         self,
@@ -282,6 +289,7 @@ class Extras(MutableRecord):
         history: tuple[FailedAttempt, ...] | None = None,
         held_bytes: int = 0,
         recovered: int = 0,
+        lineage: Lineage | None = None,
     ) -> None:
         self.attempts_before = attempts_before
         self.progress = progress
@@ -290,6 +298,7 @@ class Extras(MutableRecord):
         self.history = history
         self.held_bytes = held_bytes
         self.recovered = recovered
+        self.lineage = lineage
 
 
 @final
@@ -424,6 +433,18 @@ class Job(MutableRecord):
             self.extras.held_bytes = value
         elif value:
             self.extras = Extras(held_bytes=value)
+
+    @property
+    def lineage(self) -> Lineage | None:
+        return None if self.extras is None else self.extras.lineage
+
+    @property
+    def keeps_args(self) -> bool:
+        """Whether it can be retried: it has failed, or was cancelled since a parent did not succeed."""
+        if self.state is not CANCELLED:
+            return self.state is FAILED
+        error = self.error
+        return error is not None and error.code is ErrorCode.PARENT_FAILED
 
     @property
     def attempts_max(self) -> int:

@@ -20,15 +20,16 @@ from __future__ import annotations
 
 import math
 from array import array
-from bisect import bisect_left, bisect_right
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Any, Final
 
 from jobqueue.core.deadlines import Deadlines
 from jobqueue.core.expiry_bucket import EXPIRY_BUCKET_S, ExpiryBucket
 from jobqueue.core.holdings import Holdings
+from jobqueue.core.id_pages import newest_first, portion
 from jobqueue.core.ids import ID_PAGE_PREFIX_LENGTH, ID_PAGE_SIZE
-from jobqueue.core.job import FAILED
+from jobqueue.core.job import FAILED, SUCCEEDED
+from jobqueue.core.kept_records import KeptRecords
 from jobqueue.core.quotas import Quotas
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class JobStore:
         self._by_caller = self.holdings.by_caller
         self._all_live = self.holdings.all_live
         self._due: Deadlines[Label] = Deadlines()
+        self._kept = KeptRecords()
         # Jobs of one bucket that may have to be evicted early, the first one last.
         self._leaving: list[Job] = []
         self._leaving_from: Label | None = None
@@ -192,7 +194,7 @@ class JobStore:
     def finish(self, job: Job) -> None:
         """File a record that has just become terminal; its result counts from here on.
 
-        Its arguments are dropped, but a failed job keeps them for a retry.
+        Its arguments are dropped, unless it keeps them for a retry.
         """
         now, ttl_s = job.finished_at, self.ttl_s(job)
         assert now is not None, "a record is filed under the instant at which it ended"
@@ -210,7 +212,7 @@ class JobStore:
         if job.state is FAILED:
             self.failed[job.id] = job
             self.holdings.note_failed(holding, job.id)
-        else:
+        elif extras is None or not job.keeps_args:
             size_bytes -= args_bytes
             more_bytes -= args_bytes
             job.args = b""
@@ -249,7 +251,7 @@ class JobStore:
         """Return how long the record of a terminal job is kept."""
         if job.spec.ttl_s is not None:
             return job.spec.ttl_s
-        return self._bounds.failed_ttl_s if job.state is FAILED else self._bounds.ttl_s
+        return self._bounds.ttl_s if job.state is SUCCEEDED or not job.keeps_args else self._bounds.failed_ttl_s
 
     def drop(self, job: Job) -> None:
         """Remove a terminal record."""
@@ -278,7 +280,9 @@ class JobStore:
 
     def next_eviction_at(self) -> float | None:
         """Return when the next TTL is over."""
-        return self._due.next_at()
+        at = self._due.next_at()
+        kept_at = self._kept.next_at() if self._kept.jobs else None
+        return at if kept_at is None or (at is not None and at < kept_at) else kept_at
 
     def evict_due(self, now: float, *, limit: int) -> list[Job]:
         """Remove and return up to `limit` expired records; fewer if the next bucket would exceed it."""
@@ -295,39 +299,29 @@ class JobStore:
                 self._take_away(bucket)
                 self._remove(jobs, None if bucket.any_failed else bucket.size_bytes, bucket.holding)
             gone += jobs.values()
+        if self._kept.jobs and (due := self._kept.take_due(now, limit - len(gone))):
+            self._remove(due, None, None)
+            gone += due.values()
         return gone
 
     def newest_first(self, after: JobId | None) -> Iterator[Job]:
-        """Iterate over the records by falling id, from the one below `after`. Valid only until the store changes."""
-        prefix_max = after[:ID_PAGE_PREFIX_LENGTH] if after is not None else None
-        for prefix, id_page in reversed(self._id_pages.items()):
-            if prefix_max is not None and prefix > prefix_max:
-                continue
-            for job_id, job in reversed(id_page.items()):
-                if after is None or job_id < after:
-                    yield job
+        """As `id_pages.newest_first`."""
+        return newest_first(self._id_pages, after)
 
     def portion(self, after: str | None, *, oldest_first: bool, limit: int) -> list[Job]:
-        """Return up to `limit` records by falling or rising id, beyond `after`; empty: there are none.
+        """As `id_pages.portion`."""
+        return portion(self._id_pages, after, oldest_first=oldest_first, limit=limit)
 
-        A portion costs little more than its records, wherever it begins: the ids of one page are copied and bisected.
-        """
-        prefix_of_after = None if after is None else after[:ID_PAGE_PREFIX_LENGTH]
-        for prefix in self._id_pages if oldest_first else reversed(self._id_pages):
-            if prefix_of_after is not None and (prefix < prefix_of_after if oldest_first else prefix > prefix_of_after):
-                continue
-            ids = list(self._id_pages[prefix])
-            if oldest_first:
-                begin = 0 if after is None or prefix != prefix_of_after else bisect_right(ids, after)
-                chosen = ids[begin : begin + limit]
-            else:
-                end = len(ids) if after is None or prefix != prefix_of_after else bisect_left(ids, after)
-                chosen = ids[max(0, end - limit) : end]
-                chosen.reverse()
-            if chosen:
-                id_page = self._id_pages[prefix]
-                return [id_page[job_id] for job_id in chosen]
-        return []
+    def keep(self, job: Job) -> None:
+        """Keep a terminal record whatever its TTL, since a child needs it."""
+        if job.id not in self._kept.jobs:
+            self._take_out(job)
+        self._kept.keep(job)
+
+    def let_go(self, job: Job) -> None:
+        """Keep a record no longer than its TTL says: no child needs it any more."""
+        assert job.finished_at is not None, "only a terminal record is kept"
+        self._kept.let_go(job, job.finished_at + self.ttl_s(job))
 
     def _next_expiry_bucket(self, now: float, ttl_s: float) -> ExpiryBucket:
         if len(self._instants) > _INSTANTS_MAX:
@@ -366,7 +360,7 @@ class JobStore:
             # All at once, because a dict that loses its first entries is searched past all of them each time.
             self._leaving, self._leaving_from = list(reversed(bucket.jobs.values())), label
             return self._leaving[-1]
-        return None
+        return self._kept.first()
 
     def _enter(self, holding: Holding, bucket: ExpiryBucket) -> None:
         """Note that a caller's terminal records are in one more bucket, which gets the next one."""
@@ -391,7 +385,7 @@ class JobStore:
             passed = holding.passed
             number = holding.latest if buckets is None else buckets[passed] if passed < len(buckets) else 0
             if not number:
-                return None
+                return self._kept.first_of(holding.caller)
             bucket = self._by_number.get(number)
             if bucket is not None:
                 jobs = self._sorted_by_caller(bucket).get(holding.caller)
@@ -422,7 +416,10 @@ class JobStore:
         return by_caller
 
     def _take_out(self, job: Job) -> None:
-        """Remove a terminal record from its bucket."""
+        """Remove a terminal record from its bucket, or from those that are kept."""
+        if self._kept.jobs and job.id in self._kept.jobs:
+            self._kept.discard(job)
+            return
         assert job.finished_at is not None
         quarter, ttl_s = math.floor(job.finished_at / EXPIRY_BUCKET_S), self.ttl_s(job)
         for number in range(self._label_number_max + 1):

@@ -12,6 +12,7 @@ from jobqueue.core.stored_file import StoredFile, Upload
 
 if TYPE_CHECKING:
     from jobqueue.core.job import StopReason
+    from jobqueue.core.lineage import Lineage
     from jobqueue.core.report import FailedAttempt, JobError, Progress
 
 
@@ -83,6 +84,10 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     def history(self) -> tuple[FailedAttempt, ...] | None:
         """The latest failed attempts, oldest first."""
         return None if self.extras is None else self.extras.history
+
+    @property
+    def lineage(self) -> Lineage | None:
+        return None if self.extras is None else self.extras.lineage
 
 
 AnyJob = Job | JobView

@@ -12,6 +12,7 @@ from jobqueue.core.report import text_bytes
 
 if TYPE_CHECKING:
     from jobqueue.core.job import JobSpec, Uniqueness
+    from jobqueue.core.lineage import Lineage, Link
     from jobqueue.core.stored_file import Upload
 
 EXTRAS_BYTES: Final = 80
@@ -34,8 +35,19 @@ TRACEPARENT_BYTES: Final = 110
 """The text of a traceparent."""
 
 
-def held_bytes(spec: JobSpec, upload: Upload | None, uniqueness: Uniqueness | None) -> int:
+PARENT_BYTES: Final = 100
+"""One parent of a job: the text of its id, its place among the parents, and that among its children."""
+
+LINEAGE_BYTES: Final = 400
+"""The lineage of a job beside its parents: its own object, its entry in a flow, and what it waits for."""
+
+
+def held_bytes(
+    spec: JobSpec, upload: Upload | None, uniqueness: Uniqueness | None, lineage: Lineage | None = None
+) -> int:
     """Return the size of a record of this submission beside its arguments."""
+    if lineage is not None:
+        return lineage_bytes(lineage) + (held_bytes(spec, upload, uniqueness) or EXTRAS_BYTES)
     if upload is None and not spec.own:  # as most
         if uniqueness is None or uniqueness.plain:
             return 0
@@ -54,6 +66,18 @@ def held_bytes(spec: JobSpec, upload: Upload | None, uniqueness: Uniqueness | No
 def key_bytes(key: str) -> int:
     """Return the size of an idempotency key."""
     return NAME_BYTES + text_bytes(key)
+
+
+def lineage_bytes(lineage: Lineage) -> int:
+    """Return the size of a job's lineage."""
+    return LINEAGE_BYTES + PARENT_BYTES * len(lineage.parents) + text_bytes(lineage.name or "")
+
+
+def link_bytes(link: Link | None) -> int:
+    """Return the size of the lineage that a submission asks for, at most; without a link it only names the flow."""
+    if link is None:
+        return LINEAGE_BYTES
+    return LINEAGE_BYTES + PARENT_BYTES * (len(link.parents) + len(link.beside)) + text_bytes(link.name or "")
 
 
 def _spec_bytes(spec: JobSpec) -> int:

@@ -29,6 +29,7 @@ class ErrorCode(StrEnum):
     RESULT_TOO_LARGE = "result_too_large"
     SHUTDOWN = "shutdown"
     FILES_LOST = "files_lost"
+    PARENT_FAILED = "parent_failed"
 
 
 class Progress(msgspec.Struct, frozen=True, gc=False):

@@ -20,7 +20,9 @@ Rules:
 6. A live job of a queue or a type that this process doesn't have ends as failed, or the restoration refuses all
    (`UnknownJobs`) before it changes anything. A failed one can't be retried.
 7. A queue's settings that were changed in use hold as long as the configuration has what it had then.
-8. Rates, quarantines, and the statistics of queues begin afresh; restored jobs don't count as submissions.
+8. Jobs that wait for their parents are linked to them again; those of which a parent has ended meanwhile are told by
+   the next ticks. A record that others need is held beyond its TTL.
+9. Rates, quarantines, and the statistics of queues begin afresh; restored jobs don't count as submissions.
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ from jobqueue.core.job import (
     LIVE,
     QUEUED,
     RUNNING,
+    WAITING,
     Extras,
     StopReason,
 )
@@ -53,6 +56,7 @@ if TYPE_CHECKING:
 
     from jobqueue.core.engine import Engine
     from jobqueue.core.events import Event
+    from jobqueue.core.flow import FoundFlow
     from jobqueue.core.job import Job, JobId, JobState, Uniqueness
     from jobqueue.core.pause import Pause
     from jobqueue.core.policy import QueuePolicy
@@ -91,6 +95,8 @@ class Found(MutableRecord):
         shared: Further keys of jobs, the oldest first, with the fingerprints of their submissions.
         values: The live job that has each unique value.
         policies: By queue: settings that it got in use, and those of the configuration at that time.
+        flows: Of each flow: when it began, its caller, its owner, its jobs without a record by the state in which they
+            ended, and the sum of their versions.
         newest_at: The newest instant that had passed when it was recorded, on the engine's clock.
         crashes: Processes that ended without a stop, and whose last changes may be missing: the latest, and those
             before it back to a proper stop, or a snapshot. 0: the last one stopped properly, so nothing is missing.
@@ -101,6 +107,7 @@ class Found(MutableRecord):
     values: Mapping[ValueName, JobId]
     pauses: Mapping[str, Pause | None]
     policies: Mapping[str, tuple[QueuePolicy, QueuePolicy]]
+    flows: Mapping[JobId, FoundFlow]
     newest_at: float
     crashes: int
 
@@ -111,6 +118,7 @@ class Found(MutableRecord):
         values: Mapping[ValueName, JobId],
         pauses: Mapping[str, Pause | None],
         policies: Mapping[str, tuple[QueuePolicy, QueuePolicy]],
+        flows: Mapping[JobId, FoundFlow],
         newest_at: float,
         crashes: int,
     ) -> None:
@@ -119,6 +127,7 @@ class Found(MutableRecord):
         self.values = values
         self.pauses = pauses
         self.policies = policies
+        self.flows = flows
         self.newest_at = newest_at
         self.crashes = crashes
 
@@ -150,6 +159,9 @@ class Restoration:
         self._terminal: list[Job] = []
         self._front: list[Job] = []
         self._over: list[Job] = []
+        # Jobs with a lineage, and records beyond their TTL that some of these need.
+        self._related: list[Job] = []
+        self._needed: set[JobId] = set()
         self._events: list[Event] = []
         self._unknown_types: set[str] = set()
         self.unknown_queues: Counter[str] = Counter()
@@ -177,6 +189,7 @@ class Restoration:
         yield from self._survey(ids)
         self._shift_s = max(0.0, self._found.newest_at - self._now)
         self._restore_queues()
+        self._find_needed()
         for begin in range(0, len(ids), PORTION):
             for job_id in ids[begin : begin + PORTION]:
                 self._restore(self._found.jobs[job_id])
@@ -197,6 +210,10 @@ class Restoration:
                 self._store.finish(job)
                 self.counts[job.state] += 1
             self.done = 0.8 + 0.2 * begin / len(self._terminal)
+            yield True
+        for begin in range(0, len(self._related), PORTION):
+            for job in self._related[begin : begin + PORTION]:
+                self._relate(job)
             yield True
         yield from self._keep_bounds()
         self.done = 1.0
@@ -220,6 +237,8 @@ class Restoration:
                 knows = known.get(job_type)
                 if knows is None:
                     knows = known[job_type] = self._knows_type(job_type)
+                if job.extras is not None and job.extras.lineage is not None:
+                    self._related.append(job)
                 if job.state in LIVE:
                     if queue not in self._queue_states:
                         queues[queue] += 1
@@ -258,7 +277,7 @@ class Restoration:
         if job.state in LIVE:
             self._bring_back(job)
         finished_at = job.finished_at
-        if finished_at is not None and finished_at + self._store.ttl_s(job) <= self._now:
+        if finished_at is not None and self._is_over(job) and job.id not in self._needed:
             self.over += 1
             self._over.append(job)
             return
@@ -272,6 +291,31 @@ class Restoration:
             self._begin(job)
         else:
             self._terminal.append(job)
+
+    def _is_over(self, job: Job) -> bool:
+        return job.finished_at is not None and job.finished_at + self._store.ttl_s(job) <= self._now
+
+    def _find_needed(self) -> None:
+        """Find the records that others need: those of children stand behind those of their parents."""
+        for job in reversed(self._related):
+            lineage = job.lineage
+            if lineage is not None and (
+                job.live or (job.keeps_args and (job.id in self._needed or not self._is_over(job)))
+            ):
+                self._needed.update(lineage.parents)
+
+    def _relate(self, job: Job) -> None:
+        """Link a restored job to its parents, and put it into its flow."""
+        lineage = job.lineage
+        if lineage is None or self._store.get(job.id) is not job:
+            return
+        if lineage.flow is not None:
+            found = self._found.flows.get(lineage.flow, (job.created_at, job.caller, job.owner, {}, 0))
+            self._engine.flows.restore(job, lineage.flow, lineage.name, found)
+        if job.state is WAITING:
+            self._engine.flows.wait_again(job)
+        elif lineage.parents and (job.live or job.keeps_args):
+            self._transitions.flow_index.need(job)
 
     def _restore_identity(self, job: Job, uniqueness: Uniqueness) -> None:
         unique, has_value = uniqueness.unique, False
@@ -347,7 +391,7 @@ class Restoration:
 
     def _measure(self, job: Job) -> None:
         """Count the bytes of a record beside its arguments and its result."""
-        size = held_bytes(job.spec, job.upload, job.uniqueness)
+        size = held_bytes(job.spec, job.upload, job.uniqueness, job.lineage)
         if self._found.shared:
             for _, key in self._found.shared.get(job.id, ()):
                 size += key_bytes(key)

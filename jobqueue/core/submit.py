@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Generic, TypeVar, final
 
 from jobqueue.core.events import Debounced, KeyShared, Progressed, Retried, Submitted
-from jobqueue.core.job import DELAYED, FAILED, QUEUED, RUNNING, Extras, Job, JobId
+from jobqueue.core.job import DELAYED, FAILED, QUEUED, RUNNING, WAITING, Extras, Job, JobId
 from jobqueue.core.job_view import JobView
 from jobqueue.core.policy import Discipline
 from jobqueue.core.record import Record
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from jobqueue.core.admission import AdmissionControl
     from jobqueue.core.ids import IdIssuer
-    from jobqueue.core.job import JobSpec, Uniqueness
+    from jobqueue.core.job import JobSpec, JobState, Uniqueness
+    from jobqueue.core.lineage import Lineage
     from jobqueue.core.stored_file import Upload
     from jobqueue.core.transitions import Transitions
 
@@ -130,6 +131,13 @@ class Submitter:
         """
         if job.state is not FAILED:
             raise WrongState(f"the job is {job.state}: only a failed one can be retried", state=job.state)
+        self.check_retry(job)
+        queue_state = self._transitions.queue_states[job.spec.queue]
+        self._admission.admit(queue_state, job.spec, job.size_bytes, job.uniqueness, now=now, by_client=False)
+        self.begin_again(job, QUEUED, now=now)
+
+    def check_retry(self, job: Job) -> None:
+        """Raise WrongState if something else than its own state or a limit keeps a job from being retried."""
         transitions = self._transitions
         if job.spec.queue not in transitions.queue_states or job.spec.type in transitions.unknown_types:
             detail = f"the job's queue {job.spec.queue!r} or type {job.spec.type!r} is not configured any more"
@@ -139,17 +147,24 @@ class Submitter:
             holder = self._transitions.uniqueness_index.holder(job.spec.type, uniqueness)
             if holder is not None:
                 raise WrongState(f"job {holder} is live and has this job's unique value", state=job.state)
-        queue_state = self._transitions.queue_states[job.spec.queue]
-        self._admission.admit(queue_state, job.spec, job.size_bytes, uniqueness, now=now, by_client=False)
-        self._transitions.store.revive(job)
-        queue_state.type_state(job.spec.type).retried_total += 1
+
+    def begin_again(self, job: Job, state: JobState, *, now: float) -> None:
+        """Begin a new series of attempts of a terminal job, which admission control has accepted."""
+        transitions = self._transitions
+        transitions.store.revive(job)
+        transitions.queue_states[job.spec.queue].type_state(job.spec.type).retried_total += 1
         job.attempts_before = job.attempt
         job.run_at = now
         job.started_at = job.finished_at = job.progress = job.stopping = job.error = None
-        job.move(QUEUED)
-        self._transitions.begin(job, now)
-        self._transitions.events.append(Retried(job))
-        self._transitions.make_ready(job, now)
+        job.move(state)
+        transitions.begin(job, now)
+        if transitions.flow_index.any:
+            transitions.flow_index.revived(job)
+        transitions.events.append(Retried(job))
+        if state is QUEUED:
+            transitions.make_ready(job, now)
+        else:
+            transitions.events.append(Progressed(job))
 
     def under_key(self, caller: str | None, key: str) -> Job | None:
         """Return the job that a caller submitted under a key, whatever it was."""
@@ -244,21 +259,26 @@ class Submitter:
         start_by_at: float | None,
         now: float,
         counted: bool = False,
+        lineage: Lineage | None = None,
     ) -> Job:
-        """Create the job of an admitted submission; room has been made for it, and `counted` as for the store."""
+        """Create the job of an admitted submission; room has been made for it, and `counted` as for the store.
+
+        One with parents waits: `Flows.judge` is yet to link it to them.
+        """
         transitions = self._transitions
         delay_s = spec.delay_s
+        waits = lineage is not None and len(lineage.parents) > 0
         job = Job(
             id=self._ids.issue(None if uniqueness is None else uniqueness.owner),
             spec=spec,
             args=args,
             upload=upload,
-            state=DELAYED if delay_s > 0 else QUEUED,
+            state=WAITING if waits else DELAYED if delay_s > 0 else QUEUED,
             created_at=now,
-            run_at=_run_at(spec, now) if delay_s else now,
+            run_at=_run_at(spec, now) if delay_s and not waits else now,
             start_by_at=start_by_at,
             uniqueness=uniqueness,
-            extras=Extras(held_bytes=held) if held else None,
+            extras=Extras(held_bytes=held, lineage=lineage) if held else None,
         )
         transitions.store.add(job, counted)
         transitions.accepted += 1
@@ -270,8 +290,10 @@ class Submitter:
 
     def start_by_at(self, spec: JobSpec, now: float) -> float | None:
         """Return the start-by of a job that is accepted now; None: it has none."""
-        if spec.start_by_s is not None:
-            return now + spec.start_by_s
+        return now + spec.start_by_s if spec.start_by_s is not None else self.patience_at(spec, now)
+
+    def patience_at(self, spec: JobSpec, now: float) -> float | None:
+        """Return when a job without a start-by of its own, whose delay begins now, expires; None: never."""
         policy = self._transitions.queue_states[spec.queue].policy
         # Newest first alone would keep the oldest for ever, although their clients have left.
         return now + spec.delay_s + policy.patience_s if policy.discipline == ADAPTIVE else None

@@ -13,7 +13,8 @@ from jobqueue.core.attempts import longer_history
 from jobqueue.core.counting.counts import Durations, QueueCounts, TypeCounts, counts_of, counts_of_type, waits_of
 from jobqueue.core.counting.stats import Totals
 from jobqueue.core.deadlines import Deadlines
-from jobqueue.core.events import Ended, Evicted, Offered, Ready, Released, StopRequested
+from jobqueue.core.events import Ended, Evicted, FlowChanged, Offered, Quarantined, Ready, Released, StopRequested
+from jobqueue.core.flow_index import FlowIndex
 from jobqueue.core.job import CANCELLED, DELAYED, LIVE, QUEUED, RUNNING, StopReason
 from jobqueue.core.job_store import JobStore
 from jobqueue.core.limits.circuit_breaker import CircuitBreaker
@@ -57,6 +58,7 @@ class Transitions:
         self.limiters = Limiters(pools=pools, order_of=self.scheduler.order_of, tuning=tuning)
         self.quarantine = CircuitBreaker()
         self.uniqueness_index = UniquenessIndex()
+        self.flow_index = FlowIndex(self.store)
         self.deadlines: Deadlines[JobId] = Deadlines()
         self.events: list[Event] = []
         # Types of records of an earlier process that this one has no handler of.
@@ -86,6 +88,8 @@ class Transitions:
         if job.uniqueness is not None and job.uniqueness.unique is not None:
             self.uniqueness_index.end(job)
         self.store.finish(job)
+        if self.flow_index.any:
+            self.flow_index.ended(job)
         self.events.append(Ended(job))
 
     def change_state(self, job: Job, state: JobState, now: float, outcome: int = ATTEMPT_CANCELLED) -> None:
@@ -137,7 +141,7 @@ class Transitions:
             self.deadlines.set(job.id, at)
 
     def excuse(self, gap_s: float) -> None:
-        """Extend the deadlines of running attempts, and of those being stopped, by a gap."""
+        """Extend the deadlines of running attempts, and of those being stopped, by a gap of suspension, in seconds."""
         for job_id, at in self.deadlines.items():
             if self.held(job_id).state is RUNNING:
                 self.deadlines.set(job_id, at + gap_s)
@@ -173,6 +177,26 @@ class Transitions:
             self.request_stop(job, StopReason.CANCELLED, now)
         else:
             self.end(job, CANCELLED, now)
+
+    def blame(self, job: Job, reason: str, now: float, *, started_at: float) -> None:
+        """Count a failure against a job's type, and quarantine the type above its retry budget.
+
+        Args:
+            started_at: When the attempt began.
+        """
+        job_type, budget = job.spec.type, self.queue_states[job.spec.queue].policy.retry_budget
+        until = self.quarantine.failed(
+            job_type,
+            budget=budget,
+            started_at=started_at,
+            reason=reason,
+            now=now,
+            caller=job.caller,
+            group=job.spec.group,
+        )
+        if until is not None:
+            self.limiters.shut(job_type, until, now, last=job)
+            self.events.append(Quarantined(job_type, until, reason))
 
     def open_type(self, job_type: str, now: float, *, on_request: bool) -> None:
         """Let the jobs of a type start again, which is no longer in quarantine."""
@@ -247,3 +271,6 @@ class Transitions:
                 if job.uniqueness is not None and not job.uniqueness.plain:
                     self.uniqueness_index.drop(job)
         self.events.append(Evicted(tuple(jobs), early=early))
+        if self.flow_index.any:
+            flows = {flow.id: flow for job in jobs if (flow := self.flow_index.dropped(job)) is not None}
+            self.events += map(FlowChanged, flows.values())

@@ -193,7 +193,8 @@ class QueueFamilies:
         self[of.WORKERS].add(policy.workers, labels)
         self[of.WEIGHT].add(policy.weight, labels)
         self[of.PAUSED].add(int(stats.paused), labels)
-        for state, count in (("delayed", stats.delayed), ("queued", stats.queued), ("running", stats.running)):
+        live = (stats.waiting, stats.delayed, stats.queued, stats.running)
+        for state, count in zip(("waiting", "delayed", "queued", "running"), live, strict=True):
             self[of.JOBS].add(count, f'{labels},state="{state}"')
         if stats.oldest_queued_at is not None:
             self[of.OLDEST].add(self._service.wall(stats.oldest_queued_at), labels)

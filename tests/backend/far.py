@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from jobqueue.backend.memory import MemoryBackend
 from jobqueue.backend.store import JobNews, SharedEvent, StoreFigures
+from jobqueue.backend.valkey import no_flows
 from jobqueue.core.engine import Engine
 from jobqueue.core.events import (
     BackedOff,
@@ -103,6 +104,9 @@ class FarBackend:
         self.stats, self.counts, self.type_counts = memory.stats, memory.counts, memory.type_counts
         self.quarantined, self.limiters = memory.quarantined, memory.limiters
         self.holding, self.holders = memory.holding, memory.holders
+        # What a store doesn't have.
+        self.submit_together, self.submit_flow = no_flows.submit_together, no_flows.submit_flow
+        self.flow = self.cancel_flow = self.retry_flow = no_flows.of_flow
         # What concerns this process alone.
         self.pass_on, self.cursor_after, self.set_permits = memory.pass_on, memory.cursor_after, memory.set_permits
         self.stop_admitting, self.excuse, self.subscribe = memory.stop_admitting, memory.excuse, memory.subscribe
@@ -215,9 +219,6 @@ class FarBackend:
 
     async def submit_many(self, many: Sequence[Asked]) -> Sequence[SubmitReceipt | Exception]:
         return await self._run(lambda: self._memory.submit_many(many))
-
-    async def submit_together(self, many: Sequence[Asked]) -> list[SubmitResult[JobView]]:
-        return await self._run(lambda: self._memory.submit_together(many))
 
     async def get(self, job_id: str, owner: str | None = None) -> JobView:
         if isinstance(missing := self._engine.missing(job_id, owner), JobNotFound):

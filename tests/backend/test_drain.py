@@ -195,11 +195,11 @@ async def test_a_stop_logs_how_many_jobs_are_kept(caplog: pytest.LogCaptureFixtu
         await queue.submit("nap", delay_s=60)
         await asyncio.sleep(1)
         start = asyncio.get_running_loop().time()
-        assert await queue.drain(5.0) == {"delayed": 0, "queued": 0, "running": 0}, "none is lost"
+        assert await queue.drain(5.0) == {"waiting": 0, "delayed": 0, "queued": 0, "running": 0}, "none is lost"
         assert asyncio.get_running_loop().time() - start == pytest.approx(5.0, abs=0.2)
-        assert queue.service.live_counts() == {"delayed": 1, "queued": 3, "running": 0}
+        assert queue.service.live_counts() == {"waiting": 0, "delayed": 1, "queued": 3, "running": 0}
     told = [message for name, message in events_of(caplog).items() if name.startswith("drain.")]
-    assert told == ["drain.kept delayed=1 queued=2 running=1"]
+    assert told == ["drain.kept waiting=0 delayed=1 queued=2 running=1"]
 
 
 @virtual_time

@@ -16,10 +16,11 @@ from jobqueue.core.events import Ended, Started, Submitted
 from jobqueue.core.job import IdempotencyKey, JobId, JobSpec, JobState, Lease, Unique, Uniqueness
 from jobqueue.core.job_filter import JobFilter
 from jobqueue.core.job_view import JobView
+from jobqueue.core.lineage import Lineage, Link
 from jobqueue.core.policy import Discipline, Limits, QueuePolicy
 from jobqueue.core.quotas import Quota, Quotas
-from jobqueue.core.report import ErrorCode, Failure, Progress, Success
-from jobqueue.core.scheduling.eta import Estimate
+from jobqueue.core.report import ErrorCode, Failure, JobError, Progress, Success
+from jobqueue.core.scheduling.eta import FOR_PARENTS, Estimate
 from jobqueue.core.stored_file import Upload
 from jobqueue.core.submit import SubmitReceipt
 from jobqueue.core.transitions import LEASE_GRACE_S
@@ -167,6 +168,36 @@ async def test_several_jobs_are_accepted_together_or_not_at_all(make: Make) -> N
     assert backend.stats()[0] == before
     again, third = await backend.submit_together([(SMALL, b"1", None, key), (SMALL, b"4", None, None)])
     assert (again.job.id, again.duplicate, third.duplicate) == (first.job.id, True, False)
+
+
+@virtual_time
+async def test_a_job_waits_for_its_parents_and_a_flow_for_its_jobs(make: Make) -> None:
+    backend = make()
+    asked = (SPEC, b"{}", None, None)
+    if backend.shared:
+        for operation in (backend.flow, backend.cancel_flow, backend.retry_flow):
+            with pytest.raises(NotInStore):
+                await operation("an id")
+        for submit in (backend.submit_flow, backend.submit_together):
+            with pytest.raises(NotInStore):
+                await submit([asked], [Link()])
+        return
+    await backend.start(Workers())
+    flow = (await backend.submit_flow([asked] * 2, [Link(name="a"), Link(beside=(0,), name="b")])).flow
+    parent, child = [await backend.get(job.id) for job in flow.jobs]
+    assert child.lineage == Lineage((parent.id,), "cancel", flow.id, "b")
+    assert backend.estimate(child).waiting_for == FOR_PARENTS
+    (other,) = await backend.submit_together([asked], [Link((parent.id,), on_failure="run")])
+    lease = await backend.lease()
+    await backend.nack(lease.job_id, lease.attempt, BOOM)
+    ended = await backend.wait(child.id)
+    assert ended.error == JobError(ErrorCode.PARENT_FAILED, f"the parent 'a' ({parent.id}) failed")
+    assert (await backend.flow(flow.id)).state == "failed"
+    assert (await backend.lease()).job_id == other.job.id
+    assert (await backend.retry_flow(flow.id)).counts == {JobState.WAITING: 1, JobState.QUEUED: 1}
+    assert (await backend.cancel_flow(flow.id)).state == "cancelled"
+    with pytest.raises(JobNotFound):
+        await backend.flow("nothing")
 
 
 @virtual_time

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from random import Random
 
 from jobqueue.core.engine import Engine
 from jobqueue.core.events import (
     Event,
     Evicted,
+    FlowChanged,
     LeaseLost,
     Paused,
     PolicyChanged,
@@ -19,6 +21,7 @@ from jobqueue.core.events import (
 )
 from jobqueue.core.ids import RUNS, IdIssuer
 from jobqueue.core.job import LIVE, IdempotencyKey, Job, JobSpec, JobState, Unique, UniqueMode, Uniqueness
+from jobqueue.core.lineage import Link, OnFailure
 from jobqueue.core.policy import QueuePolicy
 from jobqueue.core.quotas import Quota, Quotas
 from jobqueue.core.report import ErrorCode, Failure, Success
@@ -97,6 +100,27 @@ class Driver:
 
     def submit(self, args: bytes = b"{}", **options: object) -> Job:
         return self.admit(args, **options).job  # type: ignore[arg-type]  # any option
+
+    def submit_after(self, *parents: Job, args: bytes = b"{}", on_failure: OnFailure = "cancel", **spec: object) -> Job:
+        """Submit a job with parents."""
+        link = Link(tuple(parent.id for parent in parents), on_failure=on_failure)
+        asked = JobSpec(**{"type": "t"} | spec), args, None, None  # type: ignore[arg-type]  # any field
+        try:
+            (result,) = self.engine.submit_together([asked], [link], now=self.now)
+        finally:
+            self.note_events()
+        return result.job
+
+    def submit_flow(self, graph: Mapping[str, Sequence[str]], **spec: object) -> dict[str, Job]:
+        """Submit a flow of jobs by name, each with the names of its parents; return its jobs by name."""
+        names = list(graph)
+        links = [Link(beside=tuple(map(names.index, graph[name])), name=name) for name in names]
+        asked = JobSpec(**{"type": "t"} | spec), b"{}", None, None  # type: ignore[arg-type]  # any field
+        try:
+            view = self.engine.submit_flow([asked] * len(names), links, now=self.now).flow
+        finally:
+            self.note_events()
+        return {name: self.engine.get(each.id) for name, each in zip(names, view.jobs, strict=True)}
 
     def cancel(self, job: Job) -> None:
         self.engine.cancel(job.id, now=self.now)
@@ -189,7 +213,7 @@ class Driver:
         for event in self.engine.take_events():
             if isinstance(event, (StopRequested, LeaseLost)):
                 assert event.attempt == event.job.attempt
-            if not isinstance(event, (Quarantined, Released, Paused, Resumed, PolicyChanged, Together)):
+            if not isinstance(event, (Quarantined, Released, Paused, Resumed, PolicyChanged, Together, FlowChanged)):
                 for job in event.jobs if isinstance(event, Evicted) else (event.job,):
                     assert isinstance(job, Job)
             self.events.append(event)

@@ -14,7 +14,7 @@ from jobqueue.core.events import (
     Started,
     StopRequested,
 )
-from jobqueue.core.job import TERMINAL, TRANSITIONS, JobSpec, JobState, StopReason, Uniqueness
+from jobqueue.core.job import TRANSITIONS, JobSpec, JobState, StopReason, Uniqueness
 from jobqueue.core.policy import Discipline, Limits, QueuePolicy
 from jobqueue.core.rate import Rate
 from jobqueue.core.report import MESSAGE_LENGTH_MAX, ErrorCode, Failure, JobError, Progress, Success
@@ -67,9 +67,10 @@ def test_an_error_message_is_cut_to_its_bound() -> None:
 
 def test_a_transition_missing_from_the_table_raises_an_error() -> None:
     job = Driver().submit()
-    for state in TERMINAL - {JobState.FAILED}:
+    for state in (JobState.SUCCEEDED, JobState.EXPIRED):
         assert not TRANSITIONS[state]
-    assert TRANSITIONS[JobState.FAILED] == {JobState.QUEUED}, "a retry, and nothing else"
+    assert TRANSITIONS[JobState.FAILED] == {JobState.QUEUED, JobState.WAITING}, "a retry, and nothing else"
+    assert TRANSITIONS[JobState.CANCELLED] == {JobState.WAITING}, "the retry of its flow, and nothing else"
     with pytest.raises(ValueError, match="can't move from queued to succeeded"):
         job.move(JobState.SUCCEEDED)
     assert job.state is JobState.QUEUED
@@ -768,6 +769,7 @@ def test_a_shutdown_counts_lost_jobs_by_state_and_records_the_error() -> None:
     delayed, queued, running, done = driver.submit(delay_s=9), driver.submit(), driver.submit(), driver.done()
     attempt = driver.lease(running)
     assert driver.shut_down() == {
+        JobState.WAITING: 0,
         JobState.DELAYED: 1,
         JobState.QUEUED: 1,
         JobState.RUNNING: 1,

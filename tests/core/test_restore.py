@@ -30,7 +30,7 @@ def found_of(driver: Driver, *, crashes: int = 1) -> Found:
         job_id: {(caller, key): print_ for caller, key, print_ in index.shared_keys(job_id)} for job_id in index._shared
     }
     pauses = {name: state.pause for name, state in engine.queue_states.items()}
-    return Found(jobs, shared, dict(index._by_value), pauses, {}, driver.now, crashes)
+    return Found(jobs, shared, dict(index._by_value), pauses, {}, {}, driver.now, crashes)
 
 
 def restored(

@@ -137,7 +137,7 @@ def test_a_second_shutdown_counts_and_ends_the_jobs_left_by_the_first() -> None:
     shut_down = driver.engine.begin_shut_down()
     go_on(driver, shut_down)
     go_on(driver, shut_down)
-    assert driver.shut_down() == {JobState.DELAYED: 0, JobState.QUEUED: 1, JobState.RUNNING: 1}
+    assert driver.shut_down() == {JobState.WAITING: 0, JobState.DELAYED: 0, JobState.QUEUED: 1, JobState.RUNNING: 1}
     driver.advance(LEASE_GRACE_S)
     assert (len(driver.of(StopRequested)), len(driver.of(LeaseLost))) == (1, 1)
     assert not driver.engine.store.live

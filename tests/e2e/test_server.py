@@ -714,7 +714,7 @@ async def test_on_a_terminal_the_server_prints_a_banner_and_text_lines(tmp_path:
         await screen.until("\rdraining 1 job, up to 20 s; Ctrl-C again to stop now\n")
         await asyncio.sleep(SAME_STOP_S)
         screen.process.send_signal(signal.SIGINT)
-        await screen.until(" WARNING drain.lost delayed=0 queued=0 running=1\n")
+        await screen.until(" WARNING drain.lost waiting=0 delayed=0 queued=0 running=1\n")
         assert "{" not in screen.text
 
 

@@ -16,7 +16,16 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from pathlib import Path
 
-RANKS = {"delayed": 0, "queued": 1, "running": 2, "succeeded": 3, "failed": 3, "cancelled": 3, "expired": 3}
+RANKS = {
+    "waiting": 0,
+    "delayed": 0,
+    "queued": 1,
+    "running": 2,
+    "succeeded": 3,
+    "failed": 3,
+    "cancelled": 3,
+    "expired": 3,
+}
 TERMINAL = ("succeeded", "failed", "cancelled", "expired")
 
 

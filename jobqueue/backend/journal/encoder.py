@@ -16,8 +16,10 @@ from jobqueue.backend.journal.records import (
     CLEAN,
     DEBOUNCE,
     END,
+    FLOW,
     GONE,
     JOB,
+    PARENTS_ENDED,
     PAUSE,
     POLICY,
     PROCESS,
@@ -41,7 +43,9 @@ from jobqueue.core.events import (
     Ended,
     Event,
     Evicted,
+    FlowChanged,
     KeyShared,
+    ParentsEnded,
     Paused,
     PolicyChanged,
     Requeued,
@@ -59,8 +63,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jobqueue.core.engine import Engine
+    from jobqueue.core.flow import Flow
     from jobqueue.core.ids import IdIssuer
     from jobqueue.core.job import Job, JobSpec, Uniqueness
+    from jobqueue.core.lineage import Lineage
     from jobqueue.core.pause import Pause
     from jobqueue.core.policy import QueuePolicy
     from jobqueue.core.report import FailedAttempt
@@ -116,6 +122,8 @@ class RecordEncoder:
             Paused: self._on_paused,
             Resumed: self._on_resumed,
             Together: self._on_together,
+            ParentsEnded: self._on_parents_ended,
+            FlowChanged: self._on_flow_changed,
         }
 
     def hear(self, event: Event) -> None:
@@ -168,16 +176,29 @@ class RecordEncoder:
         if extras is None and (uniqueness is None or uniqueness.plain):
             self._append_short(record)
             return
+        lineage = None
         if extras is None:
             record += (None,) * 5
         else:
             error = None if extras.error is None else [extras.error.code, extras.error.message]
             history = None if extras.history is None else [self._failed(failed) for failed in extras.history]
             record += (extras.attempts_before or None, extras.stopping, error, history, extras.recovered or None)
+            lineage = extras.lineage
         if uniqueness is not None and not uniqueness.plain:
             has_value = self._index.holder(job.spec.type, uniqueness) == job.id
             record += (self._ids.position if has_value else None, self._index.shared_keys(job.id) or None)
+        elif lineage is not None:
+            record += (None, None)
+        if lineage is not None:
+            record.append(_lineage(lineage))
         self._append_short(record)
+
+    def flow(self, flow: Flow) -> None:
+        """Write a flow; its jobs name it themselves."""
+        evicted = {state._value_: count for state, count in flow.evicted.items()}
+        self._append(
+            _encode([FLOW, flow.id, self._ms(flow.created_at), flow.caller, flow.owner, evicted or None, flow.versions])
+        )
 
     def queue(self, queue: str, policy: QueuePolicy, pause: Pause | None) -> None:
         """Write the settings of a queue, if they aren't those of the configuration, and its pause, if it has one."""
@@ -214,11 +235,15 @@ class RecordEncoder:
         record: list[object] = [SUBMIT, job.id, spec, job.args, created_at]
         if uniqueness is not None:
             record.append(_identity(uniqueness))
-        if job.state is DELAYED or job.start_by_at is not None or job.upload is not None:
+        extras = job.extras
+        lineage = None if extras is None else extras.lineage
+        if lineage is not None or job.state is DELAYED or job.start_by_at is not None or job.upload is not None:
             if uniqueness is None:
                 record.append(None)
             record.append(self._ms(job.run_at) if job.state is DELAYED else None)
             record += (self._ms_or_none(job.start_by_at), _upload(job.upload))
+        if lineage is not None:
+            record.append(_lineage(lineage))
         self._append(_encode(record))
 
     def _on_started(self, event: Started) -> None:
@@ -313,6 +338,17 @@ class RecordEncoder:
     def _on_resumed(self, event: Resumed) -> None:
         self._append(_encode([PAUSE, event.queue]))
 
+    def _on_parents_ended(self, event: ParentsEnded) -> None:
+        job = event.job
+        if job.state not in (DELAYED, QUEUED) or job.attempt > 0:
+            self.job(job)
+            return
+        record = [PARENTS_ENDED, job.id, job.version, job.state._value_, self._ms(job.run_at)]
+        self._append_short([*record, self._ms_or_none(job.start_by_at)])
+
+    def _on_flow_changed(self, event: FlowChanged) -> None:
+        self.flow(event.flow)
+
     def _on_together(self, event: Together) -> None:
         """Gather the records that follow; at the end, write them as one."""
         if event.begins:
@@ -377,6 +413,10 @@ def _identity(uniqueness: Uniqueness | None) -> list[object] | None:
     value, mode = (None, None) if unique is None else (unique.value, unique.mode)
     name, fingerprint = (None, None) if key is None else (key.key, key.fingerprint)
     return [uniqueness.caller, uniqueness.owner, value, mode, name, fingerprint]
+
+
+def _lineage(lineage: Lineage) -> list[object]:
+    return [lineage.parents, lineage.on_failure, lineage.flow, lineage.name]
 
 
 def _file(file: StoredFile | None) -> list[object] | None:

@@ -18,11 +18,11 @@ from jobqueue.backend.journal.records import FIELDS, TOGETHER, BadRecord, decode
 from jobqueue.core.attempts import HISTORY_MAX
 from jobqueue.core.job import (
     DELAYED,
-    FAILED,
     LIVE,
     QUEUED,
     RUNNING,
     SUCCEEDED,
+    WAITING,
     Extras,
     IdempotencyKey,
     Job,
@@ -32,6 +32,7 @@ from jobqueue.core.job import (
     Unique,
     Uniqueness,
 )
+from jobqueue.core.lineage import Lineage
 from jobqueue.core.pause import Pause
 from jobqueue.core.policy import QueuePolicy
 from jobqueue.core.report import ErrorCode, FailedAttempt, JobError
@@ -43,6 +44,7 @@ from jobqueue.core.uniqueness import SHARED_MAX
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from jobqueue.core.flow import FoundFlow
     from jobqueue.core.job import JobId
     from jobqueue.core.schedule import ScheduleId
     from jobqueue.core.uniqueness import Name, ValueName
@@ -72,6 +74,7 @@ class Image:
         shared: The further keys of jobs, the oldest first, with the fingerprints of their submissions.
         pauses: By queue; None: it was resumed.
         policies: By queue: its settings, and those of the configuration when it got them.
+        flows: As `Found` has them, with those of which no job is left.
         position: All ids that sort below it have been issued; empty: none has.
         has_owners: Whether an id with an owner was issued.
         starts: When processes began since the last clean stop, in Unix seconds: the latest `STARTS_MAX`.
@@ -87,6 +90,7 @@ class Image:
         self.shared: dict[JobId, dict[Name, bytes]] = {}
         self.pauses: dict[str, Pause | None] = {}
         self.policies: dict[str, tuple[QueuePolicy, QueuePolicy]] = {}
+        self.flows: dict[JobId, FoundFlow] = {}
         self.position = ""
         self.has_owners = False
         self.starts: list[float] = []
@@ -128,7 +132,8 @@ class Image:
         """Return all that a restoration takes; the jobs are not copied."""
         newest_at = self._newest_ms / 1000 - self._offset_s
         crashes = 0 if self.clean else max(1, self._open_processes)
-        return Found(self.jobs, self.shared, self.values(), self.pauses, self.policies, newest_at, crashes)
+        values, flows = self.values(), self.flows
+        return Found(self.jobs, self.shared, values, self.pauses, self.policies, flows, newest_at, crashes)
 
     # -- kinds of records
 
@@ -163,6 +168,11 @@ class Image:
         )
         if count > 7:
             job.start_by_at = self._instant_or_none(record[7])
+        if count > 9:
+            lineage = self._lineage(record[9])
+            job.extras = Extras(lineage=lineage)
+            if lineage.parents:
+                job.state = WAITING
         if count > 5 and record[5] is not None:
             uniqueness = job.uniqueness = self._identity(record[5])
             if uniqueness.unique is not None:
@@ -199,10 +209,10 @@ class Image:
         if job is None:
             return
         job.state, job.finished_at = _STATES[record[3]], self._past(record[4])
-        if job.state is not FAILED:
-            job.args = b""
         if len(record) > 5 and record[5] is not None:
             job.error = JobError(ErrorCode(record[5][0]), record[5][1])
+        if not job.keeps_args:
+            job.args = b""
         self._remember(job, record, 6)
 
     def _stop(self, record: list[Any]) -> None:
@@ -330,10 +340,26 @@ class Image:
             job.file, job.upload = _file(record[13]), _upload(record[14]) if count > 14 else None
         if count > 16:
             job.extras = self._extras(*(record + [None] * 5)[16:21])
+        if count > 23:
+            job.extras = job.extras or Extras()
+            job.extras.lineage = self._lineage(record[23])
         if count > 21 and record[21] is not None and job.uniqueness is not None and job.uniqueness.unique is not None:
             self._note_value((job.owner, job.spec.type, job.uniqueness.unique.value), record[21], job_id)
-        if count > 22:
+        if count > 22 and record[22] is not None:
             self.shared[job_id] = {(caller, key): fingerprint for caller, key, fingerprint in record[22]}
+
+    def _parents_ended(self, record: list[Any]) -> None:
+        job = self._changed(record)
+        if job is not None:
+            job.state, job.run_at = _STATES[record[3]], self._instant(record[4])
+            job.start_by_at = self._instant_or_none(record[5]) if len(record) > 5 else None
+
+    def _flow(self, record: list[Any]) -> None:
+        _, flow_id, created_at, caller, owner, evicted, versions = record
+        known = self.flows.get(flow_id)
+        if known is None or versions >= known[4]:
+            counts = {_STATES[state]: count for state, count in (evicted or {}).items()}
+            self.flows[flow_id] = self._past(created_at), caller, owner, counts, versions
 
     def _together(self, record: list[Any]) -> None:
         for each in record[1]:
@@ -400,6 +426,10 @@ class Image:
             traceparent=traceparent,
             callback=callback[0] if callback else None,
         )
+
+    def _lineage(self, fields: list[Any]) -> Lineage:
+        parents, on_failure, flow, name = fields
+        return Lineage(tuple(parents), on_failure, flow, name)
 
     def _identity(self, fields: list[Any]) -> Uniqueness:
         caller, owner = fields[0], fields[1]

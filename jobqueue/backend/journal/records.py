@@ -48,11 +48,13 @@ PROCESS: Final = 19
 TOGETHER: Final = 20
 SCHEDULE: Final = 21
 SCHEDULE_STATE: Final = 22
+PARENTS_ENDED: Final = 23
+FLOW: Final = 24
 
 FIELDS: Final[tuple[tuple[str, ...], ...]] = (
     ("begin", "at", "position", "has_owners", "starts"),
     ("spec", "number", "spec"),
-    ("submit", "id", "spec", "args", "created_at", "identity", "run_at", "start_by_at", "upload"),
+    ("submit", "id", "spec", "args", "created_at", "identity", "run_at", "start_by_at", "upload", "lineage"),
     ("start", "id", "version", "attempt", "at", "attempts_before"),
     ("back_off", "id", "version", "run_at", "failed"),
     ("success", "id", "version", "at", "result", "file"),
@@ -70,13 +72,15 @@ FIELDS: Final[tuple[tuple[str, ...], ...]] = (
     (
         *("job", "id", "version", "state", "spec", "args", "created_at", "run_at", "attempt", "start_by_at"),
         *("started_at", "finished_at", "result", "file", "upload", "identity", "attempts_before", "stopping", "error"),
-        *("history", "recovered", "position", "shared"),
+        *("history", "recovered", "position", "shared", "lineage"),
     ),
     ("whole", "position", "jobs"),
     ("process", "at"),
     ("together", "records"),
     ("schedule", "owner", "name", "caller", "given"),
     ("schedule_state", "owner", "name", "reached", "pause"),
+    ("parents_ended", "id", "version", "state", "run_at", "start_by_at"),
+    ("flow", "id", "created_at", "caller", "owner", "evicted", "versions"),
 )
 """By kind: its name, and those of its fields.
 
@@ -87,12 +91,15 @@ unique value then. `whole`: the end of a snapshot, with the number of its jobs. 
 stopped; nothing follows. `together`: the records of jobs that were accepted at once, as one, so that no frame ends
 between them. `schedule`: what a caller has put, as JSON; null: nothing is kept of the schedule any more.
 `schedule_state`: the last instant that a schedule is done with, and since when, and by which caller, it is paused.
+`flow`: a flow, absolute; `evicted` has the number of its jobs without a record by the state in which they
+ended.
 """
 
 SPEC_FIELDS: Final = (
     *("type", "queue", "priority", "group", "delay_s", "run_at", "start_by_s", "timeout_s", "own_timeout", "own"),
     *("attempts_max", "ttl_s", "traceparent", "callback"),
 )
+LINEAGE_FIELDS: Final = ("parents", "on_failure", "flow", "name")
 IDENTITY_FIELDS: Final = ("caller", "owner", "value", "mode", "key", "fingerprint")
 
 _decode: Final[Callable[[bytes], Any]] = msgspec.msgpack.Decoder().decode
@@ -134,7 +141,7 @@ def describe(record: list[Any]) -> dict[str, Any]:
     """Return a record with the names of its kind and fields, for readers. Raises BadRecord."""
     described: dict[str, Any] = {"kind": name_of(record)}
     described |= zip(FIELDS[record[0]][1:], record[1:], strict=False)
-    for field, names in (("spec", SPEC_FIELDS), ("identity", IDENTITY_FIELDS)):
+    for field, names in (("spec", SPEC_FIELDS), ("identity", IDENTITY_FIELDS), ("lineage", LINEAGE_FIELDS)):
         if type(described.get(field)) is list:
             described[field] = dict(zip(names, described[field], strict=False))
     return described

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from jobqueue.core.engine import Engine
+    from jobqueue.core.flow import Flow
     from jobqueue.core.ids import IdIssuer
     from jobqueue.core.job import JobId
     from jobqueue.core.policy import QueuePolicy
@@ -65,6 +66,7 @@ class SnapshotWalk:
         )
         self._schedules = list((schedules or {}).items())
         self._after: JobId | None = None
+        self._flows: list[Flow] = []
         self._begun = False
         self.jobs = 0
 
@@ -76,12 +78,19 @@ class SnapshotWalk:
             encoder.begin(now, starts=self._starts, snapshot=True)
             for queue_state in self._engine.queue_states.values():
                 encoder.queue(queue_state.name, queue_state.policy, queue_state.pause)
+            self._flows = self._engine.flows.all()
         if self._schedules:
             for id, schedule in self._schedules[-self._portion :]:
                 if schedule.given is not None:
                     encoder.schedule(id, schedule)
                 encoder.schedule_state(id, schedule)
             del self._schedules[-self._portion :]
+            self._flush()
+            return True
+        if self._flows:
+            for flow in self._flows[-self._portion :]:
+                encoder.flow(flow)
+            del self._flows[-self._portion :]
             self._flush()
             return True
         jobs = self._engine.portion(self._after, oldest_first=True, limit=self._portion)

@@ -13,6 +13,7 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from jobqueue.backend.valkey import no_flows
 from jobqueue.backend.valkey.attempts import Attempts
 from jobqueue.backend.valkey.cache import EndedCache
 from jobqueue.backend.valkey.clock import StoreClock
@@ -25,7 +26,6 @@ from jobqueue.backend.valkey.listeners import Listeners
 from jobqueue.backend.valkey.lists import Lists
 from jobqueue.backend.valkey.looks import Looks, missing
 from jobqueue.backend.valkey.mirror import Mirror
-from jobqueue.backend.valkey.no_flows import submit_together
 from jobqueue.backend.valkey.operations import Operations
 from jobqueue.backend.valkey.process import Process
 from jobqueue.backend.valkey.quarantines import Quarantines
@@ -214,7 +214,8 @@ class ValkeyBackend:
         self.cancel, self.delete = operations.cancel, operations.delete
         self.retry, self.run_now = operations.retry, operations.run_now
         self.submit_many, self.submit_soon = submissions.submit_many, submissions.submit_soon
-        self.submit_together = submit_together
+        self.submit_together, self.submit_flow = no_flows.submit_together, no_flows.submit_flow
+        self.flow = self.cancel_flow = self.retry_flow = no_flows.of_flow
         self.lease, self.lease_now, self.pass_on = leases.lease, leases.lease_now, leases.pass_on
         self.look_soon, self.excuse = self._looks.look, self._stops.excuse
         self.subscribe = self._listeners.subscribe

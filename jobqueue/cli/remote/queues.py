@@ -68,6 +68,7 @@ class Queue(msgspec.Struct, frozen=True, kw_only=True):
     capacity: int
     paused: bool
     pause: Pause | None = None
+    waiting: int = 0
     delayed: int
     queued: int
     running: int
@@ -85,7 +86,7 @@ class Queue(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def live(self) -> int:
         """Jobs that take a slot."""
-        return self.delayed + self.queued + self.running
+        return self.waiting + self.delayed + self.queued + self.running
 
     @property
     def state(self) -> str:
@@ -111,6 +112,7 @@ COLUMNS = (
     Column("running", lambda queue: f"{queue.running:,}/{queue.workers:,}", right=True),
     _number("queued"),
     _number("delayed", drop=5),
+    _number("waiting", drop=7),
     Column(
         "used",
         lambda queue: f"{100 * queue.live / queue.capacity:.0f} %" if queue.capacity else "",

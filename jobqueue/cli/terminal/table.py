@@ -19,6 +19,7 @@ STYLES = {
     "expired": "yellow",
     "running": "cyan",
     "delayed": "dim",
+    "waiting": "dim",
     "ready": "green",
     "draining": "yellow",
     "paused": "yellow",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from jobqueue.core.job import CANCELLED, DELAYED, EXPIRED, FAILED, QUEUED, RUNNING, SUCCEEDED
+from jobqueue.core.job import CANCELLED, DELAYED, EXPIRED, FAILED, QUEUED, RUNNING, SUCCEEDED, WAITING
 from jobqueue.core.limits.quarantined_type import QuarantinedType
 from jobqueue.core.pause import Pause
 from jobqueue.core.policy import QueuePolicy
@@ -39,6 +39,7 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     policy: QueuePolicy
     paused: bool
     pause: Pause | None = None
+    waiting: int = 0
     delayed: int
     queued: int
     running: int
@@ -56,7 +57,7 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def live(self) -> int:
-        return self.delayed + self.queued + self.running
+        return self.waiting + self.delayed + self.queued + self.running
 
     @property
     def drain_s(self) -> float | None:
@@ -105,6 +106,7 @@ def _queue_stats(queue: QueueState, quarantined: list[QuarantinedType], now: flo
         policy=queue.policy,
         paused=queue.paused,
         pause=queue.pause,
+        waiting=counts[WAITING],
         delayed=counts[DELAYED],
         queued=counts[QUEUED],
         running=counts[RUNNING],

@@ -25,11 +25,12 @@ POLL_AFTER_S_UNKNOWN: Final = 1.0
 
 
 class WaitReason(StrEnum):
-    """Reasons other than the jobs before it for which a queued job waits."""
+    """Reasons other than the jobs before it for which a queued or waiting job waits."""
 
     QUEUE_PAUSED = "queue-paused"
     TYPE_QUARANTINED = "type-quarantined"
     LIMIT = "limit"
+    PARENTS = "parents"
 
 
 @final
@@ -46,6 +47,7 @@ class WaitingFor(Record):
 
 
 PAUSED: Final = WaitingFor(WaitReason.QUEUE_PAUSED)
+FOR_PARENTS: Final = WaitingFor(WaitReason.PARENTS)
 
 
 @final

@@ -7,7 +7,7 @@ from math import inf
 from typing import TYPE_CHECKING, Final
 
 from jobqueue.core.histogram import Histogram
-from jobqueue.core.job import CANCELLED, DELAYED, EXPIRED, FAILED, QUEUED, RUNNING, SUCCEEDED
+from jobqueue.core.job import CANCELLED, DELAYED, EXPIRED, FAILED, QUEUED, RUNNING, SUCCEEDED, WAITING
 from jobqueue.core.rate_meter import RateMeter
 from jobqueue.core.scheduling.retry_after import RETRY_AFTER_S_MAX, RetryAfter
 from jobqueue.core.scheduling.type_state import TypeState
@@ -40,7 +40,7 @@ class QueueState:
     """The counts and rates of one queue.
 
     Attributes:
-        live: The slots that are taken: by delayed, queued and running jobs.
+        live: The slots that are taken: by all live jobs.
         counts: The same by state.
         waiting: Queued jobs in the order in which they became so, and since when; the first is the oldest.
         waits: Waiting times, from becoming queued to the start of the attempt.
@@ -84,7 +84,7 @@ class QueueState:
         self.paused = self.closed = False
         self.pause: Pause | None = None
         self.live = 0
-        self.counts = {DELAYED: 0, QUEUED: 0, RUNNING: 0}
+        self.counts = {WAITING: 0, DELAYED: 0, QUEUED: 0, RUNNING: 0}
         self.refused_total = 0
         self.refused_otherwise: dict[type[Refused], int] = {}
         self.waiting: OrderedDict[JobId, float] = OrderedDict()

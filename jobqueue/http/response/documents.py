@@ -144,6 +144,7 @@ def queue_document(stats: QueueStats, service: Service, *, tells_reasons: bool =
         "capacity": policy.capacity,
         "paused": stats.paused,
         "pause": None if stats.pause is None else _pause_document(stats.pause, service, tells_by=tells_reasons),
+        "waiting": stats.waiting,
         "delayed": stats.delayed,
         "queued": stats.queued,
         "running": stats.running,

@@ -36,7 +36,7 @@ class JobDocument(msgspec.Struct, gc=False):
         position: Number of starts of its queue until its own, 1 for the next; null: it is not queued.
         eta_s: Estimated seconds until its end; null: it is terminal, or too little is known.
         poll_after_ms: When a poll is worthwhile, in milliseconds; null: it is terminal.
-        waiting_for: Why a queued job waits, beside the jobs before it; null: for nothing else.
+        waiting_for: Why a queued or waiting job waits, beside the jobs before it; null: for nothing else.
         result: The handler's result; null: the job has not succeeded, or its result is null or a file.
         error: Why the job failed, or was cancelled by a shutdown; null: no error.
         history: The latest failed attempts, oldest first; null: none has failed.

@@ -50,6 +50,7 @@ class QueueDocument(TypedDict):
         capacity: How many live jobs it holds.
         paused: Whether its jobs don't start.
         pause: Since when, why, and until when; null: it is not paused.
+        waiting: Jobs in this state now, for their parents.
         delayed: Jobs in this state now.
         queued: Jobs in this state now.
         running: Jobs in this state now.
@@ -74,6 +75,7 @@ class QueueDocument(TypedDict):
     capacity: int
     paused: bool
     pause: PauseDocument | None
+    waiting: Count
     delayed: Count
     queued: Count
     running: Count

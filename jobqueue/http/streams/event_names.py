@@ -8,6 +8,7 @@ from jobqueue.core.events import (
     BackedOff,
     Ended,
     Event,
+    ParentsEnded,
     Paused,
     Progressed,
     Quarantined,
@@ -43,6 +44,8 @@ def name_of(event: JobEvent) -> str | None:
         return job.state
     if isinstance(event, Progressed):
         return "progress" if job.state is RUNNING else "changed"
+    if isinstance(event, ParentsEnded):
+        return "delayed" if job.state is JobState.DELAYED else None
     # `Ready`: a new job's first queueing is covered by `submitted`.
     return "queued" if job.version else None
 
@@ -52,6 +55,10 @@ def name_of_state(job: AnyJob) -> str:
     match job.state:
         case JobState.RUNNING:
             return "started"
+        case JobState.WAITING:
+            return "submitted" if not job.version else "changed"
+        case JobState.DELAYED if job.lineage is not None and not job.attempt:
+            return "delayed"
         case JobState.DELAYED:
             return "retrying" if job.attempt > job.attempts_before else "submitted"
         case JobState.QUEUED:

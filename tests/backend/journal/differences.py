@@ -21,6 +21,7 @@ HALF_MS = 0.0006
 SAME = (
     *("spec", "args", "upload", "created_at", "run_at", "attempt", "start_by_at", "started_at", "finished_at"),
     *("result", "file", "uniqueness", "attempts_before", "error", "history", "stopping"),
+    "lineage",
 )
 
 
@@ -43,6 +44,9 @@ def differences(
         policy, _ = image.policies.get(name, (configured[name], None))
         if policy != queue_state.policy:
             yield f"the settings of {name} {policy} are {queue_state.policy}"
+    flows = {flow.id: (flow.caller, flow.owner, flow.evicted, flow.versions) for flow in engine.flows.all()}
+    if flows != {flow_id: image.flows[flow_id][1:] for flow_id in flows if flow_id in image.flows}:
+        yield f"flows {image.flows} are {flows}"
     if image.position > ids.position or any(job_id >= ids.position for job_id in held):
         yield f"the position {image.position} is beyond {ids.position}"
     if image.has_owners != ids.has_owners:

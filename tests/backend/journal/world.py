@@ -20,6 +20,7 @@ from jobqueue.backend.journal.schedule_book import ScheduleBook
 from jobqueue.backend.journal.snapshot_walk import SnapshotWalk
 from jobqueue.core.events import Event
 from jobqueue.core.job import RUNNING, IdempotencyKey, Job, JobSpec, Unique, Uniqueness
+from jobqueue.core.lineage import Link
 from jobqueue.core.policy import Discipline, Limits, QueuePolicy
 from jobqueue.core.record import changed
 from jobqueue.core.report import ErrorCode, Failure, Progress, Success
@@ -153,7 +154,17 @@ class World:
     def step(self) -> None:
         """Do a random operation, and commit its records."""
         acts = (self.submit, self.submit, self.submit, self.start, self.start, self.finish, self.finish, self.act)
-        act = self.rng.choice((*acts, self.submit_together, self.act, self.advance, self.steer))
+        act = self.rng.choice(
+            (
+                *acts,
+                self.submit_together,
+                *(self.submit_after,) * 2,
+                self.act_on_flow,
+                self.act,
+                self.advance,
+                self.steer,
+            )
+        )
         with suppress(JobQueueError):
             act()
         self.driver.note_events()
@@ -219,6 +230,30 @@ class World:
                 self.book.note(id, reached=float(rng.randrange(10**6)), pause=pause)
             case "forget":
                 self.book.forget(id)
+
+    def submit_after(self) -> None:
+        rng, held = self.rng, list(self.engine.newest_first(None))
+        many = [self.submission() for _ in range(rng.randint(1, 3))]
+        links = [
+            Link(
+                tuple(job.id for job in rng.sample(held, min(len(held), rng.randint(0, 3)))),
+                tuple(each for each in range(n) if rng.random() < 0.5),
+                rng.choice(("cancel", "cancel", "run")),
+                rng.choice((None, f"name{rng.randrange(10**6)}")),
+            )
+            for n in range(len(many))
+        ]
+        flow = rng.choice((None, None, *self.engine.flows.all()))
+        if rng.random() < 0.5:
+            self.engine.submit_flow(many, links, now=self.driver.now)
+        else:
+            self.engine.submit_together(many, links, flow=flow.id if flow else None, now=self.driver.now)
+
+    def act_on_flow(self) -> None:
+        flows = self.engine.flows
+        if found := flows.all():
+            act = self.rng.choice((flows.cancel, flows.retry, flows.retry))
+            act(self.rng.choice(found).id, now=self.driver.now)
 
     def submission(self) -> Asked:
         rng = self.rng

@@ -17,7 +17,19 @@ if TYPE_CHECKING:
     from tests.http.serving import Serving
 
 FIELDS = [
-    *("name", "discipline", "weight", "workers", "capacity", "paused", "pause", "delayed", "queued", "running"),
+    *(
+        "name",
+        "discipline",
+        "weight",
+        "workers",
+        "capacity",
+        "paused",
+        "pause",
+        "waiting",
+        "delayed",
+        "queued",
+        "running",
+    ),
     *("oldest_queued_at", "oldest_queued_s", "drain_rate_per_s", "drain_s", "quarantined"),
     *("submitted_total", "refused_total", "retried_total"),
     *("succeeded_total", "failed_total", "cancelled_total", "expired_total"),

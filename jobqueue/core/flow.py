@@ -1,0 +1,163 @@
+"""Flow: jobs that were submitted as one graph, or by a job of it, and what is told of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from jobqueue.core.job import CANCELLED, EXPIRED, FAILED, SUCCEEDED, JobId, JobState
+from jobqueue.core.lineage import OnFailure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from jobqueue.core.job import Job
+
+FlowState = Literal["running", "succeeded", "failed", "cancelled"]
+"""The state of a flow.
+
+`running` while a job of it is live. Then `failed` if a job failed or expired; else `cancelled` if one was cancelled;
+else `succeeded`.
+"""
+
+
+FoundFlow = tuple[float, "str | None", "str | None", "Mapping[JobState, int]", int]
+"""A flow of an earlier process: `created_at`, `caller`, `owner`, `evicted` and `versions`, as of `Flow`."""
+
+
+class Flow:
+    """The jobs of a flow.
+
+    Attributes:
+        jobs: Those with a record.
+        names: The jobs with a name.
+        live: The number of live jobs.
+        evicted: The number of jobs without a record any more, by the state in which they ended.
+        versions: The sum of their versions, and one for each.
+    """
+
+    __slots__ = ("caller", "created_at", "evicted", "finished_at", "id", "jobs", "live", "names", "owner", "versions")
+
+    def __init__(self, id: JobId, *, created_at: float, caller: str | None, owner: str | None) -> None:
+        self.id = id
+        self.created_at = created_at
+        self.caller = caller
+        self.owner = owner
+        self.finished_at: float | None = None
+        self.jobs: dict[JobId, None] = {}
+        self.names: dict[str, JobId] = {}
+        self.live = 0
+        self.evicted: dict[JobState, int] = {}
+        self.versions = 0
+
+    @property
+    def size(self) -> int:
+        """The number of jobs that it has had."""
+        return len(self.jobs) + sum(self.evicted.values())
+
+    def add(self, job: Job, name: str | None) -> None:
+        """Add a job, live or terminal."""
+        self.jobs[job.id] = None
+        if name is not None:
+            self.names[name] = job.id
+        if job.live:
+            self.begin()
+
+    def begin(self) -> None:
+        """Count a job that became live."""
+        self.live += 1
+        self.finished_at = None
+
+    def end(self, job: Job) -> None:
+        """Count a job that ended."""
+        self.live -= 1
+        if not self.live:
+            self.finished_at = job.finished_at
+
+    def drop(self, job: Job, name: str | None) -> None:
+        """Forget a job with its record, but for its state."""
+        del self.jobs[job.id]
+        if name is not None:
+            self.names.pop(name, None)
+        self.evicted[job.state] = self.evicted.get(job.state, 0) + 1
+        self.versions += job.version + 1
+
+
+class FlowJob(msgspec.Struct, frozen=True, gc=False):
+    """A job of a flow, as it was at one instant."""
+
+    id: JobId
+    name: str | None
+    type: str
+    queue: str
+    state: JobState
+    parents: tuple[JobId, ...]
+    on_failure: OnFailure
+
+
+class FlowView(msgspec.Struct, frozen=True, kw_only=True):
+    """A flow, as it was at one instant.
+
+    Attributes:
+        finished_at: When its last job ended; None: it runs.
+        counts: The number of its jobs by state, of all that it has had.
+        evicted: The number of those without a record any more.
+        jobs: Those with one, parents before their children.
+        version: Grows with every change of a job that a client can see.
+    """
+
+    id: JobId
+    owner: str | None
+    caller: str | None
+    created_at: float
+    finished_at: float | None
+    state: FlowState
+    counts: dict[JobState, int]
+    evicted: int
+    jobs: tuple[FlowJob, ...]
+    version: int
+
+
+class FlowResult(msgspec.Struct, frozen=True):
+    """The flow of a submission; `duplicate` if it existed already, by its key."""
+
+    flow: FlowView
+    duplicate: bool
+
+
+def view_of_flow(flow: Flow, jobs: Iterable[Job]) -> FlowView:
+    """Return a flow as it is now. Args: jobs: Those of `flow.jobs`, in their order."""
+    counts, version, shown = dict(flow.evicted), flow.versions, []
+    for job in jobs:
+        counts[job.state] = counts.get(job.state, 0) + 1
+        version += job.version + 1
+        lineage = job.lineage
+        assert lineage is not None, "a job of a flow has a lineage"
+        spec = job.spec
+        shown.append(
+            FlowJob(job.id, lineage.name, spec.type, spec.queue, job.state, lineage.parents, lineage.on_failure)
+        )
+    return FlowView(
+        id=flow.id,
+        owner=flow.owner,
+        caller=flow.caller,
+        created_at=flow.created_at,
+        finished_at=flow.finished_at,
+        state=_state_of(flow, counts),
+        counts={state: counts[state] for state in JobState if counts.get(state)},
+        evicted=sum(flow.evicted.values()),
+        jobs=tuple(shown),
+        version=version,
+    )
+
+
+def _state_of(flow: Flow, counts: dict[JobState, int]) -> FlowState:
+    if flow.live:
+        return "running"
+    if counts.get(FAILED) or counts.get(EXPIRED):
+        return "failed"
+    if counts.get(CANCELLED):
+        return "cancelled"
+    assert counts.get(SUCCEEDED), "a flow has jobs"
+    return "succeeded"
