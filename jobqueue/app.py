@@ -312,6 +312,36 @@ class JobQueue(Registration):
             raise KeyError(f"no handler has the type {job_type!r}")
         return await self.service.backend.release(job_type)
 
+    async def run_schedule(self, name: str) -> JobHandle:
+        """Submit a schedule's job now, beside its ticks, as its overlap allows.
+
+        Raises:
+            ScheduleNotFound: There is no such schedule.
+            Duplicate: Its overlap is `skip`, and the job of an earlier tick is live.
+            Refused: As `submit`.
+        """
+        schedules = self.service.schedules
+        submitted = await schedules.run(schedules.find(name))
+        return JobHandle(submitted.job.id, self.service.backend)
+
+    async def pause_schedule(self, name: str) -> None:
+        """Have a schedule give no ticks, until `resume_schedule` or, without a journal, a restart.
+
+        Raises:
+            ScheduleNotFound: There is no such schedule.
+            NotInStore: With `backend: valkey`.
+            JournalFailed: The journal can't keep it.
+        """
+        schedules = self.service.schedules
+        schedules.pause(schedules.find(name), by=None)
+        await schedules.kept()
+
+    async def resume_schedule(self, name: str) -> None:
+        """Have a schedule give ticks again, and those since the pause that its `catch_up` says. Raises likewise."""
+        schedules = self.service.schedules
+        schedules.resume(schedules.find(name))
+        await schedules.kept()
+
     def _check_queue(self, queue: str) -> None:
         if queue not in self.settings.queues:
             raise KeyError(f"no queue {queue!r}; there are: {', '.join(self.settings.queues)}")

@@ -10,7 +10,7 @@ import pytest
 from jobqueue import JobQueue
 from jobqueue.config import QueueSettings, ScheduleSettings, Settings
 from jobqueue.core.schedule import Schedule
-from jobqueue.errors import ConfigError, Duplicate
+from jobqueue.errors import ConfigError, Duplicate, ScheduleNotFound
 from jobqueue.handlers.schedule_submission import ScheduleSubmission
 from jobqueue.testing import virtual_time
 from tests.schedules.clock import WallAt, at
@@ -172,3 +172,18 @@ async def test_a_reload_replaces_the_schedules_of_the_settings_alone() -> None:
         with pytest.raises(ConfigError, match="no handler has the type 'nope'"):
             await queue.reload(Settings(schedules={"new": ScheduleSettings(type="nope", every_s=60.0)}))
         assert (None, "kept") in runner.definitions, "nothing of it was applied"
+
+
+@virtual_time
+async def test_an_application_runs_pauses_and_resumes_its_schedules() -> None:
+    queue, _, ran = ticking(lambda queue: queue.every("1d"))
+    async with queue:
+        job = await queue.run_schedule("sweep")
+        await job.result()
+        assert len(ran) == 1
+        await queue.pause_schedule("sweep")
+        assert the(queue).pause is not None
+        await queue.resume_schedule("sweep")
+        assert the(queue).pause is None
+        with pytest.raises(ScheduleNotFound):
+            await queue.run_schedule("nope")
