@@ -39,6 +39,9 @@ export class ConfigError extends JobQueueError {
 /** No handler is registered under the submitted type. */
 export class UnknownType extends InvalidSubmission {
 }
+/** What was asked for doesn't exist where servers share their jobs: `backend: valkey` (501). */
+export class NotInStore extends JobQueueError {
+}
 /** Something else was submitted under this idempotency key (422). */
 export class KeyReused extends JobQueueError {
 }
@@ -316,6 +319,46 @@ export class Client {
     progress(id: string, options?: {
         retryForS?: number;
     } & CallOptions): AsyncGenerator<JobProgress, void, undefined>;
+    /**
+     * Publish data: one job for each subscriber of the topic, all of them or none.
+     *
+     * @param {string} topic Tokens joined by dots, such as `order.paid`.
+     * @param {any} [data] Whatever JSON can say. Defaults to null.
+     * @param {{idempotencyKey?: string, retryForS?: number} & CallOptions} [options] As for `submit`: published again under
+     *     the key, the jobs are the same.
+     * @returns {Promise<Publication & {deduplicated: boolean}>} `deduplicated`: these are the jobs of an earlier publish.
+     * @throws {InvalidSubmission} The data does not fit a subscriber.
+     * @throws {Refused} There is no slot for each of the jobs, and none was made.
+     * @throws {KeyReused | FateUnknown | Unreachable} As from `submit`.
+     */
+    publish(topic: string, data?: any, { idempotencyKey, retryForS, signal }?: {
+        idempotencyKey?: string;
+        retryForS?: number;
+    } & CallOptions): Promise<Publication & {
+        deduplicated: boolean;
+    }>;
+    /**
+     * Return the subscribers and listeners by their patterns, with counts.
+     *
+     * @param {CallOptions} [options]
+     * @returns {Promise<Topics>}
+     */
+    topics({ signal }?: CallOptions): Promise<Topics>;
+    /**
+     * Yield what is published to the topics that match, from now on, without end, and at most once.
+     *
+     * A broken stream is resumed after the last event received. Where the server doesn't hold what follows any more, it goes
+     * on with an event `reset`.
+     *
+     * @param {string} pattern Such as `order.paid`, `order.*` or `order.>`.
+     * @param {{lastEventId?: string, retryForS?: number} & CallOptions} [options] As for `events`.
+     * @returns {AsyncGenerator<TopicEvent, void, undefined>}
+     * @throws {Refused | NoAnswer} No stream could be opened for `retryForS`.
+     */
+    listen(pattern: string, { lastEventId, retryForS, signal }?: {
+        lastEventId?: string;
+        retryForS?: number;
+    } & CallOptions): AsyncGenerator<TopicEvent, void, undefined>;
     /**
      * Cancel a live job; its document says `running` as long as its handler is being stopped.
      *
@@ -609,6 +652,8 @@ export type Stats = Operations["getStats"]["responses"][200]["content"]["applica
 export type StatsQuery = NonNullable<Operations["getStats"]["parameters"]["query"]>;
 export type Finding = Operations["listFindings"]["responses"][200]["content"]["application/json"]["findings"][number];
 export type Webhook = Operations["listWebhooks"]["responses"][200]["content"]["application/json"]["webhooks"][number];
+export type Publication = Operations["publish"]["responses"][202]["content"]["application/json"];
+export type Topics = Operations["listTopics"]["responses"][200]["content"]["application/json"];
 export type ServerLog = Operations["getServerLog"]["responses"][200]["content"]["application/json"];
 export type LogQuery = NonNullable<Operations["getServerLog"]["parameters"]["query"]>;
 export type ServerSettings = Operations["getServerSettings"]["responses"][200]["content"]["application/json"];
@@ -742,6 +787,18 @@ export type JobEvent = {
     data: Record<string, any>;
     state: JobState | null;
     over: boolean;
+};
+/**
+ * An event of what is published: `name` is `published`, `data` what was published, `topic` where; `data` is null and
+ * `omittedBytes` its size if it is too large for a stream. After an event `reset`, without a topic, some may be missed.
+ */
+export type TopicEvent = {
+    id: string;
+    name: string;
+    topic: string | null;
+    data: any;
+    at: string | null;
+    omittedBytes: number | null;
 };
 /**
  * What a call asks for, to be sent after a pause of `afterS`. `quietS` is the extra time without a byte from the server,

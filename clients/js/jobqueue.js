@@ -43,6 +43,8 @@
 /** @typedef {NonNullable<Operations["getStats"]["parameters"]["query"]>} StatsQuery */
 /** @typedef {Operations["listFindings"]["responses"][200]["content"]["application/json"]["findings"][number]} Finding */
 /** @typedef {Operations["listWebhooks"]["responses"][200]["content"]["application/json"]["webhooks"][number]} Webhook */
+/** @typedef {Operations["publish"]["responses"][202]["content"]["application/json"]} Publication */
+/** @typedef {Operations["listTopics"]["responses"][200]["content"]["application/json"]} Topics */
 /** @typedef {Operations["getServerLog"]["responses"][200]["content"]["application/json"]} ServerLog */
 /** @typedef {NonNullable<Operations["getServerLog"]["parameters"]["query"]>} LogQuery */
 /** @typedef {Operations["getServerSettings"]["responses"][200]["content"]["application/json"]} ServerSettings */
@@ -145,6 +147,13 @@
  */
 
 /**
+ * An event of what is published: `name` is `published`, `data` what was published, `topic` where; `data` is null and
+ * `omittedBytes` its size if it is too large for a stream. After an event `reset`, without a topic, some may be missed.
+ *
+ * @typedef {{id: string, name: string, topic: string | null, data: any, at: string | null, omittedBytes: number | null}} TopicEvent
+ */
+
+/**
  * What a call asks for, to be sent after a pause of `afterS`. `quietS` is the extra time without a byte from the server,
  * such as a requested wait.
  *
@@ -234,6 +243,9 @@ export class ConfigError extends JobQueueError {
 
 /** No handler is registered under the submitted type. */
 export class UnknownType extends InvalidSubmission {}
+
+/** What was asked for doesn't exist where servers share their jobs: `backend: valkey` (501). */
+export class NotInStore extends JobQueueError {}
 
 /** Something else was submitted under this idempotency key (422). */
 export class KeyReused extends JobQueueError {}
@@ -702,45 +714,9 @@ export class Client {
   async *events(id = null, { lastEventId = "", retryForS = RETRY_FOR_S, signal } = {}) {
     checkSeconds({ retryForS });
     const target = id === null ? "/v1/events" : `${jobPath(id)}/events`;
-    let parser = new EventParser(lastEventId);
-    let patience = new Patience(retryForS);
-    let afterS = 0;
-    let retryS = PAUSE_S;
-    for (;;) {
-      /** @type {Record<string, string>} */
-      const headers = { Accept: "text/event-stream", ...(parser.lastId ? { "Last-Event-ID": parser.lastId } : {}) };
-      await pause(afterS, signal);
-      const carrier = new Carrier(this.#timeoutS + STREAM_QUIET_S, signal);
-      let opened = false;
-      try {
-        const response = await this.#fetched(carrier, { method: "GET", target, headers });
-        if (response?.status === 204) return; // tells an EventSource to stop: the end was received already
-        if (response === null || !isStream(response)) throw await failureOf(carrier, response);
-        parser = new EventParser(parser.lastId);
-        opened = true;
-        for await (const chunk of carrier.chunks(response)) {
-          for (const event of parser.feed(chunk)) {
-            const heard = heardOf(event);
-            yield heard;
-            if (heard.over && id !== null) return;
-          }
-        }
-      } catch (caught) {
-        const isBroken = caught instanceof Broken;
-        if (!(opened && isBroken)) {
-          const failure = isBroken ? this.#noAnswer("GET", caught) : caught;
-          if (!(failure instanceof Refused || failure instanceof NoAnswer)) throw failure;
-          const pauseS = patience.pauseS(failure);
-          if (pauseS === null) throw failure;
-          afterS = pauseS;
-          continue;
-        }
-      } finally {
-        carrier.close();
-      }
-      retryS = parser.retryS ?? retryS;
-      patience = new Patience(retryForS);
-      afterS = jittered(retryS);
+    for await (const heard of this.#heard(target, { lastEventId, retryForS, signal })) {
+      yield heard;
+      if (heard.over && id !== null) return;
     }
   }
 
@@ -757,6 +733,78 @@ export class Client {
       if (state === null) continue;
       const { fraction = null, note = null } = data.progress ?? {};
       yield { id, state, attempt: data.attempt, fraction, note };
+    }
+  }
+
+  // -- topics
+
+  /**
+   * Publish data: one job for each subscriber of the topic, all of them or none.
+   *
+   * @param {string} topic Tokens joined by dots, such as `order.paid`.
+   * @param {any} [data] Whatever JSON can say. Defaults to null.
+   * @param {{idempotencyKey?: string, retryForS?: number} & CallOptions} [options] As for `submit`: published again under
+   *     the key, the jobs are the same.
+   * @returns {Promise<Publication & {deduplicated: boolean}>} `deduplicated`: these are the jobs of an earlier publish.
+   * @throws {InvalidSubmission} The data does not fit a subscriber.
+   * @throws {Refused} There is no slot for each of the jobs, and none was made.
+   * @throws {KeyReused | FateUnknown | Unreachable} As from `submit`.
+   */
+  async publish(topic, data = null, { idempotencyKey, retryForS = 0, signal } = {}) {
+    checkSeconds({ retryForS });
+    const key = idempotencyKey ?? (await newKey());
+    const headers = { "Idempotency-Key": quoted(key), "Content-Type": "application/json" };
+    const body = encode({ data });
+    /** @type {ClientRequest} */
+    let request = { method: "POST", target: `/v1/topics/${encodeURIComponent(topic)}`, headers, body, signal };
+    const patience = new Patience(retryForS);
+    /** @type {FateUnknown | null} */
+    let unknown = null;
+    for (;;) {
+      try {
+        const answer = await this.#ask(request);
+        const published = taken(answer, hasList("jobs"));
+        return { ...published, deduplicated: answer.headers.get("job-deduplicated") === "true" };
+      } catch (failure) {
+        if (!(failure instanceof Refused || failure instanceof NoAnswer)) throw failure;
+        if (failure instanceof FateUnknown) {
+          failure.idempotencyKey = key;
+          unknown = failure;
+        }
+        const afterS = patience.pauseS(failure);
+        if (afterS === null) throw unknown ?? failure;
+        request = { ...request, afterS };
+      }
+    }
+  }
+
+  /**
+   * Return the subscribers and listeners by their patterns, with counts.
+   *
+   * @param {CallOptions} [options]
+   * @returns {Promise<Topics>}
+   */
+  async topics({ signal } = {}) {
+    return decoded(await this.#read({ method: "GET", target: "/v1/topics", signal }), hasList("subscribers"));
+  }
+
+  /**
+   * Yield what is published to the topics that match, from now on, without end, and at most once.
+   *
+   * A broken stream is resumed after the last event received. Where the server doesn't hold what follows any more, it goes
+   * on with an event `reset`.
+   *
+   * @param {string} pattern Such as `order.paid`, `order.*` or `order.>`.
+   * @param {{lastEventId?: string, retryForS?: number} & CallOptions} [options] As for `events`.
+   * @returns {AsyncGenerator<TopicEvent, void, undefined>}
+   * @throws {Refused | NoAnswer} No stream could be opened for `retryForS`.
+   */
+  async *listen(pattern, { lastEventId = "", retryForS = RETRY_FOR_S, signal } = {}) {
+    checkSeconds({ retryForS });
+    const target = `/v1/topics/${encodeURIComponent(pattern)}/events`;
+    for await (const { id, name, data: told } of this.#heard(target, { lastEventId, retryForS, signal })) {
+      const { topic = null, data = null, at = null, omitted_bytes: omittedBytes = null } = told;
+      yield { id, name, topic, data, at, omittedBytes };
     }
   }
 
@@ -1278,6 +1326,52 @@ export class Client {
   // -- carrying
 
   /**
+   * Yield the events of a stream, reopened whenever it breaks; it ends where the server says that it is over.
+   *
+   * @param {string} target
+   * @param {{lastEventId: string, retryForS: number} & CallOptions} options
+   * @returns {AsyncGenerator<JobEvent, void, undefined>}
+   */
+  async *#heard(target, { lastEventId, retryForS, signal }) {
+    let parser = new EventParser(lastEventId);
+    let patience = new Patience(retryForS);
+    let afterS = 0;
+    let retryS = PAUSE_S;
+    for (;;) {
+      /** @type {Record<string, string>} */
+      const headers = { Accept: "text/event-stream", ...(parser.lastId ? { "Last-Event-ID": parser.lastId } : {}) };
+      await pause(afterS, signal);
+      const carrier = new Carrier(this.#timeoutS + STREAM_QUIET_S, signal);
+      let opened = false;
+      try {
+        const response = await this.#fetched(carrier, { method: "GET", target, headers });
+        if (response?.status === 204) return; // tells an EventSource to stop: the end was received already
+        if (response === null || !isStream(response)) throw await failureOf(carrier, response);
+        parser = new EventParser(parser.lastId);
+        opened = true;
+        for await (const chunk of carrier.chunks(response)) {
+          for (const event of parser.feed(chunk)) yield heardOf(event);
+        }
+      } catch (caught) {
+        const isBroken = caught instanceof Broken;
+        if (!(opened && isBroken)) {
+          const failure = isBroken ? this.#noAnswer("GET", caught) : caught;
+          if (!(failure instanceof Refused || failure instanceof NoAnswer)) throw failure;
+          const pauseS = patience.pauseS(failure);
+          if (pauseS === null) throw failure;
+          afterS = pauseS;
+          continue;
+        }
+      } finally {
+        carrier.close();
+      }
+      retryS = parser.retryS ?? retryS;
+      patience = new Patience(retryForS);
+      afterS = jittered(retryS);
+    }
+  }
+
+  /**
    * Send a read, repeated while it is not answered.
    *
    * @param {ClientRequest} request
@@ -1632,6 +1726,7 @@ function errorOf(status, problem, jobState = null, retryAfterS = null) {
   if (status === 422 && name === "idempotency-key-reused") return new KeyReused(detail);
   if (status === 422 && name === "invalid-settings") return new ConfigError(problem.faults ?? [detail]);
   if (status === 422) return new (name === "unknown-type" ? UnknownType : InvalidSubmission)(problem.errors ?? [], detail);
+  if (status === 501 && name === "not-in-store") return new NotInStore(detail);
   if (status === 429 || status === 503) {
     const afterS = pauseOf(problem.retry_after_s ?? null) ?? retryAfterS ?? PAUSE_S;
     return new (REFUSALS[name] ?? (status === 429 ? RateLimited : Refused))(detail, afterS);

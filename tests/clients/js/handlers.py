@@ -61,3 +61,8 @@ def names(ctx: JobContext) -> list[list[object]]:
         for name in ctx.files
         for upload in ctx.files.getall(name)
     ]
+
+
+@queue.on("order.>", "order.paid")
+async def hear(topic: str, data: int) -> list[str | int]:
+    return [topic, data]

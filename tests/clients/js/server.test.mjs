@@ -220,6 +220,29 @@ test("a stream of all jobs says reset where its events are no longer held", asyn
   }
 });
 
+test("a publish is done once under its key, and its job has the data", async () => {
+  const first = await client.publish("order.paid", 17, { idempotencyKey: "js" });
+  assert.deepEqual([first.topic, first.subscribers, first.deduplicated], ["order.paid", 1, false]);
+  const again = await client.publish("order.paid", 17, { idempotencyKey: "js" });
+  assert.deepEqual([again.jobs, again.deduplicated], [first.jobs, true]);
+  assert.deepEqual((await client.wait(first.jobs[0].id)).result, ["order.paid", 17]);
+  await assert.rejects(client.publish("order.paid", 18, { idempotencyKey: "js" }), jobqueue.KeyReused);
+  await assert.rejects(client.publish("order.paid", "x"), (error) => error.errors[0].pointer === "/data");
+  await assert.rejects(client.publish("a..b"), (error) => error instanceof jobqueue.ErrorAnswer && error.status === 400);
+  assert.equal((await client.publish("nothing.here")).subscribers, 0);
+  assert.deepEqual((await client.topics()).subscribers.map(({ name }) => name), ["hear"]);
+});
+
+test("a listener gets the data of the topics that match", async () => {
+  const listening = client.listen("user.*", { lastEventId: "0123456789ab-7" });
+  assert.deepEqual(Object.values((await listening.next()).value).slice(1, 4), ["reset", null, null]);
+  await client.publish("user.new", { name: "Ada" });
+  const { value } = await listening.next();
+  assert.deepEqual([value.name, value.topic, value.data, value.omittedBytes], ["published", "user.new", { name: "Ada" }, null]);
+  await listening.return();
+  await assert.rejects(client.listen("a.>.b").next(), jobqueue.ErrorAnswer);
+});
+
 test("what is invalid is named by JSON pointers", async () => {
   const submission = { type: "sleep", args: { seconds: -1, minutes: 2 } };
   await assert.rejects(client.submit(submission), (error) => {
