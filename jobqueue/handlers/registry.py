@@ -149,6 +149,10 @@ class Registry:
         yield from self._handlers.values()
         yield from self._built_in.values()
 
+    def is_built_in(self, name: str) -> bool:
+        """Whether a type is built in."""
+        return name in self._built_in
+
     def get(self, name: str) -> Handler:
         """Return the handler of a type. Raises UnknownType."""
         handler = self._handlers.get(name)

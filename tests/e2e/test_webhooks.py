@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -62,7 +63,9 @@ def settings(tmp_path: Path, port: int, **crm: Any) -> str:
 
 
 def submit(server: ServerProcess, type: str = "echo") -> str:
-    status, job = ask(f"{server.url}/v1/jobs", "POST", {"type": type})
+    status, job = 503, {}
+    while status == 503:  # it recovers its jobs
+        status, job = ask(f"{server.url}/v1/jobs", "POST", {"type": type})
     assert status in (200, 202), job
     return str(job["id"])
 
@@ -152,6 +155,22 @@ def test_no_address_of_the_machine_is_connected_to_unless_it_is_listed(tmp_path:
             submit(server)
             told = wait_for(server, failed_total=1)
             assert "webhooks.allow does not list it" in told["last_attempt"]["error"]
+
+
+def test_a_delivery_outlives_a_killed_server_with_a_journal(tmp_path: Path) -> None:
+    with receiver("503:1", "204") as there:
+        options = settings(tmp_path, there.port), f"journal.dir={tmp_path}/journal"
+        with ServerProcess(tmp_path, None, *options) as server:
+            job_id = submit(server)
+            first = there.next()
+            wait_for(server, attempts_failed_total=1)
+            server.stop(signal.SIGKILL)
+        with ServerProcess(tmp_path, None, *options) as server:
+            second = there.next()
+            assert first["event"]["data"]["id"] == second["event"]["data"]["id"] == job_id
+            assert first["id"] == second["id"]
+            wait_for(server, delivered_total=1)
+            assert server.stop() == 0
 
 
 def test_a_secret_is_replaced_by_a_reload_and_never_shown(tmp_path: Path) -> None:

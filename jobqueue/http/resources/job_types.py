@@ -71,6 +71,7 @@ class TypeDocument(TypedDict):
 
     Attributes:
         type: The handler's registered name.
+        built_in: Whether its jobs are made by the server alone, so that no submission may name it.
         doc: The first line of the handler's docstring; null: it has none.
         run_in: Where its jobs run.
         queue: The queue of its jobs, unless a submission names another.
@@ -97,6 +98,7 @@ class TypeDocument(TypedDict):
     """
 
     type: str
+    built_in: bool
     doc: str | None
     run_in: RunIn
     queue: str
@@ -200,6 +202,7 @@ class JobTypes:
         limits, backoff = spec.limits or _NO_LIMITS, spec.backoff or _NO_BACKOFF
         document: TypeDocument = {
             "type": handler.name,
+            "built_in": self._service.registry.is_built_in(handler.name),
             "doc": handler.summary,
             "run_in": handler.run_in,
             "queue": handler.queue,

@@ -74,8 +74,9 @@ async def test_a_type_has_the_options_of_its_handler(serving: Serving, http: aio
         """
 
     document = await read(http, "bounded")
-    assert {name: document[name] for name in list(document)[:12]} == {
+    assert {name: document[name] for name in list(document)[:13]} == {
         "type": "bounded",
+        "built_in": False,
         "doc": "Do a thing, slowly.",
         "run_in": "thread",
         "queue": "default",

@@ -166,6 +166,8 @@ async def test_no_submission_may_name_the_type_of_deliveries(start: Start, http_
         assert '"status":422' in await response.text()
     async with http.get("/openapi.json") as response:
         assert '"webhook.Submission"' not in await response.text()
+    async with http.get("/v1/types") as response:
+        assert [each["type"] for each in (await response.json())["types"] if each["built_in"]] == ["webhook"]
 
 
 async def test_a_callback_is_a_job_of_the_caller_that_asked_for_it(start: Start, http_to: Open) -> None:
