@@ -21,7 +21,8 @@ function events.of_job(u, name, job, more, value)
   if events.are_heard(u) then
     local owner = job.kind.claims.owner or ''
     local pairs_of_event = {
-      'e', name, 'i', job.id, 's', job.s, 'a', num(job.a), 'v', num(job.v), 'q', job.kind.q, 'S', job.kind.S, 'o', owner,
+      'e', name, 'i', job.id, 's', job.s, 'a', num(job.a), 'v', num(job.v), 'q', job.kind.q, 'S', job.kind.S,
+      'o', owner,
     }
     if more then
       pairs_of_event[#pairs_of_event + 1], pairs_of_event[#pairs_of_event + 2] = more, value
@@ -45,7 +46,8 @@ function api.events(keys, args)
     redis.call('HSET', meta, 'ev_from', num(u.now - 1)) -- an entry of this millisecond is after it
   end
   if u.now + ttl > store.ev_until then
-    redis.call('HSET', meta, 'ev_until', u.now + ttl)
+    store.ev_until = u.now + ttl
+    unit.write_bounds(u)
     redis.call('SET', u.prefix .. 'ev:on', '1', 'PX', ttl)
     redis.call('PEXPIRE', stream, ttl) -- its entries are of no use to a later listening
   end

@@ -130,8 +130,8 @@ local function take_from(u, lease, queue)
     local best = first_of(found)
     local sublist = found[best].sublist
     local room = math.min(room_of(u, lease, sublist), lease.wanted, queue.workers - queue.running)
-    -- Alone it is popped in one go; beside others one by one, since another's first job may be the next. There is no room
-    -- where the last place of its lane went to another one.
+    -- Alone it is popped in one go; beside others one by one, since another's first job may be the next. There is no
+    -- room where the last place of its lane went to another one.
     local score = room > 0 and take(u, lease, queue, sublist, #found == 1 and room or 1)
     if score and room_of(u, lease, sublist) > 0 then
       found[best].score = score

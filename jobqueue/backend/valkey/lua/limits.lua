@@ -50,7 +50,8 @@ function limits.write(u, gate)
   if gate.changed then
     redis.call('HSET', u.prefix .. 'g:' .. gate.name, 'running', num(gate.running),
       'tat', string.format('%.3f', gate.tat), 'fails', num(gate.fails), 'until', num(gate['until']),
-      'since', num(gate.since), 'wait', num(gate.wait), 'counts_from', num(gate.counts_from), 'probe', gate.probe, 'reason', gate.reason)
+      'since', num(gate.since), 'wait', num(gate.wait), 'counts_from', num(gate.counts_from),
+      'probe', gate.probe, 'reason', gate.reason)
     redis.call('SADD', u.prefix .. 'types', gate.name)
     redis.call(gate.fails > 0 and 'SADD' or 'SREM', u.prefix .. 'failing', gate.name)
     gate.changed = false

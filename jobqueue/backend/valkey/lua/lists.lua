@@ -39,7 +39,7 @@ local function size_of(record)
 end
 
 function api.look(keys, args)
-  local u = unit.begin(keys)
+  local u = unit.reading(keys)
   local whole, reply, bytes, ids = args[1] == '1', { u.now }, 0, {}
   for index = 2, math.min(#args, JOBS_MAX + 1) do
     ids[index - 1] = args[index]
@@ -59,7 +59,7 @@ function api.look(keys, args)
 end
 
 function api.find(keys, args)
-  local u = unit.begin(keys)
+  local u = unit.reading(keys)
   local caller = args[1] ~= '' and args[1] or nil
   local id = uniqueness.under_key(u, specs.key_name({ caller = caller, key = args[2] }))
   return { u.now, id or '' }
@@ -112,7 +112,7 @@ local function is_beyond(filter, created, oldest_first)
 end
 
 function api.page(keys, args)
-  local u = unit.begin(keys)
+  local u = unit.reading(keys)
   local filter = {
     state = args[1], queue = args[2], type = args[3], group = args[4], owner = args[5], error = args[6],
     prefix = args[7], from = tonumber(args[8]), before = tonumber(args[9]),

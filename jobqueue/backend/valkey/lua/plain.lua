@@ -2,11 +2,11 @@
 --
 -- Rules:
 --
--- 1. What `submit`, `transitions` and `records` do for a job with all their checks is done here for a run of jobs of one
---    kind: no key, no unique value, no delay, no start-by; no permit, no stop, no attempt before; nothing to be evicted
+-- 1. What `submit`, `transitions` and `records` do for a job with all their checks is done here for a run of jobs of
+--    one kind: no key, no unique value, no delay, no start-by; no permit, no stop, no attempt before; nothing to be evicted
 --    for it; no server that listens to events.
--- 2. Each function begins with a given job, takes as many as are plain, and returns how many. The next one goes the long
---    way, which has the same outcome for all: what is changed there is changed here.
+-- 2. Each function begins with a given job, takes as many as are plain, and returns how many. The next one goes the
+--    long way, which has the same outcome for all: what is changed there is changed here.
 -- 3. Counts are changed once for a run, and the numbers at the head of a record are packed and unpacked once for those
 --    that have the same: jobs of one call began together, and many have arguments of one size.
 
@@ -164,15 +164,19 @@ function plain.start(u, lease, queue, ids, first)
       break
     end
     if not head.began then
-      head.began = struct.pack(HEAD, 'r', head.l, head.h, head.x, head.y, head.v + 1, 1, head.z, head.t, now, -1, #process,
-        head.st_len, head.A_len, head.R_len, head.kind_len) .. process
+      head.began = struct.pack(HEAD, 'r', head.l, head.h, head.x, head.y, head.v + 1, 1, head.z, head.t, now, -1,
+        #process, head.st_len, head.A_len, head.R_len, head.kind_len) .. process
     end
     local record = head.began .. sub(text, head.w_end + 1)
     count, known[id] = count + 1, record
     kept[kept_at + 1], kept[kept_at + 2] = key .. id, record
     kept_at = kept_at + 2
     running[running_at + count], taken[#taken + 1] = id, id
-    told[#told + 1] = head.x > INLINE_BYTES and { record, -1, unit.text(u, unit.key(u, 'arg:') .. id), '', '' } or record
+    if head.x > INLINE_BYTES then
+      told[#told + 1] = { record, -1, unit.text(u, unit.key(u, 'arg:') .. id) or '', '', '' }
+    else
+      told[#told + 1] = record
+    end
     lease.lanes[spec.lane] = lease.lanes[spec.lane] - 1
   end
   lease.wanted = lease.wanted - count

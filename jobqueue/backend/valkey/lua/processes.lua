@@ -36,7 +36,7 @@ local function note_server(u, server, ttl)
     redis.call('HSET', key, 'server', server)
     if before then
       store.grace_until = u.now + GRACE_TTLS * ttl
-      redis.call('HSET', key, 'grace_until', num(store.grace_until))
+      unit.write_bounds(u)
     end
   end
 end

@@ -41,6 +41,7 @@ function api.set_queue(keys, args)
     end
     redis.call('HINCRBY', key, 'version', 1)
     redis.call('SADD', u.prefix .. 'queues', name)
+    unit.pack_policy(u, name)
     local queue = unit.queue(u, name)
     if before[2] and (before[2] ~= args[8] or (args[8] == 'priority' and before[3] ~= args[9])) then
       sublists.put_by(u, queue)
@@ -69,6 +70,7 @@ function api.pause(keys, args)
   local ends = lasts >= 0 and u.now + lasts or -1
   redis.call('HSET', queue_key(u, args[1]), 'paused_at', num(since), 'pause_until', num(ends),
     'pause_reason', args[2], 'pause_by', args[4])
+  unit.pack_policy(u, args[1])
   if ends >= 0 then
     redis.call('ZADD', u.prefix .. 'pz', num(ends), args[1])
   else
@@ -88,6 +90,7 @@ function queues.resume(u, name, by)
   redis.call('ZREM', u.prefix .. 'pz', name)
   local was_paused = redis.call('HDEL', queue_key(u, name), 'paused_at', 'pause_until', 'pause_reason', 'pause_by') > 0
   if was_paused then
+    unit.pack_policy(u, name)
     u.readied = u.readied + 1
     changed_settings(u)
     events.add(u, { 'e', 'resumed', 'q', name, 'by', by })
@@ -128,11 +131,14 @@ end
 function api.set_bounds(keys, args)
   local u = unit.begin(keys)
   local names = { 'jobs_max', 'failed_max', 'bytes_max', 'ttl_ms', 'failed_ttl_ms', 'ev_maxlen' }
-  local fields = {}
+  local values, store = {}, unit.store(u)
   for index, name in ipairs(names) do
-    fields[#fields + 1], fields[#fields + 2] = name, num(unit.number(args[index], name, 0, 2 ^ 50))
+    values[index] = unit.number(args[index], name, 0, 2 ^ 50)
   end
-  redis.call('HSET', u.prefix .. 'meta', unpack(fields))
+  for index, name in ipairs(names) do
+    store[name] = values[index]
+  end
+  unit.write_bounds(u)
   return { u.now }
 end
 

@@ -2,9 +2,9 @@
 --
 -- Rules:
 --
--- 1. A count that many jobs of a call change is read once and written once: what costs is each `redis.call`. The counts
---    of the store, and those of a queue, are packed into one field, `n`: to read and write
---    ten fields took longer than the rest of a call.
+-- 1. A count that many jobs of a call change is read once and written once: what costs is each `redis.call`. Counts are
+--    packed into one field, `n`, and bounds and policies as most calls need them into `b` and `p`: to read a number of
+--    a field of its own takes as long as a dozen of a packed one.
 -- 2. Nothing is undone when a call fails midway, so arguments are checked before the first change.
 -- 3. `redis.call` and `math` don't exist while the library is loaded: they are looked up within the bodies.
 -- 4. Lua joins numbers with 14 digits, and as an argument of `redis.call` a number takes longer to write than the
@@ -17,8 +17,8 @@
 
 -- The keys, all behind the prefix `{<namespace>}:`, so that they are in one slot of a cluster:
 --
---   meta                    secret, format, run, born, server; bounds of the store; `n`: its counts
---   queues, q:<queue>       names; policy, pause, `n`: counts
+--   meta                    secret, format, run, born, server; `n`, `b`: counts of the store, and its bounds
+--   queues, q:<queue>       names; policy, pause; `n`, `p`: counts, and the policy with the pause
 --   a:<queue>               sublists of which a job may start now, by their first job's score
 --   r:<queue>:<sublist>     ready jobs by score
 --   o:<number>:…, resort    sublists that are to be sorted in again, and their names
@@ -68,10 +68,11 @@ local function joined(...)
   return all
 end
 
-local STORE_FIELDS = joined({ 'n' }, BOUNDS)
-local STORE_COUNTS = '<dddddddddd'
-local QUEUE_FIELDS = joined({ 'n' }, QUEUE_POLICY)
-local QUEUE_COUNTS = '<dddddddd'
+-- How numbers are packed. (All files together may have 200 local names.)
+local PACKED = {
+  counts = '<dddddddddd', bounds = '<dddddddd', queue = '<dddddddd', policy = '<ddddddB', caller = '<dddd',
+}
+local ORDERS = { 'fifo', 'lifo', 'priority' }
 
 function unit.begin(keys)
   local us = clock.us(keys[1])
@@ -100,6 +101,13 @@ function unit.begin(keys)
   }
 end
 
+-- That of a call that changes nothing.
+function unit.reading(keys)
+  local us = clock.us(keys[1])
+  return { prefix = keys[1], us = us, now = math.floor(us / 1000), keys = {}, texts = {}, records = {}, kinds = {},
+    specs = {}, claims = {} }
+end
+
 -- A key by its name; each is joined once in a call.
 function unit.key(u, name)
   local key = u.keys[name]
@@ -113,35 +121,49 @@ end
 -- The counts and bounds of the whole store; until `set_bounds` says otherwise, the defaults of the settings.
 function unit.store(u)
   if not u.store then
-    local values = redis.call('HMGET', u.prefix .. 'meta', unpack(STORE_FIELDS))
-    local accepted, evicted, evicted_early, deleted, live, terminal, live_bytes, bytes, place, cfg
+    local values = redis.call('HMGET', u.prefix .. 'meta', 'n', 'b')
+    local accepted, evicted, evicted_early, deleted, live, terminal, live_bytes, bytes, place, cfg =
+      0, 0, 0, 0, 0, 0, 0, 0, 0, 0
+    local jobs_max, failed_max, bytes_max, ttl_ms, failed_ttl_ms, ev_until, ev_maxlen, grace_until =
+      1000000, 10000, 268435456, 600000, 3600000, 0, 10000, 0
     if values[1] then
       accepted, evicted, evicted_early, deleted, live, terminal, live_bytes, bytes, place, cfg =
-        struct.unpack(STORE_COUNTS, values[1])
+        struct.unpack(PACKED.counts, values[1])
+    end
+    if values[2] then
+      jobs_max, failed_max, bytes_max, ttl_ms, failed_ttl_ms, ev_until, ev_maxlen, grace_until =
+        struct.unpack(PACKED.bounds, values[2])
     end
     u.store = {
       packed = values[1],
-      accepted = accepted or 0,
-      evicted = evicted or 0,
-      evicted_early = evicted_early or 0,
-      deleted = deleted or 0,
-      live = live or 0,
-      terminal = terminal or 0,
-      live_bytes = live_bytes or 0,
-      bytes = bytes or 0,
-      place = place or 0,
-      cfg = cfg or 0,
-      jobs_max = tonumber(values[2]) or 1000000,
-      failed_max = tonumber(values[3]) or 10000,
-      bytes_max = tonumber(values[4]) or 268435456,
-      ttl_ms = tonumber(values[5]) or 600000,
-      failed_ttl_ms = tonumber(values[6]) or 3600000,
-      ev_until = tonumber(values[7]) or 0,
-      ev_maxlen = tonumber(values[8]) or 10000,
-      grace_until = tonumber(values[9]) or 0,
+      accepted = accepted,
+      evicted = evicted,
+      evicted_early = evicted_early,
+      deleted = deleted,
+      live = live,
+      terminal = terminal,
+      live_bytes = live_bytes,
+      bytes = bytes,
+      place = place,
+      cfg = cfg,
+      jobs_max = jobs_max,
+      failed_max = failed_max,
+      bytes_max = bytes_max,
+      ttl_ms = ttl_ms,
+      failed_ttl_ms = failed_ttl_ms,
+      ev_until = ev_until,
+      ev_maxlen = ev_maxlen,
+      grace_until = grace_until,
     }
   end
   return u.store
+end
+
+-- Writes the bounds, after a change.
+function unit.write_bounds(u)
+  local store = unit.store(u)
+  redis.call('HSET', u.prefix .. 'meta', 'b', struct.pack(PACKED.bounds, store.jobs_max, store.failed_max,
+    store.bytes_max, store.ttl_ms, store.failed_ttl_ms, store.ev_until, store.ev_maxlen, store.grace_until))
 end
 
 -- A place for a new record: of a size that a double holds until the year 2109, distinct, in order, and near the
@@ -151,7 +173,7 @@ function unit.next_place(u)
 end
 
 local function write_store(u, store)
-  local packed = struct.pack(STORE_COUNTS, store.accepted, store.evicted, store.evicted_early, store.deleted,
+  local packed = struct.pack(PACKED.counts, store.accepted, store.evicted, store.evicted_early, store.deleted,
     store.live, store.terminal, store.live_bytes, store.bytes, store.place, store.cfg)
   if packed ~= store.packed then
     redis.call('HSET', u.prefix .. 'meta', 'n', packed)
@@ -163,39 +185,54 @@ end
 function unit.queue(u, name)
   local queue = u.queues[name]
   if not queue then
-    local values = redis.call('HMGET', u.prefix .. 'q:' .. name, unpack(QUEUE_FIELDS))
-    local delayed, queued, running, seq, ended, started, run_ms, runs
+    local values = redis.call('HMGET', u.prefix .. 'q:' .. name, 'n', 'p')
+    local delayed, queued, running, seq, ended, started, run_ms, runs = 0, 0, 0, 0, 0, 0, 0, 0
+    local capacity, workers, aging_ms, retry_budget, paused_at, pause_until, order = 0, 0, -1, 0, -1, -1, 1
     if values[1] then
-      delayed, queued, running, seq, ended, started, run_ms, runs = struct.unpack(QUEUE_COUNTS, values[1])
+      delayed, queued, running, seq, ended, started, run_ms, runs = struct.unpack(PACKED.queue, values[1])
+    end
+    if values[2] then
+      capacity, workers, aging_ms, retry_budget, paused_at, pause_until, order = struct.unpack(PACKED.policy, values[2])
     end
     queue = {
       name = name,
       kinds = {},
       packed = values[1],
-      delayed = delayed or 0,
-      queued = queued or 0,
-      running = running or 0,
-      seq = seq or 0,
-      ended = ended or 0,
-      started = started or 0,
-      run_ms = run_ms or 0,
-      runs = runs or 0,
-      capacity = tonumber(values[2]) or 0,
-      workers = tonumber(values[3]) or 0,
-      aging_ms = tonumber(values[4]) or -1,
-      retry_budget = tonumber(values[5]) or 0,
-      paused_at = tonumber(values[6]) or -1,
-      pause_until = tonumber(values[7]) or -1,
-      discipline = values[8] or 'fifo',
-      known = values[8] and true or false,
+      delayed = delayed,
+      queued = queued,
+      running = running,
+      seq = seq,
+      ended = ended,
+      started = started,
+      run_ms = run_ms,
+      runs = runs,
+      capacity = capacity,
+      workers = workers,
+      aging_ms = aging_ms,
+      retry_budget = retry_budget,
+      paused_at = paused_at,
+      pause_until = pause_until,
+      discipline = ORDERS[order],
+      known = values[2] and true or false,
     }
     u.queues[name] = queue
   end
   return queue
 end
 
+-- Packs the policy of a queue, and its pause, after a change of either.
+function unit.pack_policy(u, name)
+  local key = u.prefix .. 'q:' .. name
+  local values, order = redis.call('HMGET', key, unpack(QUEUE_POLICY)), 1
+  for index = 1, #ORDERS do
+    order = values[7] == ORDERS[index] and index or order
+  end
+  redis.call('HSET', key, 'p', struct.pack(PACKED.policy, tonumber(values[1]), tonumber(values[2]), tonumber(values[3]),
+    tonumber(values[4]), tonumber(values[5]) or -1, tonumber(values[6]) or -1, order))
+end
+
 local function write_queue(u, queue)
-  local packed = struct.pack(QUEUE_COUNTS, queue.delayed, queue.queued, queue.running, queue.seq, queue.ended,
+  local packed = struct.pack(PACKED.queue, queue.delayed, queue.queued, queue.running, queue.seq, queue.ended,
     queue.started, queue.run_ms, queue.runs)
   if packed ~= queue.packed then
     redis.call('HSET', u.prefix .. 'q:' .. queue.name, 'n', packed)
@@ -211,16 +248,18 @@ end
 function unit.caller(u, name)
   local caller = u.callers[name]
   if not caller then
-    local text = redis.call('HGET', u.prefix .. 'c', name) or ''
-    local live, live_bytes, records_held, bytes = string.match(text, '^(%S+) (%S+) (%S+) (%S+)$')
+    local text, live, live_bytes, records_held, bytes = redis.call('HGET', u.prefix .. 'c', name), 0, 0, 0, 0
+    if text then
+      live, live_bytes, records_held, bytes = struct.unpack(PACKED.caller, text)
+    end
     caller = {
       name = name,
-      live = tonumber(live or 0),
-      live_bytes = tonumber(live_bytes or 0),
-      records = tonumber(records_held or 0),
-      bytes = tonumber(bytes or 0),
+      live = live,
+      live_bytes = live_bytes,
+      records = records_held,
+      bytes = bytes,
       changed = false,
-      records_were = tonumber(records_held or 0),
+      records_were = records_held,
       ended = u.prefix .. 'ce:' .. name,
     }
     u.callers[name] = caller
@@ -318,7 +357,7 @@ local function write_caller(u, caller)
     redis.call('ZREM', u.prefix .. 'cr', caller.name)
     return
   end
-  local text = string.format('%d %d %d %d', caller.live, caller.live_bytes, caller.records, caller.bytes)
+  local text = struct.pack(PACKED.caller, caller.live, caller.live_bytes, caller.records, caller.bytes)
   redis.call('HSET', u.prefix .. 'c', caller.name, text)
   if caller.records ~= caller.records_were then
     redis.call('ZADD', u.prefix .. 'cr', num(caller.records), caller.name)
