@@ -47,7 +47,7 @@ async def test_a_full_and_a_paused_queue_say_so_in_words(show: Show) -> None:
     page = await show()
     video = page.locator(".strip").filter(has=page.get_by_role("link", name="video", exact=True))
     await video.get_by_text("full").wait_for()
-    assert "2 running, 18 queued, 0 delayed, of a capacity of 20" in (
+    assert "2 running, 18 queued, 0 delayed, 0 waiting, of a capacity of 20" in (
         await video.locator(".bar").get_attribute("aria-label") or ""
     )
     mail = page.locator(".strip").filter(has=page.get_by_role("link", name="mail", exact=True))

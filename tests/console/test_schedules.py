@@ -113,7 +113,7 @@ async def test_a_run_that_the_server_refuses_says_why(show: Show, staged: Staged
     await expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("409")
 
 
-async def test_an_unknown_schedule_is_told_of(show: Show, faults: Faults) -> None:
+async def test_an_unknown_schedule_has_a_page_with_the_reason(show: Show, faults: Faults) -> None:
     faults.allow(404)
     page = await show("schedules/%3Cb%3Enone%3C%2Fb%3E")
     await page.locator(".problem").wait_for()

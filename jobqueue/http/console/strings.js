@@ -137,7 +137,7 @@ export const STRINGS = {
   },
 
   strip: {
-    bar: (running, queued, delayed, capacity) => `${running} running, ${queued} queued, ${delayed} delayed, of a capacity of ${capacity}`,
+    bar: (running, queued, delayed, waiting, capacity) => `${running} running, ${queued} queued, ${delayed} delayed, ${waiting} waiting, of a capacity of ${capacity}`,
     paused: "paused",
     full: "full",
     nearlyFull: "nearly full",
@@ -313,6 +313,7 @@ export const STRINGS = {
     waitingFor: {
       "queue-paused": "It waits because its queue is paused.",
       "type-quarantined": "It waits because its type is in quarantine: it failed too many times in a row.",
+      parents: "It waits until its parents have ended.",
       limit: "It waits for a limit: a rate, a concurrency, or a free thread or process.",
     },
     tried: "It may be tried",
@@ -413,7 +414,7 @@ export const STRINGS = {
       word: "cancel",
       one: "Cancel a job",
       many: "Cancel jobs",
-      meaning: "Delayed and queued jobs end at once. Running ones are asked to stop: a coroutine is cancelled, a process killed, a thread told.",
+      meaning: "Waiting, delayed and queued jobs end at once. Running ones are asked to stop: a coroutine is cancelled, a process killed, a thread told.",
       applies: "only live jobs can be cancelled",
       verb: (count) => `Cancel ${jobsText(count)}`,
       found: (count) => `${jobsText(count)} will be cancelled.`,
@@ -449,7 +450,7 @@ export const STRINGS = {
     use: "Use",
     remove: "Remove it",
     qualifiers: {
-      state: "delayed, queued, running, succeeded, failed …",
+      state: "waiting, delayed, queued, running, succeeded …",
       type: "the name of a handler",
       queue: "the name of a queue",
       group: "the group of the submission",
@@ -502,6 +503,7 @@ export const STRINGS = {
   queues: {
     none: "This server has no queues.",
     queued: "queued",
+    waiting: "waiting",
     delayed: "delayed",
     arriving: "in",
     rejected: "rejected",

@@ -7,7 +7,7 @@ import {estimate, isHeldBack, measured, shares} from "../../../jobqueue/http/con
 import {quantileS, totals, trimmed} from "../../../jobqueue/http/console/data/histogram.js";
 import {Rates} from "../../../jobqueue/http/console/data/rates.js";
 
-const queue = (changes) => ({name: "mail", workers: 4, capacity: 100, weight: 1, delayed: 0, queued: 36, running: 4, paused: false, ...changes});
+const queue = (changes) => ({name: "mail", workers: 4, capacity: 100, weight: 1, waiting: 0, delayed: 0, queued: 36, running: 4, paused: false, ...changes});
 const history = (changes) => ({runS: 2, runs: 50, overS: 60, arrivalsPerS: 1, endsPerS: 2, ...changes});
 
 test("twice the workers drain what is left after the arrivals three times as fast", () => {

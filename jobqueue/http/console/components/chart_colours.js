@@ -17,6 +17,7 @@ const VARIABLES = {
   failed: "--bad",
   cancelled: "--calm",
   expired: "--warn",
+  waiting: "--wait",
   delayed: "--later",
   queued: "--calm",
 };

@@ -7,7 +7,7 @@ import {countText} from "./number.js";
 
 const S = STRINGS.server.drain;
 const EVERY_MS = 500;
-const LIVE = ["running", "queued", "delayed"];
+const LIVE = ["running", "queued", "delayed", "waiting"];
 
 /** @param {object} props `server`: the document of `v1/server`, while it drains. */
 export function DrainProgress({server}) {

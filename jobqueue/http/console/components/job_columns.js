@@ -15,6 +15,9 @@ const KEPT = "jobqueue.console.jobs.columns";
 const T = STRINGS.jobs.columns;
 const NAME_MAX = 40;
 
+/** States of jobs that wait for something else than their turn. */
+const NOT_READY = ["waiting", "delayed"];
+
 /** Characters of an id that differ between the jobs of one run. */
 const ID_SHOWN = 10;
 
@@ -35,7 +38,7 @@ export const COLUMNS = [
   {key: "priority", title: T.priority, align: "end", render: (job) => job.priority},
   {key: "age", title: T.age, first: true, align: "end", render: (job) => html`<${Age} at=${job.created_at} plain />`},
   {key: "created", title: T.created, align: "end", render: (job) => html`<${Instant} at=${job.created_at} />`},
-  {key: "wait", title: T.wait, first: true, align: "end", render: (job) => html`<${Wait} job=${job} />`, blank: (job) => job.state === "delayed"},
+  {key: "wait", title: T.wait, first: true, align: "end", render: (job) => html`<${Wait} job=${job} />`, blank: (job) => NOT_READY.includes(job.state)},
   {key: "run", title: T.run, first: true, align: "end", render: (job) => html`<${Run} job=${job} />`, blank: (job) => job.started_at === null},
   {key: "position", title: T.position, align: "end", render: (job) => job.position ?? "", blank: (job) => job.position === null},
   {key: "eta", title: T.eta, align: "end", render: (job) => duration(job.eta_s), blank: (job) => job.eta_s === null},
@@ -103,7 +106,7 @@ export function Progress({of}) {
 /** The time that a job waited for its latest attempt, or waits now. */
 function Wait({job}) {
   const now = useNow();
-  if (job.state === "delayed") return null;
+  if (NOT_READY.includes(job.state)) return null;
   const ready = Math.max(msOf(job.created_at), msOf(job.run_at));
   const started = msOf(job.started_at);
   if (started === null && job.state !== "queued") return null;
@@ -115,6 +118,6 @@ function Wait({job}) {
 function Run({job}) {
   const now = useNow();
   const started = msOf(job.started_at);
-  if (started === null || job.state === "delayed" || job.state === "queued") return null;
+  if (started === null || NOT_READY.includes(job.state) || job.state === "queued") return null;
   return html`<${Duration} seconds=${Math.max(0, (msOf(job.finished_at) ?? now) - started) / 1000} />`;
 }

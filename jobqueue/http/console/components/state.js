@@ -5,7 +5,7 @@ import {html} from "../ui.js";
 
 /** A shape for each state, in a square of 10. */
 const SHAPES = {
-  waiting: "M1 4h2v2H1zM4 4h2v2H4zM7 4h2v2H7z",
+  waiting: "M0 1h4v4H0zM6 5h4v4H6zM4 2.4h3.6V5H6.4V3.6H4z",
   delayed: "M5 0a5 5 0 1 0 0 10A5 5 0 0 0 5 0zm0 1.6a3.4 3.4 0 1 1 0 6.8 3.4 3.4 0 0 1 0-6.8zM4.4 2.6v2.7l1.9 1.4.7-.9-1.4-1V2.6z",
   queued: "M1 1h8v1.8H1zM1 4.1h8v1.8H1zM1 7.2h8V9H1z",
   running: "M1.5.5 9 5 1.5 9.5z",
@@ -16,7 +16,7 @@ const SHAPES = {
 };
 
 /** The states, in the order of a job's life. */
-export const STATES = ["delayed", "queued", "running", "succeeded", "failed", "cancelled", "expired"];
+export const STATES = ["waiting", "delayed", "queued", "running", "succeeded", "failed", "cancelled", "expired"];
 
 export function State({state}) {
   return html`<span class="state ${state in SHAPES ? state : ""}"><${StateShape} state=${state} />${STRINGS.states[state] ?? state}</span>`;

@@ -16,7 +16,7 @@ const PORTIONS_MAX = 20;
 const AT_ONCE = 4;
 const IDS_MAX = 100;
 const SAMPLE_MAX = 20;
-const LIVE = ["delayed", "queued", "running"];
+const LIVE = ["waiting", "delayed", "queued", "running"];
 const ENDED = ["succeeded", "failed", "cancelled", "expired"];
 
 /** The actions: the states in which they apply to a job, and the request that changes one. */

@@ -85,7 +85,7 @@ export function isHeldBack(queue) {
 }
 
 function state(queue, history, workers, capacity, most) {
-  const live = queue.delayed + queue.queued + queue.running;
+  const live = queue.waiting + queue.delayed + queue.queued + queue.running;
   const ratePerS = queue.paused ? 0 : Math.min(workers, most) / history.runS;
   const growthPerS = history.arrivalsPerS - ratePerS;
   const backlog = queue.queued + queue.running;

@@ -16,8 +16,8 @@ import {nearest} from "./nearest.js";
 const T = STRINGS.filter;
 
 export const FILTER_LENGTH_MAX = 2000;
-export const STATES = ["delayed", "queued", "running", "succeeded", "failed", "cancelled", "expired"];
-export const ERRORS = ["handler_error", "timed_out", "worker_crashed", "rejected", "bad_result", "result_too_large", "shutdown", "files_lost"];
+export const STATES = ["waiting", "delayed", "queued", "running", "succeeded", "failed", "cancelled", "expired"];
+export const ERRORS = ["handler_error", "timed_out", "worker_crashed", "rejected", "bad_result", "result_too_large", "shutdown", "files_lost", "parent_failed"];
 const TEXT_MAX = 200;
 const ARGS_MAX = 8;
 const PATH_DEPTH_MAX = 8;

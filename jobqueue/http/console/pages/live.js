@@ -29,7 +29,7 @@ const S = STRINGS.live;
 const RATE_MAX = 200;
 const SHOWN_MAX = 200;
 const EVENTS = [
-  ...["submitted", "queued", "started", "progress", "changed", "stopping", "retrying"],
+  ...["submitted", "delayed", "queued", "started", "progress", "changed", "stopping", "retrying"],
   ...["succeeded", "failed", "cancelled", "expired", "quarantined", "released"],
 ];
 

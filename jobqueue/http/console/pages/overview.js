@@ -7,7 +7,7 @@ import {HistoryCharts} from "../components/history_charts.js";
 import {countText, rateText} from "../components/number.js";
 import {PageHead} from "../components/page_head.js";
 import {Problem} from "../components/problem.js";
-import {QueueStrip} from "../components/queue_strip.js";
+import {QueueStrip, STATES, liveOf} from "../components/queue_strip.js";
 import {ServerFacts} from "../components/server_facts.js";
 import {ENDS, RANGES, gaugesOf, ratesOf, useHistory} from "../data/history.js";
 import {usePolled} from "../data/polling.js";
@@ -17,7 +17,7 @@ import {html, useMemo, useRef} from "../ui.js";
 
 const S = STRINGS.overview;
 const MINUTE = 60;
-const LIVE = ["delayed", "queued", "running"];
+const LIVE = ["waiting", "delayed", "queued", "running"];
 
 export const title = STRINGS.pages.overview;
 
@@ -46,9 +46,11 @@ export default function Overview({query}) {
 
 function Numbers({queues, history, at}) {
   const sums = useMemo(() => sumsOf(queues), [queues]);
+  const waiting = useCourse(sums.waiting, at);
   const delayed = useCourse(sums.delayed, at);
   const points = useMemo(() => (history?.points ?? []).slice(-MINUTE), [history]);
   const courses = {
+    waiting,
     delayed,
     queued: gaugesOf(points, "waiting"),
     running: gaugesOf(points, "running"),
@@ -99,7 +101,7 @@ function Strips({queues}) {
       <div class="spread">
         <h2 id="strips">${S.queues(countText(queues.length))}</h2>
         <span class="legend">
-          ${["running", "queued", "delayed"].map((state) => html`<span class="row" key=${state}><span class="bar key-bar"><span class="part whole ${state}" /></span>${STRINGS.states[state]}</span>`)}
+          ${STATES.map((state) => html`<span class="row" key=${state}><span class="bar key-bar"><span class="part whole ${state}" /></span>${STRINGS.states[state]}</span>`)}
         </span>
       </div>
       ${queues.length ? html`<div class="strips">${fullest.map((queue) => html`<${QueueStrip} key=${queue.name} queue=${queue} />`)}</div>` : html`<${Empty}>${S.noQueues}<//>`}
@@ -108,5 +110,5 @@ function Strips({queues}) {
 
 /** How full a queue is, in steps, so that strips don't change places all the time. */
 function filling(queue) {
-  return Math.round((10 * (queue.running + queue.queued + queue.delayed)) / Math.max(1, queue.capacity)) + (queue.paused ? 0.5 : 0);
+  return Math.round((10 * liveOf(queue)) / Math.max(1, queue.capacity)) + (queue.paused ? 0.5 : 0);
 }

@@ -41,9 +41,10 @@ export default function Page({params: {name}}) {
   const facts = [
     {title: STRINGS.queues.queued, text: countText(queue.queued)},
     {title: STRINGS.queues.delayed, text: countText(queue.delayed)},
+    queue.waiting > 0 && {title: STRINGS.queues.waiting, text: countText(queue.waiting)},
     {title: S.arriving, text: rateText(growth.perS(name, "in"))},
     {title: S.totals, text: S.totalsText(...["submitted", "refused", "succeeded", "failed"].map((each) => countText(queue[`${each}_total`])))},
-  ];
+  ].filter(Boolean);
   return html`
     <${PageHead} title=${visibleText(name, 80)}><${Actions} queue=${queue} /><//>
     <${Problem} of=${problem} />

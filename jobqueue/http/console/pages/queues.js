@@ -8,7 +8,7 @@ import {NextTrial} from "../components/next_trial.js";
 import {countText, rateText} from "../components/number.js";
 import {PageHead} from "../components/page_head.js";
 import {PauseNote} from "../components/pause_note.js";
-import {QueueStrip} from "../components/queue_strip.js";
+import {QueueStrip, liveOf} from "../components/queue_strip.js";
 import {Text} from "../components/text.js";
 import {usePolled} from "../data/polling.js";
 import {href} from "../shell/router.js";
@@ -23,7 +23,7 @@ export default function Page() {
   const {document: queues, problem, at} = usePolled("v1/queues");
   const all = queues?.queues ?? [];
   const growth = useGrowth(at, all);
-  const live = all.reduce((total, queue) => total + queue.running + queue.queued + queue.delayed, 0);
+  const live = all.reduce((total, queue) => total + liveOf(queue), 0);
   return html`
     <${PageHead} title=${title}>${queues && html`<span class="muted">${S.total(all.length, countText(live))}</span>`}<//>
     <${Awaited} document=${queues} problem=${problem} />
@@ -40,9 +40,10 @@ function factsOf(queue, growth) {
   return [
     {title: S.queued, text: countText(queue.queued)},
     {title: S.delayed, text: countText(queue.delayed)},
+    queue.waiting > 0 && {title: S.waiting, text: countText(queue.waiting)},
     {title: S.arriving, text: rateText(growth.perS(queue.name, "in"))},
     {title: S.rejected, text: rateText(growth.perS(queue.name, "rejected"))},
-  ];
+  ].filter(Boolean);
 }
 
 /** The types in quarantine: the server tells of them with each queue, and they are of all queues. */
