@@ -98,6 +98,14 @@ async def test_a_publish_makes_no_job_where_one_subscriber_has_no_slot() -> None
 
 
 @virtual_time
+async def test_more_subscribers_than_slots_are_an_error_that_no_wait_resolves() -> None:
+    shop = Shop(queues={"default": QueueSettings(capacity=1)})
+    async with shop.queue as queue:
+        with pytest.raises(InvalidSubmission, match="2 of these jobs are for queue 'default', and its capacity is 1"):
+            await queue.publish("order.paid", {"id": 1})
+
+
+@virtual_time
 @pytest.mark.parametrize(
     ("data", "pointer", "told"),
     [
