@@ -84,8 +84,8 @@ MUTANTS = {
     "one job over the capacity": ("plain", "and 1 or 0) >= queue.capacity", "and 1 or 0) > queue.capacity"),
     "one attempt over the workers": (
         "plain",
-        "workers = tonumber(values[3]) or 0,",
-        "workers = (tonumber(values[3]) or 0) + 1,",
+        "workers = workers,",
+        "workers = workers + 1,",
     ),
     "a unique value stays after the end": (
         "plain",

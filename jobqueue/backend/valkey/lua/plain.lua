@@ -3,8 +3,8 @@
 -- Rules:
 --
 -- 1. What `submit`, `transitions` and `records` do for a job with all their checks is done here for a run of jobs of
---    one kind: no key, no unique value, no delay, no start-by; no permit, no stop, no attempt before; nothing to be evicted
---    for it; no server that listens to events.
+--    one kind: no key, no unique value, no delay, no start-by; no permit, no stop, no attempt before; nothing to be
+--    evicted for it; no server that listens to events.
 -- 2. Each function begins with a given job, takes as many as are plain, and returns how many. The next one goes the
 --    long way, which has the same outcome for all: what is changed there is changed here.
 -- 3. Counts are changed once for a run, and the numbers at the head of a record are packed and unpacked once for those
