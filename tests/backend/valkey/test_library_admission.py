@@ -234,3 +234,12 @@ def test_a_job_that_is_sent_again_behind_one_that_evicts_it_is_a_new_one(jq: Cli
     assert (record["s"], record["A"], record["h"]) == (b"q", b"n" * 100, 0)
     assert jq.client.keys("*his:*") == []
     assert jq.record("b") == {}
+
+
+def test_a_debounced_job_stays_that_of_its_caller(jq: Client) -> None:
+    options = spec(delay_ms=100)
+    jq.submit_one("a", options, claims("ann", value="v", mode="debounce"))
+    assert jq.submit_one("b", spec(delay_ms=200), claims("bob", value="v", mode="debounce"))[0] == 4
+    assert jq.record("a")["d"] == jq.now + 200
+    assert msgspec.msgpack.decode(jq.record("a")["C"])[0] == "ann"
+    assert jq.call("holdings", "ann", "bob")[1::4] == [1, 0]

@@ -138,7 +138,7 @@ local function put_off(u, job, item, spec, claims)
   if waits then
     unit.remove(u, u.prefix .. 'd', job.id)
     unit.remove(u, u.prefix .. 's', job.id)
-    job.kind = item.kind
+    job.kind = specs.kind_of(u, unit.queue(u, job.kind.q), item.kind.S, job.kind.C) -- it stays its caller's
     job.d = spec.delay_ms > 0 and (spec.run_at or u.now + spec.delay_ms) or u.now
     job.t = spec.start_by_ms and u.now + spec.start_by_ms or nil
     unit.add(u, u.prefix .. 'd', job.d, job.id)
