@@ -5,7 +5,7 @@
 Rules:
 
 1. A value is the text that a settings file would have, so that equal values are equal texts.
-2. Ids and digests of keys are `hidden`; of a key in `auth.keys_file` nothing is told.
+2. Ids and digests of keys, passwords and URLs of webhooks are `hidden`; of a key in `auth.keys_file` nothing is told.
 3. The source is where the value was read: the newest reading that has this value, or the one before. `request`: a
    request has changed it since (`PATCH`). `application`: the program that embeds the queue has set it.
 """
@@ -36,7 +36,7 @@ class EffectiveSetting(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         path: Its name: `queues.default.workers`.
-        value: As a settings file has it; `hidden`: it identifies a key, or is a password.
+        value: As a settings file has it; `hidden`: it identifies a key, is a password, or may have one.
         default: Likewise; `required`: there is none.
         source: Where the value comes from: the default, the file, the environment, a flag, a request since (`PATCH`),
             or the application that embeds the queue.

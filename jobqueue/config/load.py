@@ -138,8 +138,13 @@ def differences(before: Settings, after: Settings) -> dict[str, str]:
 
 
 def is_secret(path: Path) -> bool:
-    """Whether a setting identifies a key, or is a password: what tells of settings leaves its value out."""
-    return (path[:2] == KEYS and path[-1] in ("id", "sha256")) or _is_password(path)
+    """Whether a setting identifies a key, is a password, or may have one: what tells of it leaves its value out."""
+    return (path[:2] == KEYS and path[-1] in ("id", "sha256")) or _is_password(path) or _may_have_password(path)
+
+
+def _may_have_password(path: Path) -> bool:
+    """Whether it is the URL of a receiver, which often has a token of it."""
+    return path[:1] == WEBHOOKS and path[-1] == "url"
 
 
 def _is_password(path: Path) -> bool:
@@ -267,7 +272,7 @@ class _Merge:
     def finish(self, sources: str) -> Loaded:
         self._check_keys()
         self._faults.extend(faults_of_missing(self._tree.get("schedules", {})))
-        self._faults.extend(faults_of_names(self._tree.get("webhooks", {}).get("endpoints", {})))
+        self._faults.extend(faults_of_names(self._tree.get("webhooks", {}).get("endpoints", {}), self._faults))
         if not self._faults:
             self._check_together()
         if self._faults:
@@ -303,7 +308,8 @@ class _Merge:
         items = given.items if kind.is_list else None
         text = given.text if items is None else ", ".join(items)
         got = f"'{shown(text)}'" if given.form == "text" or items is not None else f"a {given.form}"
-        if (kind.is_digest or given.path == URL_OF_STORE or _is_password(given.path)) and given.form == "text" and text:
+        is_url = given.path == URL_OF_STORE or _may_have_password(given.path)
+        if (is_url or kind.is_digest or _is_password(given.path)) and given.form == "text" and text:
             got = f"a string of {len(text)} characters"  # it may be the secret itself
         if given.form == "list" and kind.is_list:
             got = got if items is not None else "a list of other items than strings"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -16,7 +15,7 @@ from jobqueue.webhooks.signature import SECRET_EXPECTED
 from jobqueue.webhooks.url import NO_CALLBACKS, URL_LENGTH_MAX, fault_of_callback
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 WEBHOOK = "webhook"
 """The type of the jobs that deliver. They are made by the server alone."""
@@ -155,12 +154,12 @@ def read_secret(text: str) -> str:
     """
     path = written_path(text)
     try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):  # to open a pipe would wait for its writer
+            raise ValueError(f"{text} is not a regular file")
+        if mode & stat.S_IWOTH:
+            raise ValueError(f"all users may write to {text}: run `chmod o-w {text}`")
         with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            if not stat.S_ISREG(mode):
-                raise ValueError(f"{text} is not a regular file")
-            if mode & stat.S_IWOTH:
-                raise ValueError(f"all users may write to {text}: run `chmod o-w {text}`")
             data = file.read(SECRET_FILE_BYTES_MAX + 1)
     except OSError as failure:
         raise ValueError(f"{text} can't be read: {failure.strerror}") from None
@@ -169,10 +168,15 @@ def read_secret(text: str) -> str:
     return " ".join(data.decode().split())
 
 
-def faults_of_names(endpoints: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """Yield what is wrong with endpoints as they were read, before they are settings."""
+def faults_of_names(endpoints: Mapping[str, Mapping[str, Any]], faults: Sequence[str]) -> Iterator[str]:
+    """Yield what is wrong with endpoints as they were read, before they are settings.
+
+    Args:
+        faults: Those that were found: a URL with a fault isn't read, and is not said to be missing.
+    """
+    known = tuple(faults)
     for name, endpoint in endpoints.items():
-        if "url" not in endpoint:
+        if "url" not in endpoint and not any(f"webhooks.endpoints.{name}.url" in fault for fault in known):
             yield f"webhooks.endpoints.{name}: lacks url, where its events are sent"
     if len(endpoints) > ENDPOINTS_MAX:
         yield f"webhooks.endpoints: {len(endpoints)} are configured, and at most {ENDPOINTS_MAX} are allowed"

@@ -140,6 +140,20 @@ def test_a_file_without_a_usable_secret_is_a_fault(
     assert "whsec_short" not in found
 
 
+def test_a_pipe_has_no_secret(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (found,) = faults_of(tmp_path, f"webhooks: {{secret_file: {tmp_path}/pipe}}")
+    assert "is not a regular file" in found
+
+
+def test_a_url_is_shown_by_no_fault_and_no_difference(tmp_path: Path) -> None:
+    (found,) = faults_of(tmp_path, endpoint('"https://a b/?token=t0ken"'))
+    assert "webhooks.endpoints.crm.url: must be a text" in found
+    assert "t0ken" not in found
+    before, after = (loaded(tmp_path, endpoint(f'"https://{name}.example.com/?token=t0ken"')) for name in "ab")
+    assert differences(before, after) == {"webhooks.endpoints.crm.url": "changed"}
+
+
 def test_a_secret_has_one_place(tmp_path: Path) -> None:
     (found,) = faults_of(tmp_path, f"webhooks: {{secret: {SECRET}, secret_file: /nowhere}}")
     assert "webhooks.secret is set, too: remove one of them" in found

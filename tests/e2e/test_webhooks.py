@@ -159,11 +159,12 @@ def test_no_address_of_the_machine_is_connected_to_unless_it_is_listed(tmp_path:
 
 def test_a_delivery_outlives_a_killed_server_with_a_journal(tmp_path: Path) -> None:
     with receiver("503:1", "204") as there:
-        options = settings(tmp_path, there.port), f"journal.dir={tmp_path}/journal"
+        options = settings(tmp_path, there.port, types=["echo"]), f"journal.dir={tmp_path}/journal"
         with ServerProcess(tmp_path, None, *options) as server:
             job_id = submit(server)
             first = there.next()
             wait_for(server, attempts_failed_total=1)
+            submit(server, "fail")  # accepted, so it is kept, and so is all before it
             server.stop(signal.SIGKILL)
         with ServerProcess(tmp_path, None, *options) as server:
             second = there.next()
