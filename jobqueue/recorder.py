@@ -99,7 +99,7 @@ class Recorder:
     def _forget(self, backend: Backend) -> None:
         service = self._service
         series = [("queue", name) for name in service.settings.queues]
-        series += [("type", handler.name) for handler in service.registry]
+        series += [("type", handler.name) for handler in service.registry.every()]
         bytes_max = service.settings.stats.bytes_max
         self.history = History(series, max(BYTES_MIN, bytes_max)) if bytes_max else None
         if self._observer is not None:

@@ -180,3 +180,10 @@ async def test_a_callback_is_a_job_of_the_caller_that_asked_for_it(start: Start,
             assert response.status == expected
     async with http.get("/v1/callers", headers=bearer(OPS)) as response:
         assert {each["name"]: each["jobs_live"] for each in (await response.json())["callers"]}["key:ann"] == 1
+
+
+async def test_the_history_knows_the_type_of_deliveries(start: Start, http_to: Open) -> None:
+    http = await http_to(await start(webhooks=webhooks()))
+    for name, expected in (("webhook", 200), ("webhoo", 400)):
+        async with http.get(f"/v1/stats?by=type&name={name}") as response:
+            assert response.status == expected, await response.text()
