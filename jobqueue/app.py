@@ -339,7 +339,7 @@ class JobQueue(Registration):
     async def resume_schedule(self, name: str) -> None:
         """Have a schedule give ticks again, and those since the pause that its `catch_up` says. Raises likewise."""
         schedules = self.service.schedules
-        schedules.resume(schedules.find(name))
+        schedules.resume(schedules.find(name), by=None)
         await schedules.kept()
 
     def _check_queue(self, queue: str) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from jobqueue.api_limits import SCHEDULES_MAX, SCHEDULES_OF_CALLER_MAX
 from jobqueue.errors import InvalidField, InvalidSubmission, NotInStore, ScheduleFixed, ScheduleNotFound, shown
 from jobqueue.handlers.schedule_submission import is_name
+from jobqueue.log import event_logger
 from jobqueue.schedules.definition import checked
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from jobqueue.handlers.schedule_submission import ScheduleSubmission
     from jobqueue.schedules.definition import Definition
     from jobqueue.schedules.runner import ScheduleRunner
+
+log = event_logger(__name__)
 
 
 class ScheduleOperations:
@@ -110,23 +113,27 @@ class ScheduleOperations:
             self._check_number(caller)
         definition = checked(id, given, source="api", caller=caller, registry=self._registry, has_queue=self._has_queue)
         self._runner.put(definition)
+        log.info("schedule.changed", schedule=name, change="put" if before is None else "replaced", by=caller)
         return definition, before is None
 
-    def delete(self, definition: Definition) -> None:
+    def delete(self, definition: Definition, *, by: str | None) -> None:
         """Remove a schedule; its jobs stay. Raises ScheduleFixed, NotInStore, JournalFailed."""
         self._check_changeable()
         self._check_free(definition)
         self._runner.remove(definition.id)
+        log.info("schedule.changed", schedule=definition.name, change="deleted", by=by)
 
     def pause(self, definition: Definition, *, by: str | None) -> None:
         """Have a schedule give no ticks until `resume`. Raises NotInStore, JournalFailed."""
         self._check_changeable()
         self._runner.pause(definition.id, by=by)
+        log.info("schedule.changed", schedule=definition.name, change="paused", by=by)
 
-    def resume(self, definition: Definition) -> None:
+    def resume(self, definition: Definition, *, by: str | None) -> None:
         """End a pause. Raises NotInStore, JournalFailed."""
         self._check_changeable()
         self._runner.resume(definition.id)
+        log.info("schedule.changed", schedule=definition.name, change="resumed", by=by)
 
     async def run(self, definition: Definition) -> SubmitResult[JobView]:
         """Submit a schedule's job now. Raises as `ScheduleRunner.run`."""

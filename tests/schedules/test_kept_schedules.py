@@ -94,8 +94,8 @@ async def test_a_schedule_that_was_put_and_a_pause_are_kept(tmp_path: Path) -> N
         pause = operations.state(operations.find("minute")).pause
         assert pause is not None
         assert pause.by == "bob"
-        operations.delete(nightly)
-        operations.resume(operations.find("minute"))
+        operations.delete(nightly, by=None)
+        operations.resume(operations.find("minute"), by=None)
     async with made(tmp_path, "2026-03-02T10:10:40Z") as queue:
         assert {name for _, name in queue.service.schedules.runner.definitions} == {"minute", "weekly"}
         assert (await ticked(queue)).pause is None

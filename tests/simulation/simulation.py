@@ -28,6 +28,7 @@ from tests.simulation.fleet import Fleet
 from tests.simulation.inspector import Inspector
 from tests.simulation.journal import SimulatedJournal
 from tests.simulation.scenario import Scenario, draw
+from tests.simulation.schedules import SimulatedSchedules
 from tests.simulation.seeded import Deadlock, Livelock, SeededLoop
 from tests.simulation.stage import SeededSpool, Stage
 
@@ -116,6 +117,7 @@ class Simulation:
         self._stage = Stage(scenario, self._auditor, self._queue)
         self._fleet = Fleet(scenario, self._queue, self._auditor)
         self._chaos = Chaos(scenario, self._queue, self._auditor)
+        self._schedules = SimulatedSchedules(scenario, self._queue, self._auditor)
         self._stage.submit_child = self._fleet.submit_child
         loop.set_exception_handler(self._on_exception)
 
@@ -158,6 +160,7 @@ class Simulation:
             await fleet
         with suppress(asyncio.CancelledError):
             await chaos
+        await self._schedules.stop()
         if self._queue.running:
             await self._chaos.calm()
             await self._settle()
@@ -173,6 +176,7 @@ class Simulation:
         self._auditor.attach(self._wiring.backend)
         self._inspector = Inspector(self._queue, self._auditor, self._scenario)
         self._journal = SimulatedJournal(self._queue, self._auditor, self._scenario.rng("journal"))
+        self._schedules.begin()
         self._loop.after_turn = self._after_turn
         self._loop.when_quiet = self._when_quiet
 
@@ -278,6 +282,7 @@ class Simulation:
                 self._auditor.check(False, "a job of an earlier run is still there")
         child = await self._fleet.submit_child()
         self._auditor.check(child is not None, "a restarted queue accepts no job")
+        await self._schedules.stop()
         await self._settle()
         await self._queue.stop()
 

@@ -31,7 +31,7 @@ EXPECTED_COUNTS = (
         "refused unseen",
     ),
     *("duplicate", "Duplicate", "KeyReused", "WrongState", "JobGone", "gives up", "run again"),
-    *("kill", "pause", "change", "reload", "quota"),
+    *("kill", "pause", "change", "reload", "quota", "tick"),
     *("drain", "stop", "cancelled drain", "cancelled stop", "all at once"),
     *("timed_out", "handler_error", "worker_crashed", "rejected", "bad_result", "result_too_large", "shutdown"),
 )

@@ -94,7 +94,7 @@ class Schedules:
 
     async def delete(self, request: web.Request) -> web.StreamResponse:
         """DELETE /v1/schedules/{name}"""
-        self._service.schedules.delete(self._found(request))
+        self._service.schedules.delete(self._found(request), by=caller_of_request(request))
         await self._service.schedules.kept()
         return web.Response(status=204, headers=COMMON)
 
@@ -112,7 +112,7 @@ class Schedules:
     async def resume(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/schedules/{name}:resume: give ticks again."""
         definition = self._found(request)
-        self._service.schedules.resume(definition)
+        self._service.schedules.resume(definition, by=caller_of_request(request))
         return await self._kept_answer(request, definition)
 
     def _found(self, request: web.Request) -> Definition:
