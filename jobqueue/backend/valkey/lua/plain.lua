@@ -151,6 +151,7 @@ function plain.start(u, lease, queue, ids, first)
   local running = unit.joining(u, unit.key(u, 'l:' .. process))
   local kept, key, told, taken = u.kept, unit.key(u, 'j:'), lease.told, lease.taken
   local kept_at, running_at, count, heads = #kept, #running, 0, {}
+  local kind, spec, is_known
   for index = first, #ids do
     local id = ids[index]
     local text = known[id]
@@ -158,9 +159,12 @@ function plain.start(u, lease, queue, ids, first)
       break
     end
     local head = head_of(heads, text)
-    local spec = specs.kind(u, sub(text, head.kind_at, head.kind_end)).spec
-    if head.s ~= 'q' or head.a > 0 or head.t >= 0 or quarantined[spec.type] or not lease.knows(u, lease, spec.type)
-      or (lease.lanes[spec.lane] or 0) <= 0 then
+    local own_kind = sub(text, head.kind_at, head.kind_end)
+    if own_kind ~= kind then
+      kind, spec = own_kind, specs.kind(u, own_kind).spec
+      is_known = not quarantined[spec.type] and lease.knows(u, lease, spec.type)
+    end
+    if head.s ~= 'q' or head.a > 0 or head.t >= 0 or not is_known or (lease.lanes[spec.lane] or 0) <= 0 then
       break
     end
     if not head.began then

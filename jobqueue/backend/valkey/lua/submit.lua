@@ -225,14 +225,18 @@ end
 
 -- Reads the arguments of all jobs before anything is changed: one that can't be read rejects the call as a whole.
 local function items_of(u, queue, args)
-  local items = {}
+  local items, spec, claims, kind = {}, nil, nil, nil
   for index = 1, unit.items(args, 3, 5, JOBS_MAX) do
     local at = 3 + 5 * (index - 1)
+    if args[at + 3] ~= spec or args[at + 5] ~= claims then
+      spec, claims = args[at + 3], args[at + 5]
+      kind = specs.kind_of(u, queue, spec, claims)
+    end
     items[index] = {
       id = args[at + 1],
       held = args[at + 2] == '0' and 0 or unit.number(args[at + 2], 'held_bytes', 0, 2 ^ 40),
       args = args[at + 4],
-      kind = specs.kind_of(u, queue, args[at + 3], args[at + 5]),
+      kind = kind,
     }
   end
   return items
