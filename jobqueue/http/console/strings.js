@@ -1165,6 +1165,28 @@ export const STRINGS = {
     },
   },
 
+  webhooks: {
+    title: "Webhooks",
+    name: "Receiver",
+    gets: "Gets",
+    callbacks: "callbacks of submissions",
+    state: "State",
+    enabled: "enabled",
+    disabled: "disabled",
+    last: "Latest attempt",
+    succeeded: "succeeded",
+    noneYet: "none since the start",
+    pending: "Pending",
+    delivered: "Delivered",
+    failed: "Failed",
+    attempts_failed: "Attempts failed",
+    dropped: "Dropped",
+    deliveries: "All deliveries, as jobs",
+    failures: "Those that failed for good",
+    none: "No receiver is configured. The first one is made in the settings:",
+    noneExample: "webhooks:\n  endpoints:\n    crm:\n      url: https://crm.example/hooks\n      events: [job.failed]\n      secret_file: /etc/jobqueue/crm.secret",
+  },
+
   // What if
   whatIf: {
     intro: "What would happen to a queue under other settings, and under more load: the server's own engine is run under a virtual clock, on the arrivals and run times that were measured.",

@@ -1,4 +1,4 @@
-/** The page Server: its figures, its commands, its settings with their sources, the latest lines of its log, its audit. */
+/** The page Server: its figures, commands, settings with their sources, the latest lines of its log, webhooks, its audit. */
 
 import {ActionRing} from "../components/action_ring.js";
 import {Awaited} from "../components/awaited.js";
@@ -10,6 +10,7 @@ import {ServerCommands} from "../components/server_commands.js";
 import {ServerFigures} from "../components/server_figures.js";
 import {SettingsList} from "../components/settings_list.js";
 import {Tabs} from "../components/tabs.js";
+import {WebhooksPanel} from "../components/webhooks_panel.js";
 import {usePolled} from "../data/polling.js";
 import {go} from "../shell/router.js";
 import {useSession} from "../shell/session.js";
@@ -33,6 +34,7 @@ function Whole({query}) {
   const tabs = [
     {key: "settings", title: S.settings.title, render: () => html`<${SettingsList} query=${query} onChange=${change} />`},
     {key: "log", title: S.log.title, render: () => html`<${LogLines} query=${query} onChange=${change} />`},
+    {key: "webhooks", title: STRINGS.webhooks.title, render: () => html`<${WebhooksPanel} />`},
     {key: "actions", title: S.actions.title, render: () => html`<${ActionRing} />`},
   ];
   return html`

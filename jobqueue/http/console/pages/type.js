@@ -26,13 +26,14 @@ export default function Page({params: {name, tab}, query}) {
   const {document: type, problem} = usePolled(`v1/types/${encodeURIComponent(name)}`, {everyMs: TYPE_MS});
   const {may} = useSession();
   const trying = tab === "try";
-  useKeys(trying || !may("submit") ? {} : {t: () => go("type", {name, tab: "try"})}, {label: S.tryIt});
+  const mayTry = may("submit") && type?.built_in !== true;
+  useKeys(trying || !mayTry ? {} : {t: () => go("type", {name, tab: "try"})}, {label: S.tryIt});
   if (!type) return html`<${PageHead} title=${visibleText(name, 80)} /><${Awaited} problem=${problem} />`;
   return html`
     <${PageHead} title=${visibleText(type.type, 80)}>
       ${trying
         ? html`<a class="button" href=${href("type", {name})}>${S.overview}</a>`
-        : html`<a class="button primary" href=${href("type", {name, tab: "try"})}>${S.tryIt}</a>`}
+        : type.built_in !== true && html`<a class="button primary" href=${href("type", {name, tab: "try"})}>${S.tryIt}</a>`}
       <a class="button" href=${href("jobs", {}, {q: `type:${quoted(name)}`})}>${S.jobs}</a>
       <a class="button" href=${href("failures", {}, {type: name})}>${S.failed}</a>
     <//>
