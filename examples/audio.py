@@ -43,22 +43,27 @@ def transcode(
     channels: Literal[1, 2] | None = None,
     format: Literal["wav", "flac", "ogg"] = "flac",
 ) -> dict[str, Any]:
-    """Turn the uploaded file `audio` into the result file; None keeps what the file has.
-
-    Memory does not grow with the file: it is read, mixed, resampled and written in blocks.
-    """
+    """Turn the uploaded file `audio` into the result file; None keeps what the file has."""
     upload = ctx.files.get("audio")
     if upload is None:
         raise Reject("no audio: send the file as the part 'audio' of a multipart form")
     if isinstance(upload, list):
         raise Reject(f"{len(upload)} files are named 'audio', and a job transcodes one: submit a job for each")
-    with _opened(upload) as source:
+    return transcoded(ctx, upload, rate, channels, format)
+
+
+def transcoded(ctx: JobContext, path: Path, rate: int | None, channels: int | None, format: str) -> dict[str, Any]:
+    """Turn a file into the result file of a job.
+
+    Memory does not grow with the file: it is read, mixed, resampled and written in blocks.
+    """
+    with _opened(path) as source:
         rate = rate or source.samplerate
         channels_out = channels or source.channels
         _check(source, channels_out)
         subtype = "VORBIS" if format == "ogg" else "PCM_24" if source.subtype in DEEP else "PCM_16"
-        path = ctx.result_file(f"audio/{format}")
-        with soundfile.SoundFile(path, "w", rate, channels_out, subtype, format=format.upper()) as target:
+        written = ctx.result_file(f"audio/{format}")
+        with soundfile.SoundFile(written, "w", rate, channels_out, subtype, format=format.upper()) as target:
             frames = 0
             for block in _resampled(_mixed(_blocks(ctx, source), channels_out), source.samplerate, rate):
                 target.write(block)

@@ -27,10 +27,14 @@ if TYPE_CHECKING:
         Reject,
         Retry,
     )
+    from jobqueue.flow_handle import FlowHandle
+    from jobqueue.graph import Graph, chain, flow, group
     from jobqueue.handle import JobHandle
 
 __all__ = [
     "Backoff",
+    "FlowHandle",
+    "Graph",
     "InvalidSubmission",
     "JobContext",
     "JobFailed",
@@ -45,6 +49,9 @@ __all__ = [
     "Reject",
     "Retry",
     "__version__",
+    "chain",
+    "flow",
+    "group",
 ]
 
 __version__ = "0.1.0"
@@ -52,6 +59,8 @@ __version__ = "0.1.0"
 _MODULES = ("client", "config", "errors", "http", "metrics", "testing")
 _HOMES = {
     "Backoff": "jobqueue.core.backoff",
+    "FlowHandle": "jobqueue.flow_handle",
+    "Graph": "jobqueue.graph",
     "InvalidSubmission": "jobqueue.errors",
     "JobContext": "jobqueue.context",
     "JobFailed": "jobqueue.errors",
@@ -65,6 +74,9 @@ _HOMES = {
     "Refused": "jobqueue.errors",
     "Reject": "jobqueue.errors",
     "Retry": "jobqueue.errors",
+    "chain": "jobqueue.graph",
+    "flow": "jobqueue.graph",
+    "group": "jobqueue.graph",
 }
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 BATCH_MAX = 1000
 """Submissions in one `POST /v1/jobs:batch`."""
 
+FLOW_GRAPH_MAX = 1000
+"""Jobs in one `POST /v1/flows`."""
+
 IDS_MAX = 100
 """Job ids in one `GET /v1/jobs?ids=`."""
 

@@ -7,20 +7,22 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from jobqueue.config import Settings
-from jobqueue.core.job import JobId
+from jobqueue.core.job import JobId, Uniqueness
 from jobqueue.core.pause import REASON_LENGTH_MAX
 from jobqueue.duration import as_seconds, seconds
 from jobqueue.encoder import encode
 from jobqueue.errors import InvalidField, InvalidSubmission
+from jobqueue.flow_handle import FlowHandle
 from jobqueue.handle import JobHandle
 from jobqueue.handlers import Submission, refuse_unknown, submission_of
+from jobqueue.handlers.flow_submission import NamedSubmission, flow_of
 from jobqueue.publish_values import checked_key, encoded_data
 from jobqueue.registration import Registration
 from jobqueue.runtime.copying import copy_into
 from jobqueue.service import Service
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
     from types import TracebackType
 
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from jobqueue.core.submit import SubmitResult
     from jobqueue.duration import Duration
     from jobqueue.files.source import Files
+    from jobqueue.graph import Graph
+    from jobqueue.handlers.submission import OnFailure
 
 
 DRAIN_S = 20.0
@@ -148,6 +152,8 @@ class JobQueue(Registration):
         unique_mode: UniqueMode = "return",
         ttl_s: Duration | None = None,
         callback: str | None = None,
+        after: Iterable[JobHandle | str] | None = None,
+        on_failure: OnFailure | None = None,
         files: Files | None = None,
         **unknown: object,
     ) -> JobHandle:
@@ -176,6 +182,10 @@ class JobQueue(Registration):
                 `statuses.ttl_s`, or `failed_ttl_s`.
             callback: URL to which its end is sent; needs `webhooks.callbacks`, and its host in `callback_hosts`.
                 Defaults to none.
+            after: Jobs that must have succeeded before it may start, as handles or ids: its parents, at most 10,000.
+                Its handler finds their results in `ctx.parents`. Defaults to none.
+            on_failure: What happens if a parent ends in another way: `cancel` this job, or `run` it once all parents
+                have ended. Defaults to `cancel`.
             files: Part name to a path, bytes, an open file, or (name, one of these[, media type]); to a list of them
                 for several. They are copied into the spool, under `limits.files` and `limits.files_bytes`. Defaults to
                 none.
@@ -183,6 +193,9 @@ class JobQueue(Registration):
         Raises:
             InvalidSubmission: A field or an argument is not as it must be; `errors` names each.
             UnknownType: No handler has that type.
+            JobNotFound: `after` names a job that there never was.
+            JobGone: `after` names a job without a record any more.
+            NotInStore: The job has parents, and servers share a store (`backend: valkey`).
             Duplicate: A live job has the unique value, and the mode is `reject`.
             QueueFull: The queue holds `capacity` live jobs. This and the following eight are `Refused`: nothing was
                 kept, and `retry_after_s` tells when to try again.
@@ -213,6 +226,8 @@ class JobQueue(Registration):
             "unique": None if unique is None else {"value": unique, "mode": unique_mode},
             "ttl_s": as_seconds(ttl_s),
             "callback": callback,
+            "after": [parent.id if isinstance(parent, JobHandle) else parent for parent in after or ()] or None,
+            "on_failure": on_failure,
         }
         submission = submission_of(fields)
         try:
@@ -221,6 +236,27 @@ class JobQueue(Registration):
             raise InvalidSubmission(InvalidField(pointer="/args", detail=str(error))) from None
         submitted = await (self._accept_with(files, submission) if files else self.service.accept(submission))
         return JobHandle(submitted.job.id, self.service.backend)
+
+    async def submit_flow(self, graph: Graph) -> FlowHandle:
+        """Submit a graph of jobs, made by `chain`, `group` or `flow`: all of them, or none.
+
+        Raises:
+            InvalidSubmission, UnknownType: A job or the graph has a fault; `errors` names each, with its place, such
+                as `/jobs/2/after/0`.
+            QueueFull, StatusesFull, TypeQuarantined, Draining, JournalFailed, JournalFull: As `submit`.
+            NotInStore: The queue shares a store (`backend: valkey`).
+            TypeError: There is no such option.
+            RuntimeError: The queue doesn't run.
+        """
+        for job in graph.jobs:
+            refuse_unknown("job", job, NamedSubmission.__struct_fields__)
+        flow = flow_of(graph.fields())
+        submitted = await self.service.flows.submit(flow.jobs, Uniqueness(plain=True))
+        return FlowHandle(submitted.flow.id, self.service.backend)
+
+    def flow(self, flow_id: str) -> FlowHandle:
+        """Return a handle on a flow by its id, whether or not it exists."""
+        return FlowHandle(JobId(flow_id), self.service.backend)
 
     async def _accept_with(self, files: Files, submission: Submission) -> SubmitResult[JobView]:
         service, limits = self.service, self.settings.limits

@@ -15,12 +15,15 @@ from jobqueue.encoder import encode
 from jobqueue.errors import InvalidField, InvalidSubmission
 from jobqueue.files.uploaded import UploadedFiles
 from jobqueue.log import AttemptLogger
+from jobqueue.parents import Parents
 from jobqueue.publish_values import checked_key, checked_topic, encoded_data
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
+
+    from jobqueue.parents import ParentRecord
 
     ProgressSink = Callable[[float, str | None], None]
 
@@ -38,8 +41,17 @@ def printable(text: str) -> str:
 class Reach(Protocol):
     """A handler's way to the queue that runs it.
 
-    On the loop its calls are awaited; in a thread or a process they block until they are done.
+    What changes something is awaited on the loop, and blocks in a thread or a process until it is done; what reads is
+    a plain call everywhere.
     """
+
+    def parents(self, job_id: str) -> Sequence[ParentRecord]:
+        """Return the parents of a job, in order."""
+        ...
+
+    def result(self, parent_id: str) -> bytes:
+        """Return the result of one of them, as JSON. Raises JobGone."""
+        ...
 
     def submit(self, job_id: str, attempt: int, fields: dict[str, Any]) -> Any:
         """Submit a job from within an attempt; its id is returned, or what is to be awaited for it."""
@@ -73,6 +85,7 @@ class JobContext:
         "_folder",
         "_log",
         "_on_progress",
+        "_parents",
         "_reach",
         "_result",
         "attempt",
@@ -111,6 +124,7 @@ class JobContext:
         self._result: tuple[Path, str] | None = None
         self._cancelled = False
         self._log: AttemptLogger | None = None
+        self._parents: Parents | None = None
         self._reach = reach
         self.state = state
         self.traceparent = traceparent
@@ -155,29 +169,39 @@ class JobContext:
         self._result = (path, media_type)
         return path
 
+    @property
+    def parents(self) -> Parents:
+        """The jobs that this one came after, by name: `ctx.parents["resize"].result`. Empty for most jobs."""
+        if self._parents is None:
+            reach = self._reach
+            self._parents = Parents() if reach is None else Parents(reach.parents(self.job_id), reach.result)
+        return self._parents
+
     def submit(
         self,
         type: str,
         args: Mapping[str, Any] | None = None,
         *,
+        name: str | None = None,
         key: str | None = None,
         **options: Any,
     ) -> Any:
-        """Submit a job from within this one; it belongs to the same caller.
+        """Submit a job from within this one; it belongs to the same caller, and to the same flow, if there is one.
 
         On the loop it is awaited, `await ctx.submit(…)`; in a thread or a process it blocks until the job is accepted.
-        Returns its id.
+        Returns its id, for the `after` of the next one.
 
         An attempt that is repeated submits again. With a `key`, the job that the first attempt submitted under it is
         the answer, and no second one is made.
 
         Args:
             args: Arguments of the handler, by name. Defaults to none.
+            name: Its name in the flow, for the `ctx.parents` of its children. Defaults to none.
             key: 1 to 255 printable ASCII characters. Defaults to none.
-            options: Those of `JobQueue.submit` without `files` and `unique_mode`: `queue`, `delay_s` and the rest.
+            options: Those of `JobQueue.submit` without `files`: `after`, `on_failure`, `queue`, `delay_s` and the rest.
 
         Raises:
-            InvalidSubmission, UnknownType, Refused, Duplicate: As `JobQueue.submit`.
+            InvalidSubmission, UnknownType, Refused, JobNotFound, JobGone: As `JobQueue.submit`.
             KeyReused: The job has submitted something else under this key.
             StaleLease: This attempt is over: its time is up, or its job was cancelled.
             RuntimeError: The context belongs to no running queue.
@@ -187,7 +211,9 @@ class JobContext:
             encoded = encode(args if args is not None else {})
         except ValueError as error:
             raise InvalidSubmission(InvalidField(pointer="/args", detail=str(error))) from None
-        return reach.submit(self.job_id, self.attempt, {**options, "type": type, "args": encoded, "key": key})
+        return reach.submit(
+            self.job_id, self.attempt, {**options, "type": type, "args": encoded, "name": name, "key": key}
+        )
 
     def publish(self, topic: str, data: Any = None, *, key: str | None = None) -> Any:
         """Publish data from within this job: one job for each subscriber of the topic, all of them or none.

@@ -33,8 +33,9 @@ from jobqueue.errors import (
     StoreUnavailable,
     raise_if_any,
 )
+from jobqueue.flows import Flows, no_parents_here
 from jobqueue.handlers import PlainSubmission, Submission, uniqueness_of
-from jobqueue.handlers.submission import Bounds
+from jobqueue.handlers.submission import Bounds, traced
 from jobqueue.handlers.unshared import faults_of_handlers
 from jobqueue.not_running import NO_STORE, NOT_LOCAL, NOT_RUNNING, not_running
 from jobqueue.publishing import Publishing
@@ -76,7 +77,7 @@ class Service:
 
     Attributes:
         registry: The handlers, by type.
-        topics: What is published, and its subscribers.
+        topics, flows: What is published, and its subscribers; jobs with parents, and graphs of them.
         settings: Those in effect.
         draining: Whether submissions are rejected, from the start of a drain until the next start.
         local: The backend in this process, whose calls need no await, for the fast path; each raises RuntimeError while
@@ -88,7 +89,6 @@ class Service:
             a server decides when it knows its addresses.
         checks: Called with the settings of a reload, before anything is applied; each may raise ConfigError.
         listeners: Called with the settings in effect when they have changed.
-        children: What handlers ask of the queue while they run.
         surroundings: Makes each run's external parts: clocks, randomness, executors, the disk. A test may set its
             own.
     """
@@ -96,7 +96,7 @@ class Service:
     def __init__(self, registered: Registered, settings: Settings) -> None:
         self._registered = registered
         self.registry = registered.registry
-        self.topics = Publishing(self, registered.subscribers)
+        self.topics, self.flows = Publishing(self, registered.subscribers), Flows(self._check, lambda: self.backend)
         self.settings, self.callers = settings, LimitsOfCallers(settings)
         self.draining = False
         self.tells_tracebacks = settings.server.tracebacks is True
@@ -110,7 +110,6 @@ class Service:
         self._starting = False
         self._stopping: asyncio.Future[None] | None = None
         self.why_not_ready: Callable[[], Refused] | None = None
-        self.children = Children(self._check, lambda: self.backend, self.topics)
 
     # -- life
 
@@ -150,7 +149,7 @@ class Service:
                 lifespan=registered.lifespan,
                 process_init=registered.process_init,
                 topics=self.topics,
-                family=self.children,
+                family=Children(self._check, lambda: self.backend, lambda: self.local, self.topics),
                 definitions=definitions,
             )
         except BaseException:
@@ -350,6 +349,7 @@ class Service:
         files: dict[str, tuple[StoredFile, ...]] | None = None,
         caller: str | None = None,
         owner: str | None = None,
+        sees: str | None = None,
         key: IdempotencyKey | None = None,
         traceparent: str | None = None,
     ) -> SubmitResult[JobView]:
@@ -358,6 +358,7 @@ class Service:
         Args:
             caller: The caller that submits it: the scope of `key`, of quotas and of fair shares.
             owner: The caller to which the job belongs; None: it is no secret.
+            sees: The owner of the jobs that it may come after; None: any owner.
             traceparent: The span within which it is submitted, in the form of W3C Trace Context.
 
         Raises:
@@ -369,7 +370,10 @@ class Service:
         asked = self._asked(submission, folder, files, caller, owner, key)
         if folder is not None:
             await self.spool.settle(folder)
-        return await self.backend.submit(*(asked if traceparent is None else traced(asked, traceparent)))
+        asked = asked if traceparent is None else traced(asked, traceparent)
+        if submission.after:
+            return await self.flows.submit_after(submission, asked, sees)
+        return await self.backend.submit(*asked)
 
     def accept_now(
         self,
@@ -394,6 +398,8 @@ class Service:
             spec, args = self.registry.check_plain(submission)
             if spec.queue not in self.settings.queues:
                 raise self._no_such_queue()
+        elif submission.after:
+            raise no_parents_here(shared=self.backend.shared)
         elif submission.unique is not None:
             return self._asked(submission, None, None, caller.caller, caller.owner, key)
         else:
@@ -492,9 +498,3 @@ class Service:
         if self._wiring is None:
             raise not_running()
         return self._wiring
-
-
-def traced(asked: Asked, traceparent: str) -> Asked:
-    """Return the arguments of `Backend.submit` with the span within which the job is submitted."""
-    spec, args, upload, uniqueness = asked
-    return changed(spec, own=True, traceparent=traceparent), args, upload, uniqueness

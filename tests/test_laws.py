@@ -96,7 +96,7 @@ def calls(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:
 # Imports run downwards
 
 LAYERS = (
-    {"api_limits", "build", "duration", "encoder", "errors", "event_loop", "extras", "keys", "line_rate"},
+    {"api_limits", "build", "duration", "encoder", "errors", "event_loop", "extras", "graph", "keys", "line_rate"},
     {"core"},
     {"what_if"},
     {
@@ -109,6 +109,7 @@ LAYERS = (
         "handlers",
         "log",
         "log_ring",
+        "parents",
         "paths",
         "process",
         "publish_values",
@@ -118,7 +119,7 @@ LAYERS = (
     {"backend"},
     {"runtime"},
     {"not_running", "schedules", "surroundings"},
-    {"children", "handle", "publishing", "registration", "snapshot", "wiring"},
+    {"children", "flow_handle", "flows", "handle", "publishing", "registration", "snapshot", "wiring"},
     {"service"},
     {"findings", "metrics", "recorder"},
     {"app"},
@@ -218,6 +219,7 @@ LEVELS = {
         {"openapi"},
         {
             *("caller_routes", "console_routes", "description_routes", "failure_routes", "server_routes"),
+            "flow_routes",
             "schedule_routes",
             "topic_routes",
             "what_if_routes",
@@ -424,7 +426,7 @@ CORE_SEEN_FROM_HTTP = {
         ),
         *("report", "stored_file", "scheduling.eta", "scheduling.retry_after", "submit", "uniqueness"),
         *("backoff", "limits.quarantined_type", "pause", "policy", "schedule"),
-        *("failure_groups", "masking", "topics"),
+        *("failure_groups", "flow", "lineage", "masking", "topics"),
         *("histogram", "counting.counts", "counting.history", "counting.series", "counting.stats"),
     )
 }
@@ -484,7 +486,7 @@ def imported_test_kit(module: Module) -> Iterator[str]:
 
 CLIENT_MAY_IMPORT = {
     "jobqueue",  # the version
-    *(f"jobqueue.{part}" for part in ("api_limits", "errors", "extras", "duration", "encoder", "keys")),
+    *(f"jobqueue.{part}" for part in ("api_limits", "errors", "extras", "duration", "encoder", "graph", "keys")),
     *(f"jobqueue.{part}" for part in ("core.job", "core.report", "files.source")),
 }
 

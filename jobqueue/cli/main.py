@@ -40,6 +40,7 @@ GROUPS = (
     Group("types", "the types of jobs", "remote.types"),
     Group("submit", "submit a job", "remote.submit"),
     Group("jobs", "list, read and change jobs", "remote.jobs"),
+    Group("flow", "submit a graph of jobs, show, cancel and retry it", "remote.flow"),
     Group("queues", "list and change queues", "remote.queues"),
     Group("schedules", "list and change schedules", "remote.schedules"),
     Group("events", "the events of all jobs, live", "remote.events"),

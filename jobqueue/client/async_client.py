@@ -12,6 +12,7 @@ from yarl import URL
 
 from jobqueue.client import jobs, submit, waiting
 from jobqueue.client import transport as wire
+from jobqueue.client.async_flows import AsyncFlows
 from jobqueue.client.async_operations import AsyncOperations
 from jobqueue.client.async_topics import AsyncTopics
 from jobqueue.client.credentials import given_key, given_url
@@ -57,7 +58,7 @@ T = TypeVar("T")
 Transport = Callable[[Request], Awaitable[Answer]]
 
 
-class Client(AsyncTopics, AsyncOperations):
+class Client(AsyncFlows, AsyncTopics, AsyncOperations):
     """The asynchronous client: `async with Client("http://127.0.0.1:8080") as client`.
 
     One client may serve several event loops, one after the other or in different threads.

@@ -13,7 +13,7 @@ from jobqueue.core.report import Progress
 from jobqueue.errors import JobFailed, WrongState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from jobqueue.duration import Duration
 
@@ -119,6 +119,48 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
         return self.state not in LIVE
 
 
+class FlowJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A job of a flow; `after` has the ids of its parents. `job` is its document, if that was asked for."""
+
+    id: str
+    name: str | None
+    type: str
+    queue: str
+    state: JobState
+    after: tuple[str, ...]
+    on_failure: str
+    job: dict[str, Any] | None = None
+
+
+class FlowDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """A flow's document.
+
+    Attributes:
+        state: `running`, `succeeded`, `failed` or `cancelled`.
+        counts: The number of its jobs by state.
+        evicted: The number of its jobs without a record any more.
+        jobs: Those with one, parents before their children; the first 1,000.
+        deduplicated: Of a submission's answer: this is an earlier submission's flow, by its key.
+    """
+
+    id: str
+    state: str
+    created_at: datetime
+    finished_at: datetime | None
+    counts: dict[str, int]
+    evicted: int
+    jobs: tuple[FlowJob, ...]
+    deduplicated: bool = False
+
+    @property
+    def over(self) -> bool:
+        return self.state != "running"
+
+    def job(self, name: str) -> FlowJob:
+        """Return one of its jobs, by name. Raises KeyError."""
+        return {job.name: job for job in self.jobs}[name]
+
+
 class JobPage(msgspec.Struct, frozen=True):
     """Jobs, newest first; `next_cursor` begins the next page (None: the last page).
 
@@ -168,6 +210,8 @@ class SubmitOptions(TypedDict, total=False):
     unique: str | Unique
     ttl_s: Duration
     callback: str
+    after: Sequence[str]
+    on_failure: Literal["cancel", "run"]
 
 
 class Submission(SubmitOptions, total=False):

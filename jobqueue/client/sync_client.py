@@ -21,6 +21,7 @@ from jobqueue.client.multipart import CHUNK_BYTES
 from jobqueue.client.pages import Pages
 from jobqueue.client.protocol import RETRY_READS_FOR_S, Answer, NoAnswer, Request, Steps, persistent
 from jobqueue.client.submit import RETRY_FOR_S
+from jobqueue.client.sync_flows import SyncFlows
 from jobqueue.client.sync_operations import SyncOperations
 from jobqueue.client.sync_topics import SyncTopics
 from jobqueue.client.tls import TlsFiles
@@ -59,7 +60,7 @@ Transport = Callable[[Request], Answer]
 _BROKEN = (http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError, EndlessAnswer)
 
 
-class SyncClient(SyncTopics, SyncOperations):
+class SyncClient(SyncFlows, SyncTopics, SyncOperations):
     """The same calls as `Client`'s, blocking; one client may serve many threads.
 
     Each request has a connection of its own: nothing is shared between threads, and

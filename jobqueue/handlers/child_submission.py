@@ -9,7 +9,7 @@ import msgspec
 from jobqueue.api_limits import KEY_LENGTH_MAX
 from jobqueue.errors import InvalidField, InvalidSubmission
 from jobqueue.handlers.options import refuse_unknown
-from jobqueue.handlers.submission import Submission, check_texts
+from jobqueue.handlers.submission import Name, Submission, check_texts
 from jobqueue.handlers.validation import field_of
 
 if TYPE_CHECKING:
@@ -22,9 +22,11 @@ class ChildSubmission(Submission, forbid_unknown_fields=True, kw_only=True):
     """A submission from within an attempt.
 
     Attributes:
+        name: Its name in the flow of the job that submits it.
         key: Repeated attempts of that job submit one job under it.
     """
 
+    name: Name | None = None
     key: ChildKey | None = None
 
 

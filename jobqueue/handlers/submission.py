@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable  # as of the next import, msgspec reads it from the annotations
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 
+from jobqueue.api_limits import PARENTS_MAX
 from jobqueue.context import printable
 from jobqueue.core.job import JobSpec, Unique, UniqueMode, Uniqueness
 from jobqueue.core.policy import DURATION_S_MAX
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from jobqueue.core.job import IdempotencyKey
+    from jobqueue.core.submit import Asked
 
 ATTEMPTS_MAX = 100
 NAME_PATTERN = r"^[A-Za-z0-9_.-]{1,100}$"
@@ -32,6 +34,7 @@ Seconds = Annotated[float, msgspec.Meta(ge=0, le=DURATION_S_MAX)]
 PositiveSeconds = Annotated[float, msgspec.Meta(gt=0, le=DURATION_S_MAX)]
 CallbackUrl = Annotated[str, msgspec.Meta(min_length=1, max_length=URL_LENGTH_MAX)]
 UniqueValue = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+OnFailure = Literal["cancel", "run"]
 
 
 class UniqueSubmission(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -71,6 +74,9 @@ class Submission(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         unique: At most one live job of the type has this value.
         ttl_s: Seconds that its record stays readable after its end.
         callback: URL to which its end is sent, if the server has callbacks and lists the host.
+        after: Ids of jobs that must have succeeded before it may start: its parents.
+        on_failure: What happens if a parent ends in another way: it is cancelled (`cancel`), or starts all the same
+            once all of them have ended (`run`).
     """
 
     type: TypeName
@@ -86,6 +92,8 @@ class Submission(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     unique: UniqueSubmission | UniqueValue | None = None
     ttl_s: PositiveSeconds | None = None
     callback: CallbackUrl | None = None
+    after: Annotated[list[str], msgspec.Meta(max_length=PARENTS_MAX)] | None = None
+    on_failure: OnFailure | None = None
 
     @property
     def plain(self) -> bool:
@@ -102,6 +110,8 @@ class Submission(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
             and self.unique is None
             and self.ttl_s is None
             and self.callback is None
+            and not self.after
+            and self.on_failure is None
         )
 
 
@@ -178,6 +188,11 @@ def option_faults(submission: Submission, default: JobSpec, bounds: Bounds) -> I
         yield InvalidField(pointer="/run_at", detail="give delay_s or run_at, not both")
     if submission.callback is not None and (fault := bounds.fault_of_callback(submission.callback)) is not None:
         yield InvalidField(pointer="/callback", detail=fault)
+    if submission.on_failure is not None and not submission.after:
+        yield InvalidField(pointer="/on_failure", detail="only together with after: it is about the job's parents")
+    if submission.after and submission.unique is not None:
+        detail = "a job with parents takes no unique value: give the submission an Idempotency-Key"
+        yield InvalidField(pointer="/unique", detail=detail)
     if _debounces(submission) and not submission.delay_s and submission.run_at is None:
         yield InvalidField(pointer="/unique", detail="debounce needs delay_s or run_at")
     if submission.timeout_s is not None and default.timeout_s is not None and submission.timeout_s > default.timeout_s:
@@ -211,6 +226,12 @@ def spec_of(submission: Submission, default: JobSpec, bounds: Bounds, wall_now: 
         callback=submission.callback,
     )
     return default if spec == default else changed(spec, own=True)
+
+
+def traced(asked: Asked, traceparent: str) -> Asked:
+    """Return the arguments of `Backend.submit` with the span within which the job is submitted."""
+    spec, args, upload, uniqueness = asked
+    return changed(spec, own=True, traceparent=traceparent), args, upload, uniqueness
 
 
 def _debounces(submission: Submission) -> bool:

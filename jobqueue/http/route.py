@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from jobqueue.http.resources.events import Streams
     from jobqueue.http.resources.failures import FailedJobs
     from jobqueue.http.resources.findings import Findings
+    from jobqueue.http.resources.flows import Flows
     from jobqueue.http.resources.health import Health
     from jobqueue.http.resources.index import Index
     from jobqueue.http.resources.job_list import JobList
@@ -65,7 +66,7 @@ TEXT_TYPE = "text/plain"
 OPENMETRICS_TYPE = "application/openmetrics-text"
 ANY_TYPE = "*/*"
 
-OF_JOBS = ("/v1/jobs", "/v1/events", "/v1/failures", "/v1/schedules")
+OF_JOBS = ("/v1/jobs", "/v1/events", "/v1/failures", "/v1/flows", "/v1/schedules")
 CHANGED_BY_THEM = ("/v1/queues", "/v1/types", "/v1/topics")
 """Beginnings of the paths of `Route.needs_jobs`."""
 
@@ -99,6 +100,7 @@ class Resources:
     webhooks: Webhooks
     streams: Streams
     topics: Topics
+    flows: Flows
     health: Health
     job_types: JobTypes
     schedules: Schedules

@@ -36,6 +36,7 @@ from jobqueue.http.errors import (
     UnsupportedMediaType,
 )
 from jobqueue.http.failure_routes import FAILURE_ROUTES
+from jobqueue.http.flow_routes import FLOW_ROUTES
 from jobqueue.http.request.batch import Batch
 from jobqueue.http.request.body import BodyKind
 from jobqueue.http.request.include import JobQuery
@@ -159,7 +160,9 @@ ROUTES: tuple[Route, ...] = (
         ),
         problems=(
             MalformedRequest,
+            *NO_JOB,
             errors.Duplicate,
+            errors.NotInStore,
             errors.UnknownType,
             errors.InvalidSubmission,
             errors.KeyReused,
@@ -414,6 +417,7 @@ ROUTES: tuple[Route, ...] = (
         answers=(Answer(200, ReadyDocument, JSON_TYPE, when="Jobs are admitted"),),
         problems=(errors.Draining, errors.JournalFailed),  # `Recovering` is an answer to any request
     ),
+    *FLOW_ROUTES,
     *SCHEDULE_ROUTES,
     *FAILURE_ROUTES,
     *CALLER_ROUTES,

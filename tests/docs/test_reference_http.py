@@ -30,6 +30,7 @@ from jobqueue.http.streams import (
     event_log,
     event_names,
     event_writer,
+    flow_log,
     steering_events,
     subscriber,
     topic_event,
@@ -164,7 +165,7 @@ def test_the_page_lists_exactly_the_events_of_streams() -> None:
         for call in ast.walk(ast.parse(inspect.getsource(module)))
         if isinstance(call, ast.Call) and ast.unparse(call.func) == "frame" and isinstance(call.args[1], ast.Constant)
     }
-    named |= {subscriber.SKIPPED.decode().split()[1], topic_log.NAME}
+    named |= {subscriber.SKIPPED.decode().split()[1], topic_log.NAME, flow_log.FLOW}
     assert set(first_names(rows_of("### Events", "Event"))) == named
 
 

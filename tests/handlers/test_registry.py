@@ -227,6 +227,8 @@ def test_a_submission_with_type_and_arguments_alone_is_plain() -> None:
         "unique": "u",
         "ttl_s": 1,
         "callback": "https://example.com/",
+        "after": ["0aB000000-1c3FfGhIjKlM"],
+        "on_failure": "run",
     }
     assert more.keys() == set(Submission.__struct_fields__) - {"type", "args"}
     assert submission(args=b'{"a":1}').plain

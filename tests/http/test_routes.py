@@ -33,6 +33,7 @@ from jobqueue.runtime import simulator
 from jobqueue.schedules.definition import checked
 from jobqueue.wiring import system
 from tests.backend.keeping import HeldKeeper
+from tests.http import flow_answers
 from tests.http.declared import problem_in, slug_of
 from tests.http.far import far
 from tests.http.keyed import READER, SUB, auth, bearer
@@ -137,6 +138,9 @@ async def test_the_server_gives_every_declared_response_with_its_headers(start: 
     )
     for rejected in (*rejections, rejected_by_the_journal, rejected_without_scope, draining):
         await rejected(start, http_to, seen)
+    await flow_answers.answers(serving, http, seen.ask)
+    for rejected_flow in flow_answers.REJECTIONS:
+        await rejected_flow(start, http_to, seen.ask)
     missing = []
     for (method, path), row in OPERATIONS.items():
         for answer in row.own_answers:

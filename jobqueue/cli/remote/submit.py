@@ -37,6 +37,8 @@ OPTIONS = {
     "unique": "unique",
     "ttl": "ttl_s",
     "callback": "callback",
+    "after": "after",
+    "on_failure": "on_failure",
 }
 """The flags, with the options of a submission that they set."""
 
@@ -172,6 +174,14 @@ def add_options(parser: Parser) -> None:
         type=unique,
         metavar="VALUE[:MODE]",
         help="one live job of its type has this value; mode return, reject, replace or debounce",
+    )
+    group.add_argument(
+        "--after", action="append", metavar="ID", help="start after this job has succeeded; may be repeated"
+    )
+    group.add_argument(
+        "--on-failure",
+        choices=("cancel", "run"),
+        help="with --after: what happens if such a job fails (default: cancel)",
     )
     group.add_argument("--ttl", type=duration, metavar="TIME", help="that the record is kept after the end")
     group.add_argument("--callback", metavar="URL", help="where its end is sent, if the server lists the host")

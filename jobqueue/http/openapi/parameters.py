@@ -20,6 +20,7 @@ _NAME_IN_PATH = re.compile(r"\{(\w+)\}")
 
 PATHS: dict[str, tuple[str, str]] = {
     "/v1/jobs/{id}": ("Id of the job, as its submission was answered.", "0aB000000-1c3FfGhIjKlM"),
+    "/v1/flows/{id}": ("Id of the flow, as its submission was answered.", "0aB000000-1c3FfGhIjKlM"),
     "/v1/queues/{name}": ("Name of the queue.", "default"),
     "/v1/topics/{topic}": ("Topic: tokens of letters, digits, `_` and `-`, joined by dots.", "order.paid"),
     "/v1/topics/{pattern}": ("Pattern: a token may be `*`, for any one; the last may be `>`, for the rest.", "order.*"),
@@ -109,10 +110,11 @@ def _of_query(query: dict[str, Any]) -> Iterator[dict[str, Any]]:
             yield _arguments(schema)
             continue
         description = schema.pop("description", "")
-        parameter = {"name": name, "in": "query", "description": description, "schema": _LISTS.get(name, schema)}
+        several = None if "enum" in schema else _LISTS.get(name)
+        parameter = {"name": name, "in": "query", "description": description, "schema": several or schema}
         if name in required:
             parameter["required"] = True
-        if name in _LISTS:
+        if several is not None:
             parameter["explode"] = False
         yield parameter
 

@@ -19,8 +19,9 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from jobqueue.api_limits import BATCH_MAX
+from jobqueue.api_limits import BATCH_MAX, FLOW_GRAPH_MAX
 from jobqueue.handlers import PlainSubmission, Submission
+from jobqueue.handlers.flow_submission import FlowSubmission, NamedSubmission
 from jobqueue.http.request.batch import Batch
 
 REF = "#/components/schemas/{name}"
@@ -46,6 +47,8 @@ NAMES = {
 _PRECISE: dict[tuple[type, str], Any] = {
     (Submission, "args"): dict[str, Any],
     (PlainSubmission, "args"): dict[str, Any],
+    (NamedSubmission, "args"): dict[str, Any],
+    (FlowSubmission, "jobs"): Annotated[list[NamedSubmission], msgspec.Meta(min_length=1, max_length=FLOW_GRAPH_MAX)],
     (Batch, "jobs"): Annotated[list[Submission], msgspec.Meta(max_length=BATCH_MAX)],
 }
 """Members that the server decodes later than the rest, so that their own type says nothing."""

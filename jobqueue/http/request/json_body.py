@@ -16,8 +16,9 @@ import msgspec
 import orjson
 
 from jobqueue.api_limits import BATCH_MAX
-from jobqueue.errors import InvalidField, InvalidSubmission
+from jobqueue.errors import FAULTS_MAX, InvalidField, InvalidSubmission
 from jobqueue.handlers import ObjectCheck, PlainSubmission, Submission
+from jobqueue.handlers.flow_submission import FlowSubmission, NamedSubmission, ValidFlow
 from jobqueue.http.errors import InvalidRequest, MalformedJson
 from jobqueue.http.request.batch import Batch, PlainBatch, ValidBatch
 
@@ -88,6 +89,11 @@ def decode_one(body: bytes | bytearray) -> PlainSubmission | Submission:
     return _convert(body, document, Submission)
 
 
+def has_parents(submission: PlainSubmission | Submission) -> bool:
+    """Whether a job comes after others, so that the stock path submits it."""
+    return isinstance(submission, Submission) and bool(submission.after)
+
+
 def decode_batch(body: bytes) -> Sequence[PlainSubmission | Submission | BatchItem]:
     """Decode a batch, if all of it is acceptable JSON. If an item is invalid, they are to be decoded one by one.
 
@@ -110,6 +116,34 @@ def decode_batch(body: bytes) -> Sequence[PlainSubmission | Submission | BatchIt
         return valid.jobs
     batch = _convert(body, document, Batch)
     return [BatchItem(*pair) for pair in zip(document["jobs"], batch.jobs, strict=True)]
+
+
+def decode_flow(body: bytes) -> ValidFlow:
+    """Decode a flow: the names of its jobs, and what they come after, are not looked at.
+
+    Raises:
+        MalformedJson: As `decode_submission`.
+        InvalidRequest: It is not an object with one list, or the list is empty or too long.
+        InvalidSubmission: A job is invalid; the faults of all of them, with pointers from the flow's root.
+    """
+    document = _loads(body)
+    with suppress(msgspec.DecodeError):
+        whole: ValidFlow = _decoder(ValidFlow).decode(body)
+        return whole
+    flow = _convert(body, document, FlowSubmission)
+    jobs: list[NamedSubmission] = []
+    faults: list[InvalidField] = []
+    more = 0
+    for number, (member, raw) in enumerate(zip(document["jobs"], flow.jobs, strict=True)):
+        try:
+            jobs.append(_convert(bytes(raw), member, NamedSubmission))
+        except InvalidSubmission as invalid:
+            below = invalid.below(f"/jobs/{number}")
+            more += below.more + max(0, len(faults) + len(below.errors) - FAULTS_MAX)
+            faults = [*faults, *below.errors][:FAULTS_MAX]
+    if faults:
+        raise InvalidSubmission(*faults, more=more)
+    return ValidFlow(jobs=jobs)
 
 
 def decode(body: bytes, kind: type[T]) -> T:
@@ -147,7 +181,7 @@ def _check(kind: type[msgspec.Struct]) -> ObjectCheck:
         shape=f"expected an object with {f'at least the field {needed}' if needed else f'fields of: {names}'}",
         unknown=f"unknown field; known: {names}{inside}",
         not_checked=_PASSED_THROUGH,
-        refusal=InvalidSubmission if kind is Submission else InvalidRequest,
+        refusal=InvalidSubmission if kind in (Submission, NamedSubmission) else InvalidRequest,
     )
 
 

@@ -21,7 +21,8 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from jobqueue.core.limits.token_bucket import TokenBucket
-from jobqueue.http.errors import CallerLimitExceeded
+from jobqueue.errors import InvalidField
+from jobqueue.http.errors import CallerLimitExceeded, InvalidRequest
 from jobqueue.http.request.blocks import Blocks
 from jobqueue.http.request.rejections import Rejections
 
@@ -115,6 +116,27 @@ class RateLimits:
         bucket = self.submissions.of(caller, self._limits().of(caller).rate, now)
         if bucket is not None and not bucket.take(now):
             raise self._exceeded(caller, bucket, "submits", "rate", now)
+
+    def take_many(self, caller: str, count: int) -> None:
+        """Count submissions that are accepted together, or none of them.
+
+        Raises:
+            CallerLimitExceeded: There is no quota for all of them now.
+            InvalidRequest: The quota is never large enough.
+        """
+        now = self._now()
+        bucket = self.submissions.of(caller, self._limits().of(caller).rate, now)
+        if bucket is None:
+            return
+        if count > bucket.rate.burst_max:
+            detail = f"{count} jobs at once, and this caller may submit {bucket.rate} (limits.caller_rate)"
+            raise InvalidRequest(InvalidField(pointer="/jobs", detail=detail))
+        for taken in range(count):
+            if not bucket.take(now):
+                exceeded = self._exceeded(caller, bucket, "submits", "rate", now)
+                for _ in range(taken):
+                    bucket.put_back()
+                raise exceeded
 
     def check(self, caller: str) -> None:
         """Raise CallerLimitExceeded if a submission would exceed the rate; count none."""

@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from jobqueue.core.submit import SubmitReceipt
 from jobqueue.errors import InvalidSubmission, JobGone
+from jobqueue.handlers.submission import traced
 from jobqueue.http.errors import MalformedRequest, UnsupportedMediaType
 from jobqueue.http.request import uploads
-from jobqueue.http.request.auth import check_still_valid, identity_of
+from jobqueue.http.request.auth import GRANT, check_still_valid, identity_of
 from jobqueue.http.request.body import BodyKind, accepted, answer_expectation, check_head
 from jobqueue.http.request.head import head_of
 from jobqueue.http.request.idempotency import IDEMPOTENCY_KEY, Fingerprint, json_key
@@ -38,7 +39,6 @@ from jobqueue.http.response.value_types import Id, Status  # noqa: TC001  # read
 from jobqueue.http.streams.waiters import WAITED
 from jobqueue.log import event_logger
 from jobqueue.runtime.no_files import NO_FILES
-from jobqueue.service import traced
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -197,7 +197,12 @@ class Submissions:
         submission = decode_submission(body)
         key = None if head.key is None else json_key(head.key, body)
         return await self._service.accept(
-            submission, caller=head.caller, owner=head.owner, key=key, traceparent=head.traceparent
+            submission,
+            caller=head.caller,
+            owner=head.owner,
+            sees=request[GRANT].sees,
+            key=key,
+            traceparent=head.traceparent,
         )
 
     async def _accept_form(self, request: web.Request, head: SubmissionHead) -> SubmitResult[JobView]:
@@ -224,6 +229,7 @@ class Submissions:
                 files=None if received is None else received.files,
                 caller=head.caller,
                 owner=head.owner,
+                sees=request[GRANT].sees,
                 key=key,
                 traceparent=head.traceparent,
             )

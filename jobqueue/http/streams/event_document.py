@@ -22,6 +22,7 @@ EventName = Literal[
     "failed",
     "cancelled",
     "expired",
+    "flow",
     "quarantined",
     "released",
     "paused",

@@ -56,6 +56,11 @@ class Subscriber:
         """Whether all events must be recorded for it."""
         return True
 
+    @property
+    def over(self) -> bool:
+        """Whether it ends once the waiting events are written."""
+        return self._over
+
     def offer(self, frame: bytes) -> None:
         """Add an event, unless the replay, which is not complete, will reach it in the ring."""
         if self._over or self.replayed_to is not None:

@@ -25,7 +25,7 @@ from jobqueue.http.errors import CallerLimitExceeded, MalformedRequest
 from jobqueue.http.in_flight import SMALL_BYTES
 from jobqueue.http.request.forwarded import FORWARDED, X_FORWARDED_FOR
 from jobqueue.http.request.idempotency import IDEMPOTENCY_KEY, json_key, key_in, key_of, with_key
-from jobqueue.http.request.json_body import decode_one
+from jobqueue.http.request.json_body import decode_one, has_parents
 from jobqueue.http.request.prefer import PREFER
 from jobqueue.http.request.traceparent import TRACEPARENT, traceparent_of
 from jobqueue.http.response.problems import refuse
@@ -122,7 +122,7 @@ class FastPath:
         submission = self._head_cache.submission(data)
         if submission is not None:
             body, uniqueness, wait, given = submission
-            if not self._takes(len(body)):
+            if len(body) > self._service.settings.limits.body_bytes:
                 return None
             if given is None:
                 return self._accept(body, data, client, now, uniqueness, wait)
@@ -291,7 +291,7 @@ class FastPath:
             or not payload.is_eof()
             or payload.exception() is not None
             or headers.get(hdrs.CONTENT_TYPE) != "application/json"
-            or not self._takes(payload.total_bytes)
+            or payload.total_bytes > self._service.settings.limits.body_bytes
         ):
             return None
         for name in _NOT_TO_SUBMIT:
@@ -320,10 +320,6 @@ class FastPath:
         # aiohttp: the unread pieces of a body. Its own read would ask the parser for more.
         return self._accept(b"".join(payload._buffer), message, client, now, uniqueness, wait, key, traceparent)
 
-    def _takes(self, size_bytes: int) -> bool:
-        """Whether a body of this size is small enough."""
-        return size_bytes <= self._service.settings.limits.body_bytes
-
     def _accept(
         self,
         body: bytes,
@@ -345,6 +341,8 @@ class FastPath:
         if uniqueness is None:
             uniqueness = client.uniqueness or client.make_uniqueness()
         caller = uniqueness.caller if self._tells_limits else None
+        if caller is not None and body.find(b'"after"') >= 0:  # it may have parents: its quota is counted once
+            return None
         try:
             self._early.refuse_late(uniqueness.caller, key)
             local = self._service.local
@@ -360,8 +358,11 @@ class FastPath:
                 refusal = self._early.refusal_of(body, uniqueness if key is None else with_key(uniqueness, key))
                 if refusal is not None:
                     return raw_refusal(refusal, self._end(caller, now))
+            submission = decode_one(body)
+            if has_parents(submission):
+                return None
             full_key = None if key is None else json_key(key, body)
-            submitted = self._service.accept_now(decode_one(body), uniqueness, full_key, traceparent)
+            submitted = self._service.accept_now(submission, uniqueness, full_key, traceparent)
             job = submitted.job
             duplicate = _DEDUPLICATED if submitted.duplicate else b""
             if wait is not None:

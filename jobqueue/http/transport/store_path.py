@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, final
 
 from jobqueue.core.ids import is_well_formed
 from jobqueue.errors import Refused
+from jobqueue.handlers.submission import traced
 from jobqueue.http.request.idempotency import json_key, with_key
 from jobqueue.http.request.json_body import decode_one
 from jobqueue.http.response.problems import refuse
@@ -19,7 +20,6 @@ from jobqueue.http.streams.waiters import Waited, applied_line
 from jobqueue.http.transport.deferred import LATER, caller_at, headers_of
 from jobqueue.http.transport.fast_path import FastPath
 from jobqueue.http.transport.store_answers import Pending, StoreWait
-from jobqueue.service import traced
 
 if TYPE_CHECKING:
     from jobqueue.core.job import Uniqueness

@@ -2,8 +2,8 @@
 
 Rules:
 
-1. A process is untrusted (`messages.py`): a question has one form, and is for the job of the call
-   that the process has.
+1. A process is untrusted (`messages.py`): a question is decoded to one of three forms, and is for the job of the call
+   that the process has; an id in it is no other job's way in.
 2. An error comes as the name of its class and its texts, never as a pickle; the process makes the same class of it.
 """
 
@@ -18,15 +18,26 @@ from jobqueue import errors
 from jobqueue.duration import as_seconds
 from jobqueue.errors import InvalidField, InvalidSubmission, JobQueueError, Refused, shown
 from jobqueue.handlers.child_submission import child_of
+from jobqueue.parents import ParentRecord
 from jobqueue.runtime.pools.messages import QUESTION_BYTES_MAX, SMALL_BYTES_MAX, InvalidMessage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 CHILD_BYTES_MAX = QUESTION_BYTES_MAX - SMALL_BYTES_MAX
 """Maximum length of a child's submission, as JSON."""
 
 ERROR_LENGTH_MAX = 2000
+
+
+class ParentsQuestion(msgspec.Struct, frozen=True, tag="parents"):
+    """Asks for the parents of the job."""
+
+
+class ResultQuestion(msgspec.Struct, frozen=True, tag="result"):
+    """Asks for the result of one of them."""
+
+    parent_id: str
 
 
 class SubmitQuestion(msgspec.Struct, frozen=True, tag="submit"):
@@ -43,7 +54,7 @@ class PublishQuestion(msgspec.Struct, frozen=True, tag="publish"):
     key: str | None
 
 
-Question = SubmitQuestion | PublishQuestion
+Question = ParentsQuestion | ResultQuestion | SubmitQuestion | PublishQuestion
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,7 +95,7 @@ def question_of(body: bytes) -> Question:
     return question
 
 
-def answer(value: str | list[str]) -> bytes:
+def answer(value: Sequence[ParentRecord] | Sequence[str] | bytes | str) -> bytes:
     """Encode an answer."""
     return _encode(Answered(_encode(value)))
 
@@ -120,6 +131,14 @@ class ProcessReach:
         """Take no more questions: the call has ended. Waits for the answer to the one under way."""
         with self._one_at_a_time:
             self._closed = True
+
+    def parents(self, job_id: str) -> Sequence[ParentRecord]:
+        """Return the parents of a job."""
+        return msgspec.msgpack.decode(self._answer(ParentsQuestion()), type=list[ParentRecord])
+
+    def result(self, parent_id: str) -> bytes:
+        """Return the result of one of them."""
+        return msgspec.msgpack.decode(self._answer(ResultQuestion(parent_id)), type=bytes)
 
     def submit(self, job_id: str, attempt: int, fields: dict[str, Any]) -> str:
         """Submit a job; return its id."""

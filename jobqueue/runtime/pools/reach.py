@@ -2,8 +2,8 @@
 
 Rules:
 
-1. What an attempt asks is answered for its own job alone. The job and the attempt are named by the runtime, never by a
-   process.
+1. What an attempt asks is answered for its own job alone: its parents, their results, children of its own. The job and
+   the attempt are named by the runtime, never by a process.
 2. An attempt that is over can't submit any more (`StaleLease`).
 3. A process asks one question at a time, and waits for the answer (`questions.py`).
 """
@@ -18,17 +18,29 @@ import msgspec
 from jobqueue.duration import as_seconds
 from jobqueue.handlers.child_submission import ChildSubmission, child_of
 from jobqueue.runtime.pools import questions
+from jobqueue.runtime.pools.messages import InvalidMessage
+from jobqueue.runtime.pools.questions import ParentsQuestion, PublishQuestion, ResultQuestion, SubmitQuestion
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
 
+    from jobqueue.parents import ParentRecord
     from jobqueue.runtime.pools.call import Call
+    from jobqueue.runtime.pools.questions import Question
 
 T = TypeVar("T")
 
 
 class Family(Protocol):
     """The calls of a queue that handlers make while they run, on the loop."""
+
+    def parents_of(self, job_id: str) -> Sequence[ParentRecord]:
+        """Return the parents of a live job, in order."""
+        ...
+
+    def result_of(self, parent_id: str) -> bytes:
+        """Return the result of one of its parents, as JSON. Raises JobGone."""
+        ...
 
     async def submit_child(self, job_id: str, attempt: int, child: ChildSubmission) -> str:
         """Submit a job from within an attempt; return its id. Raises as `JobContext.submit`."""
@@ -44,6 +56,14 @@ class LoopReach:
 
     def __init__(self, family: Family) -> None:
         self._family = family
+
+    def parents(self, job_id: str) -> Sequence[ParentRecord]:
+        """Return the parents of a job."""
+        return self._family.parents_of(job_id)
+
+    def result(self, parent_id: str) -> bytes:
+        """Return the result of one of them."""
+        return self._family.result_of(parent_id)
 
     def submit(self, job_id: str, attempt: int, fields: dict[str, Any]) -> Coroutine[Any, Any, str]:
         """Submit a job: a coroutine that returns its id."""
@@ -63,6 +83,14 @@ class ThreadReach:
         self._family = family
         self._loop = loop
 
+    def parents(self, job_id: str) -> Sequence[ParentRecord]:
+        """Return the parents of a job."""
+        return self._called(lambda: self._family.parents_of(job_id))
+
+    def result(self, parent_id: str) -> bytes:
+        """Return the result of one of them."""
+        return self._called(lambda: self._family.result_of(parent_id))
+
     def submit(self, job_id: str, attempt: int, fields: dict[str, Any]) -> str:
         """Submit a job; return its id."""
         return self._awaited(self._family.submit_child(job_id, attempt, made(fields)))
@@ -70,6 +98,12 @@ class ThreadReach:
     def publish(self, job_id: str, attempt: int, topic: str, data: bytes, key: str | None) -> list[str]:
         """Publish data; return the ids of its jobs."""
         return self._awaited(self._family.publish_from(job_id, attempt, topic, data, key))
+
+    def _called(self, func: Callable[[], T]) -> T:
+        async def call() -> T:
+            return func()
+
+        return self._awaited(call())
 
     def _awaited(self, steps: Coroutine[Any, Any, T]) -> T:
         try:
@@ -85,22 +119,33 @@ class Answers:
 
     def __init__(self, family: Family) -> None:
         self._family = family
+        self._parents: frozenset[str] = frozenset()
 
     async def answer(self, call: Call, question: bytes) -> bytes:
         """Answer a question. Raises InvalidMessage if it is none."""
         asked = questions.question_of(question)
+        if isinstance(asked, ResultQuestion) and asked.parent_id not in self._parents:
+            raise InvalidMessage("a question about a job that is no parent")
         try:
             return questions.answer(await self._answered(call, asked))
         except Exception as error:
             return questions.refusal(error)
 
-    async def _answered(self, call: Call, asked: questions.Question) -> str | list[str]:
+    async def _answered(self, call: Call, asked: Question) -> Sequence[ParentRecord] | Sequence[str] | bytes | str:
         job_id, attempt = call.job_id, call.attempt
-        if isinstance(asked, questions.PublishQuestion):
-            msgspec.json.decode(asked.data)  # the process may have sent any bytes
-            return await self._family.publish_from(job_id, attempt, asked.topic, asked.data, asked.key)
-        submission = msgspec.json.decode(asked.child, type=ChildSubmission)
-        return await self._family.submit_child(job_id, attempt, submission)
+        match asked:
+            case ParentsQuestion():
+                records = self._family.parents_of(job_id)
+                self._parents = frozenset(record.id for record in records)
+                return records
+            case ResultQuestion(parent_id):
+                return self._family.result_of(parent_id)
+            case PublishQuestion(topic, data, key):
+                msgspec.json.decode(data)  # the process may have sent any bytes
+                return await self._family.publish_from(job_id, attempt, topic, data, key)
+            case SubmitQuestion(child):
+                submission = msgspec.json.decode(child, type=ChildSubmission)
+                return await self._family.submit_child(job_id, attempt, submission)
 
 
 def made(fields: dict[str, Any]) -> ChildSubmission:

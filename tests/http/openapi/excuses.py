@@ -102,6 +102,14 @@ EXCUSES = (
         "Which texts are notations, zones and types is told in words, and so is which members go together.",
     ),
     Excuse(
+        RejectedPositiveData,
+        "422 invalid-submission|422 unknown-type",
+        "a job (of a flow|with parents) takes no unique value|only together with after|no job of this flow has the name"
+        "|'.+' is the name of job|a job can't come after itself|'.+' is named twice|a cycle of|no handler has the type"
+        "|no such queue|and [0-9,]+ more",
+        "The names of a graph are valid, but not together; types and queues are those of one server.",
+    ),
+    Excuse(
         AcceptedNegativeData,
         "207 with a problem",
         "",

@@ -97,6 +97,14 @@ def hear_thread() -> list[str]:
     return heard
 
 
+def read_parents(ctx: JobContext) -> dict[str, Any]:
+    """Return for each parent its result, and the text of its result file."""
+    return {
+        name: [parent.result, None if parent.file is None else parent.file.read_text()]
+        for name, parent in ctx.parents.items()
+    }
+
+
 def caught(ctx: JobContext, type: str, options: dict[str, Any]) -> dict[str, Any]:
     """Submit a job of a type that is refused, and describe the error."""
     try:
