@@ -34,7 +34,7 @@ _PAUSE = ("since", "reason", "until", "by")
 _HIDDEN = frozenset({"key", "message", "traceback"})
 """Texts that may hold secrets, beside arguments and results."""
 
-_CONTENT = frozenset({"args", "result"})
+_CONTENT = frozenset({"args", "result", "given"})
 """What is hidden, or shown, as a whole."""
 
 _INSTANTS = frozenset({"at", "since", "until"})
@@ -124,7 +124,7 @@ class _Documents:
             match name, value:
                 case "args", bytes():
                     self._add(readable, name, value, self._shown.args(value, job_type))
-                case "result", bytes():
+                case "result" | "given", bytes():
                     self._add(readable, name, value, _json(value) if self._shown.whole else None)
                 case _:
                     readable[name] = _plain(name, value)

@@ -274,6 +274,23 @@ def test_a_dump_hides_messages_and_keys_unless_all_is_asked_for(tmp_path: Path, 
     assert job["history"][0]["traceback"] == "at s3cret"
 
 
+def test_a_dump_shows_when_schedules_pause_and_hides_the_jobs_that_they_submit(tmp_path: Path, here: Here) -> None:
+    path = tmp_path / "journal"
+    records = [
+        [of.SCHEDULE, "ann", "nightly", "key:ann", b'{"type":"greet","args":{"password":"s3cret"}}'],
+        [of.SCHEDULE_STATE, "ann", "nightly", AT, [AT, None, None, "bob"]],
+    ]
+    with JournalFolder.open(path) as folder:
+        write_segment(folder, 1, [[BEGIN, *records]])
+    ran = here("journal", "dump", str(path))
+    assert (ran.code, "s3cret" in ran.out) == (0, False)
+    put, state = ran.lines[1:]
+    assert (put["name"], put["caller"], put["given_bytes"]) == ("nightly", "key:ann", 45)
+    assert (state["reached_at"], state["pause"]["since"], state["pause"]["by"]) == (AT_TEXT, AT_TEXT, "bob")
+    shown = here("journal", "dump", str(path), "--args").lines
+    assert shown[1]["given"]["args"] == {"password": "s3cret"}
+
+
 def test_a_dump_redacts_arguments_as_their_handlers_do(made: Made, tmp_path: Path, here: Here) -> None:
     (tmp_path / "tasks_of_journal.py").write_text(TARGET)
     ran = here("journal", "dump", str(made.path), "--target", str(tmp_path / "tasks_of_journal.py"))

@@ -216,7 +216,7 @@ class RecordEncoder:
         """Write what is kept of the state of a schedule."""
         reached = None if schedule.reached is None else int(schedule.reached * 1000.0 + 0.5)
         pause = schedule.pause
-        shown = None if pause is None else [int(pause.since * 1000.0 + 0.5), pause.by]
+        shown = None if pause is None else [int(pause.since * 1000.0 + 0.5), None, None, pause.by]
         self._append_short([SCHEDULE_STATE, id[0], id[1], reached, shown])
 
     # -- records of events

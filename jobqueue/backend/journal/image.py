@@ -299,7 +299,7 @@ class Image:
         schedule.reached = None if reached is None else reached / 1000
         schedule.pause = None
         if len(record) > 4:
-            since, by = record[4]
+            since, _, _, by = record[4]
             schedule.pause = SchedulePause(since=since / 1000, by=by)
 
     def _whole(self, record: list[Any]) -> None:

@@ -78,7 +78,7 @@ FIELDS: Final[tuple[tuple[str, ...], ...]] = (
     ("process", "at"),
     ("together", "records"),
     ("schedule", "owner", "name", "caller", "given"),
-    ("schedule_state", "owner", "name", "reached", "pause"),
+    ("schedule_state", "owner", "name", "reached_at", "pause"),
     ("parents_ended", "id", "version", "state", "run_at", "start_by_at"),
     ("flow", "id", "created_at", "caller", "owner", "evicted", "versions"),
 )
@@ -90,7 +90,7 @@ position for jobs with a unique value. `job`: a whole job; its position is that 
 unique value then. `whole`: the end of a snapshot, with the number of its jobs. `process`: a process began. `clean`: it
 stopped; nothing follows. `together`: the records of jobs that were accepted at once, as one, so that no frame ends
 between them. `schedule`: what a caller has put, as JSON; null: nothing is kept of the schedule any more.
-`schedule_state`: the last instant that a schedule is done with, and since when, and by which caller, it is paused.
+`schedule_state`: the last instant that a schedule is done with, and its pause, in the form of that of a queue.
 `flow`: a flow, absolute; `evicted` has the number of its jobs without a record by the state in which they
 ended.
 """
