@@ -12,7 +12,8 @@ from jobqueue.errors import InvalidField, InvalidSubmission
 
 def checked_topic(topic: str) -> str:
     """Return a topic. Raises InvalidSubmission if it is none."""
-    if (fault := topic_fault(topic)) is not None:
+    fault = topic_fault(topic) if isinstance(topic, str) else f"a topic is a text, not {topic!r:.100}"
+    if fault is not None:
         raise InvalidSubmission(InvalidField(pointer="/topic", detail=fault))
     return topic
 
@@ -27,7 +28,10 @@ def encoded_data(data: Any) -> bytes:
 
 def checked_key(key: str | None) -> str | None:
     """Return an idempotency key. Raises InvalidSubmission if it is none."""
-    if key is not None and not (1 <= len(key) <= KEY_LENGTH_MAX and key.isascii() and key.isprintable()):
+    if key is None:
+        return None
+    is_text = isinstance(key, str)
+    if not is_text or not 1 <= len(key) <= KEY_LENGTH_MAX or not key.isascii() or not key.isprintable():
         detail = f"an idempotency key has 1 to {KEY_LENGTH_MAX} printable ASCII characters"
         raise InvalidSubmission(InvalidField(pointer="/key", detail=detail))
     return key
