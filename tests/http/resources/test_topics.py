@@ -108,7 +108,7 @@ async def test_faults_of_a_publish_have_their_places(
     (fault,) = problem["errors"]
     assert fault["pointer"] == pointer
     assert told in fault["detail"]
-    assert shop.service.live_counts() == {"delayed": 0, "queued": 0, "running": 0}
+    assert not any(shop.service.live_counts().values())
 
 
 @pytest.mark.parametrize("topic", ["order..paid", "order.*", ">", "%3E", "a" * 201, "order%20paid", "ordér", "a%0A"])
