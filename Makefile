@@ -36,6 +36,7 @@ TAKES_locust := RAMP USERS SECONDS HOLD URL PROCESSES VIA WEB
 TAKES_overload := RATE RUN WORKERS PATIENCE POLICY SEED OUT ALL
 TAKES_overload-live := ARGS
 TAKES_sim := SEED SEEDS START
+TAKES_graphs := GRAPHS
 TAKES_test := ARGS
 TAKES_test-wheels := PYTHONS
 TAKES_vendor := ARGS
@@ -92,6 +93,10 @@ overload-live: $(VENV)/.dev ## a real server under ten times its capacity, for 3
 .PHONY: sim
 sim: $(VENV)/.dev ## simulated lives of a queue, with faults, each from a seed; SEEDS=10000 START=0, or SEED=1234 to replay one
 	@exec $(PY) -m tests.simulation $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(START),--start $(START))
+
+.PHONY: graphs
+graphs: $(VENV)/.dev ## random graphs of jobs beside a naive evaluator; GRAPHS=10000
+	@GRAPHS=$(or $(GRAPHS),10000) exec $(PY) -m pytest -q tests/core/test_graphs.py
 
 .PHONY: bench
 bench: $(VENV)/.dev ## all benches below, quickly, into bench/RESULTS.md; ARGS=--full runs them in full, ARGS=--render none

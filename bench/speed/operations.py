@@ -22,6 +22,7 @@ import msgspec
 
 from bench.load.driving import end_with_parent
 from bench.measure.spread import Spread, spread
+from bench.speed.flow_costs import measure_flows
 from bench.speed.publishes import Publisher
 from jobqueue.api_limits import SCHEDULES_MAX
 from jobqueue.core.engine import Engine
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 BATCH = 1000
 GROUPS = 100
 PUBLISHES = 10
+FLOWS_MAX = 10_000
 FINAL = Failure(ErrorCode.HANDLER_ERROR, "it can't be done", final=True)
 TTL_S = 600.0
 
@@ -257,6 +259,10 @@ def measure(size: int, rounds: int) -> list[Figure]:
         figures += bench.run(rounds)
         if size <= SCHEDULES_MAX:
             figures += measure_schedules(size, rounds)
+        if size <= FLOWS_MAX:
+            timings = Timings("flows", size)
+            measure_flows(size, rounds, timings.note)
+            figures += timings.figures()
     return figures
 
 

@@ -374,8 +374,9 @@ class Engine:
         self.limiters.tick(now)
         self.pauses.tick(now)
         self._transitions.apply_offers(now)
-        if self._transitions.flow_index.work and self._shut_down is None:
-            self.flows.settle(now, self._tick_work_max)
+        if self._transitions.flow_index.work:
+            ends_all = self._shut_down is not None and not self._shut_down.keeps
+            self.flows.settle(now, self._tick_work_max, tells=not ends_all)
         gone = self.store.evict_due(now, limit=self._tick_work_max)
         if gone:
             self._transitions.note_evicted(gone, early=False)
@@ -383,7 +384,7 @@ class Engine:
 
     def next_at(self) -> float | None:
         """Return when the next deadline is due; None if none is set."""
-        if self._transitions.flow_index.work and self._shut_down is None:
+        if self._transitions.flow_index.work:
             return 0.0  # at once
         first = self._transitions.deadlines.next_at()
         for at in (self.store.next_eviction_at(), self.limiters.next_at(), self.pauses.at):

@@ -82,7 +82,7 @@ class Flows:
         if not flow.live:
             state = self.view(flow_id).state
             raise WrongState(f"the flow is {state} already, so it can't be cancelled", state=state)
-        for job in reversed(self._jobs(flow)):  # children first, so that none is cancelled for its parent's sake
+        for job in self._jobs(flow):
             if job.live:
                 self._transitions.cancel(job, now=now)
         return self.view(flow_id)
@@ -141,8 +141,13 @@ class Flows:
         elif not self._index.pending[job.id]:
             self._index.work.append(Notice(lineage.parents[0], SUCCEEDED, [job.id]))
 
-    def settle(self, now: float, limit: int = 1000) -> None:
-        """Tell children of their parents' ends, and remove links, in portions. Args: limit: Number of links."""
+    def settle(self, now: float, limit: int = 1000, *, tells: bool = True) -> None:
+        """Tell children of their parents' ends, and remove links, in portions.
+
+        Args:
+            limit: Number of links.
+            tells: False: all jobs are about to end anyway, so that children stay as they are.
+        """
         index = self._index
         while index.work and limit > 0:
             first = index.work[0]
@@ -154,7 +159,7 @@ class Flows:
             begin = first.told
             first.told = min(len(first.children), begin + limit)
             limit -= first.told - begin
-            for child_id in first.children[begin : first.told]:
+            for child_id in first.children[begin : first.told] if tells else ():
                 self._tell(child_id, first, now)
             if first.told == len(first.children):
                 index.work.popleft()

@@ -266,6 +266,14 @@ def test_a_bound_evicts_needed_records_last_and_cancels_waiting_children() -> No
     )
 
 
+def test_the_room_for_a_child_is_not_made_by_its_parent() -> None:
+    driver = Driver(bounds=StoreBounds(jobs_max=2))
+    parent, other = driver.done(), driver.done()
+    child = driver.submit_after(parent)
+    assert child.state is JobState.QUEUED
+    assert [driver.engine.find(job.id) for job in (parent, other)] == [parent, None]
+
+
 def test_the_record_of_a_parent_of_a_live_job_can_not_be_deleted() -> None:
     driver = Driver()
     parent = driver.done()
@@ -402,6 +410,16 @@ def test_a_retry_takes_the_failed_jobs_and_their_cancelled_descendants() -> None
         driver.engine.flows.retry(flow_of(jobs), now=driver.now)
 
 
+def test_a_retry_takes_children_that_ticks_have_not_reached() -> None:
+    driver = Driver()
+    jobs = driver.submit_flow(DIAMOND)
+    driver.lease(jobs["a"])
+    driver.nack(jobs["a"], failure=FINAL)
+    driver.engine.flows.retry(flow_of(jobs), now=driver.now)
+    driver.note_events()
+    assert run_all(driver) == list(jobs.values())
+
+
 def test_a_retry_that_does_not_fit_changes_nothing() -> None:
     driver = Driver(queues={"default": QueuePolicy(capacity=4)})
     jobs = driver.submit_flow(DIAMOND)
@@ -473,7 +491,9 @@ def test_a_shutdown_ends_waiting_jobs_as_all_others() -> None:
     assert {job.error.code for job in jobs.values() if job.error is not None} == {ErrorCode.SHUTDOWN}
     assert driver.engine.live() == 0
     assert len(driver.of(Ended)) == 4
-    assert driver.engine.next_at() != 0.0
+    driver.advance(10_000.0)
+    assert driver.engine.next_at() is None
+    assert len(driver.engine.store) == 0
 
 
 def test_a_failed_attempt_with_attempts_left_is_not_the_end_of_a_parent() -> None:

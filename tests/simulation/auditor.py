@@ -28,8 +28,10 @@ from jobqueue.core.events import (
     BackedOff,
     Ended,
     Evicted,
+    FlowChanged,
     LeaseLost,
     Offered,
+    ParentsEnded,
     Paused,
     PolicyChanged,
     Progressed,
@@ -37,9 +39,11 @@ from jobqueue.core.events import (
     Ready,
     Released,
     Resumed,
+    Retried,
     Started,
     StopRequested,
     Submitted,
+    Together,
 )
 from jobqueue.core.job import JobState, StopReason
 from jobqueue.core.job_store import EXPIRY_BUCKET_S
@@ -139,7 +143,9 @@ class Auditor:
                 for job in event.jobs:
                     self._evicted(job, early=event.early)
                 if event.early:
-                    self._breaches(unfair(self.known.values(), event.jobs, self.engine.store.quotas))  # type: ignore[arg-type]  # as the engine's
+                    kept = self.engine.store._kept.jobs
+                    others = [known for known in self.known.values() if known.job.id not in kept]
+                    self._breaches(unfair(others, event.jobs, self.engine.store.quotas))  # type: ignore[arg-type]  # as the engine's
                 return
             case Quarantined():
                 self.note(event.type, f"quarantined until {event.until:.3f} for {event.reason[:40]}")
@@ -150,6 +156,8 @@ class Auditor:
             case Released():
                 self.note(event.type, "released")
                 self._breaches(self.limits.release(event.type))
+                return
+            case Together() | FlowChanged():
                 return
             case Paused() | Resumed() | PolicyChanged():
                 self.note(event.queue, type(event).__name__.lower())
@@ -168,6 +176,10 @@ class Auditor:
         match event:
             case Started():
                 self._started(known)
+            case ParentsEnded():
+                self._check_parents(known, "goes on")
+            case Retried():
+                self._retried(known)
             case Ready():
                 self._ready(known)
             case Offered():
@@ -228,14 +240,15 @@ class Auditor:
             self.check(known.attempts_left > 0, f"{known} is ready for an attempt more than it has")
             known.ready_number = 0
             return
-        if not known.waiting:
-            self._retried(known)
+        self.check(known.waiting, f"{known} is ready, and did not wait")
         self._ready_count += 1
         known.ready_number = self._ready_count
 
     def _retried(self, known: Known) -> None:
         assert known.final is not None
-        self.check(known.final[0] is JobState.FAILED, f"{known} came back from {known.final[0]}")
+        state, error = known.final[0], known.final[5]
+        of_parent = state is JobState.CANCELLED and error is not None and error.code is ErrorCode.PARENT_FAILED
+        self.check(state is JobState.FAILED or of_parent, f"{known} came back from {state}")
         self.check(self._asked["retry", known.job.id], f"{known} came back without being asked for")
         known.final = None
         known.waiting = True
@@ -251,6 +264,7 @@ class Auditor:
         spec = job.spec
         self.check(known.waiting, f"{known} started, and did not wait")
         self._check_order(known)
+        self._check_parents(known, "started")
         self.check(b'"n":' in job.args, f"{known} started without its arguments")
         self.check(job.attempt == known.attempt + 1, f"{known} began attempt {job.attempt} after {known.attempt}")
         self.check(known.attempts_left > 0, f"{known} began an attempt more than it has")
@@ -264,6 +278,29 @@ class Auditor:
         in_queue = self.limits.count(lambda other: other.queue == spec.queue)
         self.check(not queue_state.paused, f"{known} started in a paused queue")
         self.check(in_queue <= queue_state.policy.workers, f"{known} is the {in_queue}. to run of queue {spec.queue}")
+
+    def _check_parents(self, known: Known, how: str) -> None:
+        """Check that no child goes on before its parents have ended; a retry of a parent comes too late for it."""
+        lineage = known.job.lineage
+        for parent_id in () if lineage is None else lineage.parents:
+            parent = self.known.get(parent_id)
+            self.check(
+                parent is None or not parent.live or parent.retries,
+                f"{known} {how}, and its parent {parent} has not ended",
+            )
+            if lineage is not None and lineage.on_failure == "cancel" and parent is not None and not parent.live:
+                succeeded = parent.job.state is JobState.SUCCEEDED
+                self.check(succeeded or known.attempt, f"{known} {how}, and its parent {parent} {parent.job.state}")
+
+    def _check_end_by_parents(self, known: Known) -> None:
+        lineage, job = known.job.lineage, known.job
+        assert lineage is not None
+        assert job.error is not None
+        named = [each for each in lineage.parents if each in job.error.message]
+        self.check(len(named) == 1, f"{known} ended for parents that its error does not name")
+        parents = [self.known.get(each) or self.gone.get(each) for each in named]
+        failed = [each for each in parents if each is None or each.retries or each.final is not None]
+        self.check(failed, f"{known} ended for its parent {named}, which has not ended")
 
     def _check_order(self, known: Known) -> None:
         """Check FIFO order among jobs with the same limiters.
@@ -300,6 +337,8 @@ class Auditor:
             self.check(late and job.attempt == 0, f"{known} expired before its time, or after it had been started")
         if job.state is JobState.CANCELLED and known.waiting and job.error is None:
             self._check_asked_to_cancel(known)
+        if job.state is JobState.CANCELLED and job.error is not None and job.error.code is ErrorCode.PARENT_FAILED:
+            self._check_end_by_parents(known)
         if job.state is JobState.FAILED:
             final = job.error is not None and job.error.code in FINAL_CODES
             self.check(job.error is not None, f"{known} failed without saying why")
@@ -379,7 +418,7 @@ class Auditor:
                 self.check(False, f"queue {queue_state.name} is paused, though that was to end at {pause.until}")
         for known in self.known.values():
             job = known.job
-            waits = job.state in (JobState.QUEUED, JobState.DELAYED)
+            waits = job.state in (JobState.QUEUED, JobState.DELAYED, JobState.WAITING)
             due_at = self._due_at(known)
             if self.engine.store.get(job.id) is not job:
                 self.check(False, f"the record of {known} is gone")
@@ -400,6 +439,8 @@ class Auditor:
         job, spec = known.job, known.job.spec
         if known.final is not None:
             assert job.finished_at is not None
+            if job.id in self.engine.store._kept.jobs:
+                return None
             return job.finished_at + self.engine.store.ttl_s(job) + EXPIRY_BUCKET_S
         if known.running:
             if known.stop_requested_at is not None:

@@ -476,7 +476,8 @@ class Client:
         auditor.note(self.name, f"bulk {action}: {done.count}, {done.skipped} skipped")
         message = f"bulk {action} of {matching}: {done}, of {expected}"
         auditor.check(not in_one_go or done.count + done.skipped == expected, message)
-        auditor.check(action == "retry" or not done.skipped or not in_one_go, message)
+        skips = action == "retry" or (action == "delete" and auditor.engine._transitions.flow_index.any)  # for children
+        auditor.check(skips or not done.skipped or not in_one_go, message)
 
     async def _list(self) -> None:
         """Page through all jobs: no job comes twice, and none that was stored throughout is missing."""

@@ -25,6 +25,7 @@ from jobqueue.errors import JobGone
 from tests.simulation.auditor import Auditor, Violation
 from tests.simulation.chaos import Chaos
 from tests.simulation.fleet import Fleet
+from tests.simulation.grower import Grower
 from tests.simulation.inspector import Inspector
 from tests.simulation.journal import SimulatedJournal
 from tests.simulation.scenario import Scenario, draw
@@ -116,6 +117,7 @@ class Simulation:
         self._queue = JobQueue(scenario.settings)
         self._stage = Stage(scenario, self._auditor, self._queue)
         self._fleet = Fleet(scenario, self._queue, self._auditor)
+        self._grower = Grower(self._fleet)
         self._chaos = Chaos(scenario, self._queue, self._auditor)
         self._schedules = SimulatedSchedules(scenario, self._queue, self._auditor)
         self._stage.submit_child = self._fleet.submit_child
@@ -137,6 +139,9 @@ class Simulation:
         self._clean_up()
         return outcome
 
+    async def _clients(self) -> None:
+        await asyncio.gather(self._fleet.run(), self._grower.run())
+
     async def _main(self) -> None:
         await self._play()
         if self._scenario.restart:
@@ -150,7 +155,7 @@ class Simulation:
         await self._start()
         self._loop.call_later(RELEASE_S, self._stage.release_stubborn)
         chaos = asyncio.create_task(self._chaos.run(), name="chaos")
-        fleet = asyncio.create_task(self._fleet.run(), name="fleet")
+        fleet = asyncio.create_task(self._clients(), name="fleet")
         try:
             await self._stop(fleet)
         finally:
