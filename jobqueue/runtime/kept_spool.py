@@ -21,7 +21,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from jobqueue.core.events import Submitted
-from jobqueue.core.job import JobState
 from jobqueue.errors import ConfigError, SpoolFull
 from jobqueue.log import event_logger
 from jobqueue.runtime.spool import JOB_PREFIX, RETRY_AFTER_S, THREADS, UPLOAD_PREFIX, Doomed, Spool
@@ -154,7 +153,7 @@ class KeptSpool(Spool):
 
     def _restored(self, job: Job) -> tuple[str, int]:
         """Return the folder of a job's files, and the bytes of those that it still has."""
-        if job.upload is not None and (job.live or job.state is JobState.FAILED):
+        if job.upload is not None and (job.live or job.keeps_args):
             files = [file for several in job.upload.files.values() for file in several]
             return job.upload.folder, sum(file.size_bytes for file in files)
         size_bytes = 0 if job.file is None else job.file.size_bytes

@@ -250,7 +250,7 @@ class Spool:
         if folder is None:
             return
         kept: dict[str, int] = {}
-        if job.state is JobState.FAILED and job.upload is not None:
+        if job.keeps_args and job.upload is not None:
             kept = {
                 os.path.basename(file.path): file.size_bytes for files in job.upload.files.values() for file in files
             }

@@ -16,6 +16,7 @@ import pytest
 from jobqueue.config import SpoolSettings
 from jobqueue.core.events import Ended, Evicted
 from jobqueue.core.job import Job, JobId, JobSpec, JobState
+from jobqueue.core.report import ErrorCode, JobError
 from jobqueue.core.stored_file import StoredFile, Upload
 from jobqueue.errors import ConfigError, SpoolFull
 from jobqueue.runtime import spool as module
@@ -143,6 +144,15 @@ async def test_a_failed_job_keeps_only_its_inputs_until_it_is_evicted(spool: Spo
     await settled(spool)
     assert list(spool.folder.iterdir()) == []
     assert spool.bytes_used == 0
+
+
+async def test_a_job_that_is_cancelled_for_its_parent_keeps_its_inputs_for_the_retry_of_its_flow(spool: Spool) -> None:
+    upload = await uploaded(spool, a=b"1")
+    job = job_of(upload, JobState.CANCELLED)
+    job.error = JobError(ErrorCode.PARENT_FAILED, "the parent failed")
+    spool.on_event(Ended(job))
+    await settled(spool)
+    assert [path.name for path in Path(upload.folder).iterdir()] == ["file-0"]
 
 
 @pytest.mark.parametrize("with_upload", [True, False])
