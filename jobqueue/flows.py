@@ -9,6 +9,7 @@ Rules:
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -78,7 +79,9 @@ class Flows:
             Refused, KeyReused, NotInStore: As `Backend.submit_flow`.
         """
         order = parents_first(jobs)
+        await asyncio.sleep(0)  # a large graph takes tens of milliseconds: other requests run between the parts
         checked = self._checked(jobs)
+        await asyncio.sleep(0)
         places = {number: place for place, number in enumerate(order.positions)}
         asked: list[Asked] = []
         links: list[Link] = []

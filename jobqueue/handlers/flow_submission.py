@@ -11,6 +11,7 @@ Rules:
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import msgspec
@@ -18,7 +19,7 @@ import msgspec
 from jobqueue.api_limits import FLOW_GRAPH_MAX
 from jobqueue.core.ids import is_well_formed
 from jobqueue.encoder import encode
-from jobqueue.errors import InvalidField, InvalidSubmission, shown
+from jobqueue.errors import FAULTS_MAX, InvalidField, InvalidSubmission, shown
 from jobqueue.handlers.submission import Name, Submission, check_texts
 from jobqueue.handlers.validation import field_of
 
@@ -92,17 +93,28 @@ def parents_first(jobs: Sequence[NamedSubmission]) -> Order:
 
     Raises:
         InvalidSubmission: A name is there twice or unknown, a parent is named twice or is the job itself, or there is
-            a cycle; all faults but for further cycles, with pointers from the flow's root.
+            a cycle; the first `FAULTS_MAX` faults, with pointers from the flow's root.
     """
     positions: dict[str, int] = {}
-    faults = [*_name_faults(jobs, positions)]
-    parents = [_parents_of(number, job, positions, faults) for number, job in enumerate(jobs)]
+    faults = [*islice(_name_faults(jobs, positions), FAULTS_MAX)]
+    # With a name twice, or with many faults, not all names have a position: parents are not looked at then.
+    parents: list[tuple[int, ...]] = []
+    outside: list[tuple[str, ...]] = []
+    for number, job in enumerate(jobs if len(positions) == len(jobs) else ()):
+        named = job.after or ()
+        found = [positions.get(name) for name in named]
+        inside = tuple(parent for parent in found if parent is not None)
+        parents.append(inside)
+        outside.append(() if len(inside) == len(found) else tuple(name for name in named if name not in positions))
+        if outside[-1] or number in inside or len(set(inside)) < len(inside):
+            room = FAULTS_MAX - len(faults)
+            faults += islice(_parent_faults(number, named, found), max(0, room))
     if faults:
         raise InvalidSubmission(*faults)
     order = _ordered(parents)
     if len(order) < len(jobs):
         raise InvalidSubmission(_cycle_fault(jobs, parents, frozenset(order)))
-    return Order(order, parents, [tuple(name for name in job.after or () if name not in positions) for job in jobs])
+    return Order(order, parents, outside)
 
 
 def _name_faults(jobs: Sequence[NamedSubmission], positions: dict[str, int]) -> Iterator[InvalidField]:
@@ -117,26 +129,20 @@ def _name_faults(jobs: Sequence[NamedSubmission], positions: dict[str, int]) -> 
             yield InvalidField(pointer=f"/jobs/{number}/unique", detail=detail)
 
 
-def _parents_of(
-    number: int, job: NamedSubmission, positions: Mapping[str, int], faults: list[InvalidField]
-) -> tuple[int, ...]:
-    """Return the positions of a job's parents; add the faults of their names."""
-    parents: dict[int, None] = {}
-    for place, name in enumerate(job.after or ()):
-        parent = positions.get(name)
-        if parent is None and is_well_formed(name):
-            continue
-        if parent is None:
-            detail = f"no job of this flow has the name {shown(name)!r}, and it is no id of a job"
+def _parent_faults(number: int, named: Sequence[str], found: Sequence[int | None]) -> Iterator[InvalidField]:
+    """Yield the faults of the names that a job comes after; `found` has their positions."""
+    seen: set[str] = set()
+    for place, (name, parent) in enumerate(zip(named, found, strict=True)):
+        if name in seen:
+            detail = f"{shown(name)!r} is named twice"
         elif parent == number:
             detail = "a job can't come after itself"
-        elif parent in parents:
-            detail = f"{name!r} is named twice"
+        elif parent is None and not is_well_formed(name):
+            detail = f"no job of this flow has the name {shown(name)!r}, and it is no id of a job"
         else:
-            parents[parent] = None
+            seen.add(name)
             continue
-        faults.append(InvalidField(pointer=f"/jobs/{number}/after/{place}", detail=detail))
-    return tuple(parents)
+        yield InvalidField(pointer=f"/jobs/{number}/after/{place}", detail=detail)
 
 
 def _ordered(parents: Sequence[tuple[int, ...]]) -> list[int]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jobqueue.errors import InvalidSubmission
+from jobqueue.errors import FAULTS_MAX, InvalidSubmission
 from jobqueue.handlers.flow_submission import NamedSubmission, flow_of, parents_first
 
 
@@ -106,8 +106,18 @@ def test_a_name_is_given_once() -> None:
 
 
 def test_all_faults_of_a_graph_come_at_once() -> None:
-    told = faults(job("a", "a"), job("a", "x"), job("c", unique="one"))
-    assert set(told) == {"/jobs/0/after/0", "/jobs/1/name", "/jobs/1/after/0", "/jobs/2/unique"}
+    told = faults(job("a", "a"), job("b", "x", "a", "x"), job("c", unique="one"))
+    assert set(told) == {"/jobs/0/after/0", "/jobs/1/after/0", "/jobs/1/after/2", "/jobs/2/unique"}
+
+
+def test_of_many_faults_the_first_ones_are_found() -> None:
+    told = faults(*(job(f"j{number}", *["nothing"] * 500) for number in range(1000)))
+    assert len(told) == FAULTS_MAX
+
+
+def test_an_id_outside_of_the_flow_is_named_once() -> None:
+    outside = "0aB000000-1c3FfGhIjKlM"
+    assert faults(job("a", outside, outside)) == {"/jobs/0/after/1": f"{outside!r} is named twice"}
 
 
 def test_a_flow_of_python_values_has_its_faults_at_their_places() -> None:
