@@ -129,7 +129,7 @@ class Story:
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
-def test_jobs_that_are_moved_together_end_as_those_that_are_moved_one_by_one(client: redis.Redis, seed: int) -> None:
+def test_a_run_of_jobs_ends_in_the_same_state_as_jobs_moved_one_by_one(client: redis.Redis, seed: int) -> None:
     told = []
     for text in (library.text(test=True), long_way()):
         story = Story(client, text, seed)
