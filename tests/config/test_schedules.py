@@ -47,7 +47,7 @@ def test_a_schedule_is_read_from_a_file_and_from_the_environment(tmp_path: Path)
         (["type: report", "every: 5m"], ".every: unknown setting, did you mean 'schedules.nightly.every_s'?"),
     ],
 )
-def test_a_fault_names_the_setting_and_says_what_would_be_right(tmp_path: Path, lines: list[str], told: str) -> None:
+def test_a_fault_names_the_setting_and_a_valid_value(tmp_path: Path, lines: list[str], told: str) -> None:
     assert any(fault.startswith(told) for fault in faults(tmp_path, *lines))
 
 
