@@ -67,6 +67,8 @@ PRELOADED = (
     "jobqueue.core.backoff",
     "jobqueue.core.job",
     "jobqueue.errors",
+    "jobqueue.flow_handle",
+    "jobqueue.graph",
     "jobqueue.handle",
 )
 """The modules behind the names of the package. They load on first use, and the module of every handler uses some."""
