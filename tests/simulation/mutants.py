@@ -20,6 +20,7 @@ from jobqueue.backend.waits import Waits
 from jobqueue.core.admission import AdmissionControl
 from jobqueue.core.engine import Engine
 from jobqueue.core.events import Offered, Ready
+from jobqueue.core.flow_index import FlowIndex
 from jobqueue.core.job import JobState, StopReason
 from jobqueue.core.job_store import JobStore
 from jobqueue.core.limits.circuit_breaker import CircuitBreaker
@@ -494,3 +495,21 @@ def a_reject_counts_against_its_handler(blame: Any) -> Any:
             blame(self, job, failure, now)
 
     return blamed
+
+
+# -- parents
+
+
+@mutant(FlowIndex, "link")
+def a_child_does_not_wait_for_its_last_parent(link: Any) -> Any:
+    def linked(self: FlowIndex, child: Any) -> Any:
+        failed = link(self, child)
+        self.pending[child.id] = max(0, self.pending[child.id] - 1)
+        return failed
+
+    return linked
+
+
+@mutant(FlowIndex, "release")
+def records_of_parents_are_kept_for_ever(release: Any) -> Any:
+    return lambda self, links, limit: setattr(links, "removed", len(links.parents)) or limit
