@@ -222,10 +222,11 @@ class MemoryBackend:
         return flow
 
     async def retry_flow(self, flow_id: str, owner: str | None = None) -> FlowView:
-        try:
-            return self._engine.flows.retry(flow_id, owner, now=self._now())
-        finally:
-            self._publish()
+        self._engine.flows.tell_all(self._now())
+        self._publish()  # before a job is live again whose end is still to be told
+        flow = self._engine.flows.retry(flow_id, owner, now=self._now())
+        self._publish()
+        return flow
 
     def when_kept(self, done: Callable[[JournalFailed | None], None], submitted: JobId | None = None) -> None:
         raise AssertionError("nothing is deferred")

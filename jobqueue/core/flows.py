@@ -98,8 +98,7 @@ class Flows:
             Draining, QueueFull, TypeQuarantined, RateLimited, InvalidSubmission: As `TogetherSubmitter.submit`.
         """
         flow = self.get(flow_id, owner)
-        while self._index.work:
-            self.settle(now)
+        self.tell_all(now)
         again = self._to_retry(flow)
         if not again:
             state = self.view(flow_id).state
@@ -140,6 +139,11 @@ class Flows:
             self._index.work.append(Notice(*failed, [job.id]))
         elif not self._index.pending[job.id]:
             self._index.work.append(Notice(lineage.parents[0], SUCCEEDED, [job.id]))
+
+    def tell_all(self, now: float) -> None:
+        """Do all the work of later ticks now. Its events are to be passed on before a retry."""
+        while self._index.work:
+            self.settle(now)
 
     def settle(self, now: float, limit: int = 1000, *, tells: bool = True) -> None:
         """Tell children of their parents' ends, and remove links, in portions.

@@ -201,6 +201,21 @@ async def test_a_job_waits_for_its_parents_and_a_flow_for_its_jobs(make: Make) -
 
 
 @virtual_time
+async def test_a_wait_for_a_child_ends_although_its_flow_is_retried_at_once(make: Make) -> None:
+    backend = make()
+    if backend.shared:
+        return
+    asked = (SPEC, b"{}", None, None)
+    flow = (await backend.submit_flow([asked] * 2, [Link(), Link(beside=(0,))])).flow
+    parent, child = flow.jobs
+    lease = await backend.lease()
+    ending = backend.ending(child.id)
+    await backend.nack(parent.id, lease.attempt, BOOM)
+    assert (await backend.retry_flow(flow.id)).state == "running"
+    assert (await ending).state is JobState.CANCELLED
+
+
+@virtual_time
 async def test_of_many_equal_jobs_those_beyond_the_capacity_are_rejected(make: Make) -> None:
     backend = make(small=QueuePolicy(capacity=3))
     receipts = await backend.submit_many([(SMALL, b"%d" % n, None, None) for n in range(5)])
