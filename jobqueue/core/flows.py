@@ -192,7 +192,7 @@ class Flows:
         spec = job.spec
         job.run_at = now + spec.delay_s if spec.run_at is None else spec.run_at
         if job.start_by_at is None and job.attempt == 0:
-            job.start_by_at = self._submitter.patience_at(spec, now)
+            job.start_by_at = self._submitter.start_by_at(spec, now)
         self._index.pending.pop(job.id, None)
         self._transitions.change_state(job, DELAYED if job.run_at > now else QUEUED, now)
         self._transitions.events.append(ParentsEnded(job))

@@ -289,11 +289,9 @@ class Submitter:
         return job
 
     def start_by_at(self, spec: JobSpec, now: float) -> float | None:
-        """Return the start-by of a job that is accepted now; None: it has none."""
-        return now + spec.start_by_s if spec.start_by_s is not None else self.patience_at(spec, now)
-
-    def patience_at(self, spec: JobSpec, now: float) -> float | None:
-        """Return when a job without a start-by of its own, whose delay begins now, expires; None: never."""
+        """Return the start-by of a job that is accepted now, or whose parents have ended; None: it has none."""
+        if spec.start_by_s is not None:
+            return now + spec.start_by_s
         policy = self._transitions.queue_states[spec.queue].policy
         # Newest first alone would keep the oldest for ever, although their clients have left.
         return now + spec.delay_s + policy.patience_s if policy.discipline == ADAPTIVE else None
