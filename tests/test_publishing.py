@@ -217,7 +217,7 @@ async def test_listeners_hear_of_a_publish_once_after_its_jobs_are_held() -> Non
     assert [(published.topic, published.data) for published in heard] == [("order.paid", b'{"id":1}')]
 
 
-async def test_the_jobs_of_a_publish_outlive_a_crash_under_their_key(tmp_path: Path) -> None:
+async def test_the_jobs_of_a_publish_outlive_a_stop_under_their_key(tmp_path: Path) -> None:
     settings = {"journal": JournalSettings(dir=str(tmp_path / "journal"))}
     shop = Shop(**settings)
     await shop.queue.start()

@@ -338,7 +338,7 @@ def test_a_shutdown_cancels_jobs_that_wait_at_limiters() -> None:
     jobs = [driver.submit(pool="thread", limits=Limits(concurrency=1, rate=Rate(1, 60.0))) for _ in range(5)]
     (running,) = start_all(driver)
     lost = driver.shut_down()
-    assert lost == {JobState.DELAYED: 0, JobState.QUEUED: 4, JobState.RUNNING: 1}
+    assert lost == {JobState.WAITING: 0, JobState.DELAYED: 0, JobState.QUEUED: 4, JobState.RUNNING: 1}
     driver.nack(running)
     for job in jobs[1:]:
         assert job.state is JobState.CANCELLED
