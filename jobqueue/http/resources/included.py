@@ -21,6 +21,7 @@ from jobqueue.core.job import RUNNING
 from jobqueue.handlers.redaction import HIDDEN
 from jobqueue.http.resources.included_document import (
     FileDocument,
+    LineageDocument,
     ResultFileDocument,
     SpecDocument,
     UniqueDocument,
@@ -41,8 +42,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
 
     from jobqueue.core.job_view import JobView
+    from jobqueue.core.lineage import Lineage
     from jobqueue.handlers import RunIn
     from jobqueue.service import Service
+
+PARENTS_SHOWN_MAX = 1000
+"""Parents of a job whose ids are told."""
 
 _encode = msgspec.json.Encoder().encode
 _HIDDEN = _encode(HIDDEN)
@@ -137,6 +142,18 @@ def _spec(job: JobView, service: Service) -> SpecDocument:
         idempotency_key=None if key is None else key.key,
         caller=job.caller,
         worker=WorkerDocument(run_in, service.pid_of(job.id, run_in)) if job.state is RUNNING else None,
+        lineage=None if job.lineage is None else _lineage(job.lineage),
+    )
+
+
+def _lineage(lineage: Lineage) -> LineageDocument:
+    parents = lineage.parents
+    return LineageDocument(
+        flow=lineage.flow,
+        name=lineage.name,
+        after=parents[:PARENTS_SHOWN_MAX],
+        after_count=len(parents),
+        on_failure=lineage.on_failure,
     )
 
 

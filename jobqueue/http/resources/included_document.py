@@ -8,9 +8,10 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from jobqueue.core.job import UniqueMode
+from jobqueue.core.lineage import OnFailure
 from jobqueue.handlers import RunIn
 from jobqueue.http.response.job_document import JobDocument
-from jobqueue.http.response.value_types import Count, Duration, Instant
+from jobqueue.http.response.value_types import Count, Duration, Id, Instant
 from jobqueue.http.streams.event_document import EventName, JobEventDocument  # noqa: TC001  # read from annotations
 
 
@@ -38,6 +39,24 @@ class WorkerDocument(msgspec.Struct, gc=False):
     pid: int | None
 
 
+class LineageDocument(msgspec.Struct, gc=False):
+    """How a job depends on others.
+
+    Attributes:
+        flow: The id of its flow; null: it is in none.
+        name: Its name in the flow; null: it has none.
+        after: Ids of its parents, the first 1,000.
+        after_count: The number of its parents.
+        on_failure: What becomes of it if a parent does not succeed.
+    """
+
+    flow: Id | None
+    name: str | None
+    after: tuple[Id, ...]
+    after_count: Count
+    on_failure: OnFailure
+
+
 class SpecDocument(msgspec.Struct, gc=False):
     """The options of a job, and its place while it runs.
 
@@ -50,6 +69,7 @@ class SpecDocument(msgspec.Struct, gc=False):
         idempotency_key: The Idempotency-Key of the submission; null: it had none.
         caller: Submitted the job; null: the application itself did.
         worker: Where the attempt runs; null: the job is not running.
+        lineage: Its parents and its flow; null: it has neither.
     """
 
     run_in: RunIn
@@ -60,6 +80,7 @@ class SpecDocument(msgspec.Struct, gc=False):
     idempotency_key: str | None
     caller: str | None
     worker: WorkerDocument | None
+    lineage: LineageDocument | None
 
 
 class FileDocument(msgspec.Struct, gc=False):

@@ -94,6 +94,7 @@ async def test_the_spec_has_the_options_of_the_submission(start: Start, http_to:
         "idempotency_key": "k-1",
         "caller": "key:ann",
         "worker": None,
+        "lineage": None,
     }
 
 
@@ -115,10 +116,24 @@ async def test_the_spec_of_a_plain_job_has_its_defaults_and_of_a_running_one_its
         "idempotency_key": None,
         "caller": "127.0.0.1",
         "worker": {"kind": "loop", "pid": os.getpid()},
+        "lineage": None,
     }
     serving.gate.set()
     await ended(serving, job)
     assert (await read(http, job, "spec"))["spec"]["worker"] is None
+
+
+async def test_the_spec_of_a_child_tells_its_lineage(serving: Serving, http: aiohttp.ClientSession) -> None:
+    parent = await submit(http, type="hold")
+    child = await submit(http, type="hold", after=[parent["id"]], on_failure="run")
+    assert (await read(http, child, "spec"))["spec"]["lineage"] == {
+        "flow": None,
+        "name": None,
+        "after": [parent["id"]],
+        "after_count": 1,
+        "on_failure": "run",
+    }
+    serving.gate.set()
 
 
 async def test_files_are_listed_by_part_without_their_places(serving: Serving, http: aiohttp.ClientSession) -> None:
