@@ -43,6 +43,7 @@ ROUTES: Final = {
     "overview": "",
     "jobs": "jobs",
     "job": "jobs/{job}",
+    "flow": "flows/{flow}",
     "queues": "queues",
     "queue": "queues/video",
     "types": "types",
@@ -56,6 +57,21 @@ ROUTES: Final = {
     "server": "server",
     "what_if": "what-if/default",
 }
+
+
+def submit_flow(server: Staged) -> str:
+    """Submit a flow with jobs that end, run and wait; return its id."""
+    image = {"image": "photo.jpg"}
+    jobs = [
+        {"name": "fetch", "type": "thumbnail", "args": image},
+        *({"name": f"size-{width}", "type": "thumbnail", "args": image, "after": ["fetch"]} for width in (128, 512)),
+        {"name": "film", "type": "hold", "after": ["fetch"]},
+        {"name": "mail", "type": "send_mail", "args": {"to": "ann@mail.example"}, "after": ["fetch"]},
+        {"name": "publish", "type": "thumbnail", "args": image, "after": ["size-128", "size-512", "film"]},
+        {"name": "thank", "type": "thumbnail", "args": image, "after": ["mail"]},
+    ]
+    flow_id: str = server.ask("POST", "/v1/flows", {"jobs": jobs})["id"]
+    return flow_id
 
 
 def load(server: Staged, seconds: float) -> None:
@@ -88,7 +104,7 @@ ACTS: Final = {"what_if": simulate, "live": see_events}
 
 
 async def take(browser: Browser, server: Staged, only: list[str]) -> None:
-    job = server.ids["retried"][0]
+    job, flow = server.ids["retried"][0], submit_flow(server)
     for scheme in SCHEMES:
         for width in WIDTHS:
             context = await browser.new_context(viewport={"width": width, "height": HEIGHT}, color_scheme=scheme)
@@ -96,7 +112,7 @@ async def take(browser: Browser, server: Staged, only: list[str]) -> None:
             for name, route in ROUTES.items():
                 if only and name not in only:
                     continue
-                await page.goto(f"{server.console}#/{route.format(job=job)}")
+                await page.goto(f"{server.console}#/{route.format(job=job, flow=flow)}")
                 await page.wait_for_selector("#main h1")
                 if name in ACTS:
                     await ACTS[name](page, server)

@@ -28,6 +28,7 @@ const PAGES = {
   overview: () => import("./pages/overview.js"),
   jobs: () => import("./pages/jobs.js"),
   job: () => import("./pages/job.js"),
+  flow: () => import("./pages/flow.js"),
   queues: () => import("./pages/queues.js"),
   queue: () => import("./pages/queue.js"),
   types: () => import("./pages/types.js"),

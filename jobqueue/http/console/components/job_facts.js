@@ -8,6 +8,7 @@ import {html} from "../ui.js";
 import {durationText} from "./duration.js";
 import {Age, Instant} from "./instant.js";
 import {Progress} from "./job_columns.js";
+import {LineageFacts} from "./lineage_facts.js";
 import {bytesText, countText} from "./number.js";
 import {State} from "./state.js";
 import {Text} from "./text.js";
@@ -65,6 +66,7 @@ export function JobFacts({job, spec, files}) {
   ];
   return html`<dl class="job-facts card">
     ${facts.filter(Boolean).map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd>${value}</dd></div>`)}
+    ${spec?.lineage && html`<${LineageFacts} id=${job.id} lineage=${spec.lineage} />`}
   </dl>`;
 }
 
