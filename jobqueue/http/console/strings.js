@@ -800,7 +800,7 @@ export const STRINGS = {
     state: "State",
     after: "After",
     onFailure: "If a parent fails",
-    onFailures: {cancel: "cancelled", run: "runs all the same"},
+    onFailures: {cancel: "it is cancelled", run: "it runs all the same"},
     copyId: "Copy the id",
     allJobs: "All jobs",
     progress: "Progress of the flow",
