@@ -69,6 +69,12 @@ export class JobGone extends JobQueueError {
     constructor(reason: string);
     reason: string;
 }
+/** No schedule has this name (404). */
+export class ScheduleNotFound extends JobQueueError {
+}
+/** The schedule is defined in the code or in the settings, so a request can't replace or delete it (409). */
+export class ScheduleFixed extends JobQueueError {
+}
 /** It is valid, but rejected for now (429, 503): nothing was kept. `retryAfterS` is when to come back, in seconds. */
 export class Refused extends JobQueueError {
     /**
@@ -119,15 +125,20 @@ export class JobFailed extends JobQueueError {
     code: "rejected" | "bad_result" | "files_lost" | "handler_error" | "parent_failed" | "result_too_large" | "shutdown" | "timed_out" | "worker_crashed" | null;
     reason: string | null;
 }
-/** The job is still live after the time of a wait; `state` is null if its state could not be read. */
+/**
+ * The job, `jobId`, or the flow, `flowId`, is still live after the time of a wait; `state` is null if its state could not
+ * be read.
+ */
 export class WaitTimeout extends JobQueueError {
     /**
      * @param {string} id
      * @param {string | null} state
      * @param {number} waitedS
+     * @param {"job" | "flow"} [kind]
      */
-    constructor(id: string, state: string | null, waitedS: number);
-    jobId: string;
+    constructor(id: string, state: string | null, waitedS: number, kind?: "job" | "flow");
+    jobId: string | null;
+    flowId: string | null;
     state: string | null;
 }
 /** The server answered with an error of no other class, or with something that isn't this API's. */
@@ -359,6 +370,130 @@ export class Client {
         lastEventId?: string;
         retryForS?: number;
     } & CallOptions): AsyncGenerator<TopicEvent, void, undefined>;
+    /**
+     * Submit a graph of jobs: all of them are accepted, or none.
+     *
+     * @param {Graph} graph The document of `POST /v1/flows`: `{jobs: [{name, type, args, after: [names], …}, …]}`.
+     * @param {{idempotencyKey?: string, retryForS?: number} & CallOptions} [options] As for `submit`, for the whole graph.
+     * @returns {Promise<Flow & {deduplicated: boolean}>} `deduplicated`: this is an earlier submission's flow, by its key.
+     * @throws {InvalidSubmission} A job or the graph has a fault; `errors` has its place, such as `/jobs/2/after/0`.
+     * @throws {Refused} There is no slot for each of the jobs, and none was made.
+     * @throws {UnknownType | KeyReused | FateUnknown | Unreachable} As from `submit`.
+     */
+    submitFlow(graph: Graph, { idempotencyKey, retryForS, signal }?: {
+        idempotencyKey?: string;
+        retryForS?: number;
+    } & CallOptions): Promise<Flow & {
+        deduplicated: boolean;
+    }>;
+    /**
+     * Return a flow: its state, its counts and its graph.
+     *
+     * @param {string} id
+     * @param {{includeJobs?: boolean} & CallOptions} [options] `includeJobs`: each of its jobs has its document, `job`.
+     * @returns {Promise<Flow>}
+     * @throws {JobNotFound | JobGone}
+     */
+    flow(id: string, { includeJobs, signal }?: {
+        includeJobs?: boolean;
+    } & CallOptions): Promise<Flow>;
+    /**
+     * Wait by long polls until all jobs of a flow have ended.
+     *
+     * @param {string} id
+     * @param {{timeoutS?: number, retryForS?: number} & CallOptions} [options] As for `wait`.
+     * @returns {Promise<Flow>}
+     * @throws {WaitTimeout} It still runs after `timeoutS`.
+     * @throws {JobNotFound | JobGone}
+     * @throws {NoAnswer} None came for `retryForS`.
+     */
+    waitFlow(id: string, { timeoutS, retryForS, signal }?: {
+        timeoutS?: number;
+        retryForS?: number;
+    } & CallOptions): Promise<Flow>;
+    /**
+     * Cancel all live jobs of a flow.
+     *
+     * @param {string} id
+     * @param {CallOptions} [options]
+     * @returns {Promise<Flow>}
+     * @throws {WrongState} It has ended.
+     */
+    cancelFlow(id: string, options?: CallOptions): Promise<Flow>;
+    /**
+     * Run a flow again from what has not succeeded.
+     *
+     * @param {string} id
+     * @param {CallOptions} [options]
+     * @returns {Promise<Flow>}
+     * @throws {WrongState} It runs, or has succeeded.
+     * @throws {Refused} There are not slots for all of it now.
+     */
+    retryFlow(id: string, options?: CallOptions): Promise<Flow>;
+    /**
+     * Return all schedules, by name.
+     *
+     * @param {CallOptions} [options]
+     * @returns {Promise<Schedule[]>}
+     */
+    schedules({ signal }?: CallOptions): Promise<Schedule[]>;
+    /**
+     * Return one schedule, with its next instants.
+     *
+     * @param {string} name
+     * @param {CallOptions} [options]
+     * @returns {Promise<Schedule>}
+     * @throws {ScheduleNotFound}
+     */
+    schedule(name: string, { signal }?: CallOptions): Promise<Schedule>;
+    /**
+     * Add a schedule, or replace it; its counts and its pause stay.
+     *
+     * @param {string} name
+     * @param {ScheduleSubmission} schedule The document of `PUT /v1/schedules/{name}`: `{type, args, every_s, …}`, or `cron`
+     *     in place of `every_s`.
+     * @param {CallOptions} [options]
+     * @returns {Promise<Schedule>}
+     * @throws {InvalidSubmission | ScheduleFixed | NotInStore}
+     */
+    putSchedule(name: string, schedule: ScheduleSubmission, { signal }?: CallOptions): Promise<Schedule>;
+    /**
+     * Delete a schedule; its jobs stay.
+     *
+     * @param {string} name
+     * @param {CallOptions} [options]
+     * @returns {Promise<void>}
+     * @throws {ScheduleNotFound | ScheduleFixed | NotInStore}
+     */
+    deleteSchedule(name: string, { signal }?: CallOptions): Promise<void>;
+    /**
+     * Submit a schedule's job now, beside its ticks.
+     *
+     * @param {string} name
+     * @param {CallOptions} [options]
+     * @returns {Promise<Job>}
+     * @throws {Duplicate} It skips while its last job is live.
+     * @throws {ScheduleNotFound | Refused}
+     */
+    runSchedule(name: string, options?: CallOptions): Promise<Job>;
+    /**
+     * Have a schedule give no ticks until it is resumed.
+     *
+     * @param {string} name
+     * @param {CallOptions} [options]
+     * @returns {Promise<Schedule>}
+     * @throws {ScheduleNotFound | NotInStore}
+     */
+    pauseSchedule(name: string, options?: CallOptions): Promise<Schedule>;
+    /**
+     * Have a paused schedule give ticks again, and those since the pause that its `catch_up` says.
+     *
+     * @param {string} name
+     * @param {CallOptions} [options]
+     * @returns {Promise<Schedule>}
+     * @throws {ScheduleNotFound | NotInStore}
+     */
+    resumeSchedule(name: string, options?: CallOptions): Promise<Schedule>;
     /**
      * Cancel a live job; its document says `running` as long as its handler is being stopped.
      *
@@ -652,6 +787,9 @@ export type Stats = Operations["getStats"]["responses"][200]["content"]["applica
 export type StatsQuery = NonNullable<Operations["getStats"]["parameters"]["query"]>;
 export type Finding = Operations["listFindings"]["responses"][200]["content"]["application/json"]["findings"][number];
 export type Webhook = Operations["listWebhooks"]["responses"][200]["content"]["application/json"]["webhooks"][number];
+export type Flow = Documents["Flow"];
+export type Schedule = Documents["Schedule"];
+export type ScheduleSubmission = Documents["ScheduleSubmission"];
 export type Publication = Operations["publish"]["responses"][202]["content"]["application/json"];
 export type Topics = Operations["listTopics"]["responses"][200]["content"]["application/json"];
 export type ServerLog = Operations["getServerLog"]["responses"][200]["content"]["application/json"];
@@ -676,6 +814,18 @@ export type JobPage = {
  */
 export type Submission = Omit<Documents["Submission"], "run_at"> & {
     run_at?: Date | string | null;
+};
+/**
+ * A job of a graph: a submission with a name; its `after` has names of other jobs of the graph.
+ */
+export type NamedSubmission = Omit<Documents["NamedSubmission"], "run_at"> & {
+    run_at?: Date | string | null;
+};
+/**
+ * A graph of jobs, in any order, without files.
+ */
+export type Graph = {
+    jobs: NamedSubmission[];
 };
 /**
  * A job's document with what the answer to a submission tells beside it.
@@ -805,7 +955,7 @@ export type TopicEvent = {
  * such as a requested wait.
  */
 export type ClientRequest = {
-    method: "GET" | "HEAD" | "POST" | "PATCH" | "DELETE";
+    method: "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE";
     target: string;
     headers?: Record<string, string> | undefined;
     body?: string | FormData | undefined;

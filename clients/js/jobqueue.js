@@ -43,6 +43,9 @@
 /** @typedef {NonNullable<Operations["getStats"]["parameters"]["query"]>} StatsQuery */
 /** @typedef {Operations["listFindings"]["responses"][200]["content"]["application/json"]["findings"][number]} Finding */
 /** @typedef {Operations["listWebhooks"]["responses"][200]["content"]["application/json"]["webhooks"][number]} Webhook */
+/** @typedef {Documents["Flow"]} Flow */
+/** @typedef {Documents["Schedule"]} Schedule */
+/** @typedef {Documents["ScheduleSubmission"]} ScheduleSubmission */
 /** @typedef {Operations["publish"]["responses"][202]["content"]["application/json"]} Publication */
 /** @typedef {Operations["listTopics"]["responses"][200]["content"]["application/json"]} Topics */
 /** @typedef {Operations["getServerLog"]["responses"][200]["content"]["application/json"]} ServerLog */
@@ -66,6 +69,18 @@
  * The document of a submission, in which an instant may be a `Date`.
  *
  * @typedef {Omit<Documents["Submission"], "run_at"> & {run_at?: Date | string | null}} Submission
+ */
+
+/**
+ * A job of a graph: a submission with a name; its `after` has names of other jobs of the graph.
+ *
+ * @typedef {Omit<Documents["NamedSubmission"], "run_at"> & {run_at?: Date | string | null}} NamedSubmission
+ */
+
+/**
+ * A graph of jobs, in any order, without files.
+ *
+ * @typedef {{jobs: NamedSubmission[]}} Graph
  */
 
 /**
@@ -158,7 +173,7 @@
  * such as a requested wait.
  *
  * @typedef {object} ClientRequest
- * @property {"GET" | "HEAD" | "POST" | "PATCH" | "DELETE"} method
+ * @property {"GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE"} method
  * @property {string} target
  * @property {Record<string, string>} [headers]
  * @property {string | FormData} [body]
@@ -180,6 +195,7 @@ const STREAM_QUIET_S = 30; // between two signs of life of a stream, beside the 
 const SIMULATION_S = 20; // after which a simulation has been answered
 const TIMER_S_MAX = 2_000_000; // setTimeout takes at most 2^31 ms, and fires at once beyond
 const IDS_MAX = 100;
+const SCHEDULES_MAX = 1000; // on a page
 const BATCH_MAX = 1000;
 const BATCH_CHARACTERS = 1 << 18; // in one request: at most 786 KiB in UTF-8, within a server's default limit
 const ANSWER_BYTES_MAX = 1 << 28; // of one answer in memory
@@ -283,6 +299,12 @@ export class JobGone extends JobQueueError {
   }
 }
 
+/** No schedule has this name (404). */
+export class ScheduleNotFound extends JobQueueError {}
+
+/** The schedule is defined in the code or in the settings, so a request can't replace or delete it (409). */
+export class ScheduleFixed extends JobQueueError {}
+
 /** It is valid, but rejected for now (429, 503): nothing was kept. `retryAfterS` is when to come back, in seconds. */
 export class Refused extends JobQueueError {
   /**
@@ -339,16 +361,21 @@ export class JobFailed extends JobQueueError {
   }
 }
 
-/** The job is still live after the time of a wait; `state` is null if its state could not be read. */
+/**
+ * The job, `jobId`, or the flow, `flowId`, is still live after the time of a wait; `state` is null if its state could not
+ * be read.
+ */
 export class WaitTimeout extends JobQueueError {
   /**
    * @param {string} id
    * @param {string | null} state
    * @param {number} waitedS
+   * @param {"job" | "flow"} [kind]
    */
-  constructor(id, state, waitedS) {
-    super(`job ${id} is still ${state ?? "unread"} after ${waitedS} s`);
-    this.jobId = id;
+  constructor(id, state, waitedS, kind = "job") {
+    super(`${kind} ${id} is still ${state ?? "unread"} after ${waitedS} s`);
+    this.jobId = kind === "job" ? id : null;
+    this.flowId = kind === "flow" ? id : null;
     this.state = state;
   }
 }
@@ -656,7 +683,7 @@ export class Client {
    */
   async wait(id, { timeoutS = Infinity, retryForS = RETRY_FOR_S, signal } = {}) {
     checkSeconds({ timeoutS, retryForS });
-    const job = await this.#untilOver(id, timeoutS, retryForS, signal, null);
+    const job = await this.#untilOver(jobPath(id), isJob, timeoutS, retryForS, signal, null);
     if (job === null || LIVE.has(job.state)) throw new WaitTimeout(id, job && job.state, timeoutS);
     return job;
   }
@@ -751,31 +778,8 @@ export class Client {
    * @throws {KeyReused | FateUnknown | Unreachable} As from `submit`.
    */
   async publish(topic, data = null, { idempotencyKey, retryForS = 0, signal } = {}) {
-    checkSeconds({ retryForS });
-    const key = idempotencyKey ?? (await newKey());
-    const headers = { "Idempotency-Key": quoted(key), "Content-Type": "application/json" };
-    const body = encode({ data });
-    /** @type {ClientRequest} */
-    let request = { method: "POST", target: `/v1/topics/${encodeURIComponent(topic)}`, headers, body, signal };
-    const patience = new Patience(retryForS);
-    /** @type {FateUnknown | null} */
-    let unknown = null;
-    for (;;) {
-      try {
-        const answer = await this.#ask(request);
-        const published = taken(answer, hasList("jobs"));
-        return { ...published, deduplicated: answer.headers.get("job-deduplicated") === "true" };
-      } catch (failure) {
-        if (!(failure instanceof Refused || failure instanceof NoAnswer)) throw failure;
-        if (failure instanceof FateUnknown) {
-          failure.idempotencyKey = key;
-          unknown = failure;
-        }
-        const afterS = patience.pauseS(failure);
-        if (afterS === null) throw unknown ?? failure;
-        request = { ...request, afterS };
-      }
-    }
+    const target = `/v1/topics/${encodeURIComponent(topic)}`;
+    return this.#keyed(target, encode({ data }), hasList("jobs"), { idempotencyKey, retryForS, signal });
   }
 
   /**
@@ -806,6 +810,177 @@ export class Client {
       const { topic = null, data = null, at = null, omitted_bytes: omittedBytes = null } = told;
       yield { id, name, topic, data, at, omittedBytes };
     }
+  }
+
+  // -- flows
+
+  /**
+   * Submit a graph of jobs: all of them are accepted, or none.
+   *
+   * @param {Graph} graph The document of `POST /v1/flows`: `{jobs: [{name, type, args, after: [names], …}, …]}`.
+   * @param {{idempotencyKey?: string, retryForS?: number} & CallOptions} [options] As for `submit`, for the whole graph.
+   * @returns {Promise<Flow & {deduplicated: boolean}>} `deduplicated`: this is an earlier submission's flow, by its key.
+   * @throws {InvalidSubmission} A job or the graph has a fault; `errors` has its place, such as `/jobs/2/after/0`.
+   * @throws {Refused} There is no slot for each of the jobs, and none was made.
+   * @throws {UnknownType | KeyReused | FateUnknown | Unreachable} As from `submit`.
+   */
+  async submitFlow(graph, { idempotencyKey, retryForS = 0, signal } = {}) {
+    return this.#keyed("/v1/flows", encode(graph), isFlow, { idempotencyKey, retryForS, signal });
+  }
+
+  /**
+   * Return a flow: its state, its counts and its graph.
+   *
+   * @param {string} id
+   * @param {{includeJobs?: boolean} & CallOptions} [options] `includeJobs`: each of its jobs has its document, `job`.
+   * @returns {Promise<Flow>}
+   * @throws {JobNotFound | JobGone}
+   */
+  async flow(id, { includeJobs = false, signal } = {}) {
+    const target = `${flowPath(id)}${includeJobs ? "?include=jobs" : ""}`;
+    return decoded(await this.#read({ method: "GET", target, signal }), isFlow);
+  }
+
+  /**
+   * Wait by long polls until all jobs of a flow have ended.
+   *
+   * @param {string} id
+   * @param {{timeoutS?: number, retryForS?: number} & CallOptions} [options] As for `wait`.
+   * @returns {Promise<Flow>}
+   * @throws {WaitTimeout} It still runs after `timeoutS`.
+   * @throws {JobNotFound | JobGone}
+   * @throws {NoAnswer} None came for `retryForS`.
+   */
+  async waitFlow(id, { timeoutS = Infinity, retryForS = RETRY_FOR_S, signal } = {}) {
+    checkSeconds({ timeoutS, retryForS });
+    const flow = await this.#untilOver(flowPath(id), isFlow, timeoutS, retryForS, signal, null);
+    if (flow === null || LIVE.has(flow.state)) throw new WaitTimeout(id, flow && flow.state, timeoutS, "flow");
+    return flow;
+  }
+
+  /**
+   * Cancel all live jobs of a flow.
+   *
+   * @param {string} id
+   * @param {CallOptions} [options]
+   * @returns {Promise<Flow>}
+   * @throws {WrongState} It has ended.
+   */
+  async cancelFlow(id, options) {
+    return this.#act(`${flowPath(id)}:cancel`, options);
+  }
+
+  /**
+   * Run a flow again from what has not succeeded.
+   *
+   * @param {string} id
+   * @param {CallOptions} [options]
+   * @returns {Promise<Flow>}
+   * @throws {WrongState} It runs, or has succeeded.
+   * @throws {Refused} There are not slots for all of it now.
+   */
+  async retryFlow(id, options) {
+    return this.#act(`${flowPath(id)}:retry`, options);
+  }
+
+  // -- schedules
+
+  /**
+   * Return all schedules, by name.
+   *
+   * @param {CallOptions} [options]
+   * @returns {Promise<Schedule[]>}
+   */
+  async schedules({ signal } = {}) {
+    /** @type {Schedule[]} */
+    const found = [];
+    /** @type {string | undefined} */
+    let cursor;
+    do {
+      const target = `/v1/schedules${queryOf({ limit: SCHEDULES_MAX, cursor })}`;
+      const page = decoded(await this.#read({ method: "GET", target, signal }), hasList("schedules"));
+      found.push(...page.schedules);
+      if (cursor && page.next_cursor === cursor) throw new ErrorAnswer(200, "pages without end");
+      cursor = page.next_cursor ?? undefined;
+    } while (cursor);
+    return found;
+  }
+
+  /**
+   * Return one schedule, with its next instants.
+   *
+   * @param {string} name
+   * @param {CallOptions} [options]
+   * @returns {Promise<Schedule>}
+   * @throws {ScheduleNotFound}
+   */
+  async schedule(name, { signal } = {}) {
+    return decoded(await this.#read({ method: "GET", target: schedulePath(name), signal }), isObject);
+  }
+
+  /**
+   * Add a schedule, or replace it; its counts and its pause stay.
+   *
+   * @param {string} name
+   * @param {ScheduleSubmission} schedule The document of `PUT /v1/schedules/{name}`: `{type, args, every_s, …}`, or `cron`
+   *     in place of `every_s`.
+   * @param {CallOptions} [options]
+   * @returns {Promise<Schedule>}
+   * @throws {InvalidSubmission | ScheduleFixed | NotInStore}
+   */
+  async putSchedule(name, schedule, { signal } = {}) {
+    const headers = { "Content-Type": "application/json" };
+    const body = encode(schedule);
+    return decoded(await this.#ask({ method: "PUT", target: schedulePath(name), headers, body, signal }), isObject);
+  }
+
+  /**
+   * Delete a schedule; its jobs stay.
+   *
+   * @param {string} name
+   * @param {CallOptions} [options]
+   * @returns {Promise<void>}
+   * @throws {ScheduleNotFound | ScheduleFixed | NotInStore}
+   */
+  async deleteSchedule(name, { signal } = {}) {
+    good(await this.#ask({ method: "DELETE", target: schedulePath(name), signal }));
+  }
+
+  /**
+   * Submit a schedule's job now, beside its ticks.
+   *
+   * @param {string} name
+   * @param {CallOptions} [options]
+   * @returns {Promise<Job>}
+   * @throws {Duplicate} It skips while its last job is live.
+   * @throws {ScheduleNotFound | Refused}
+   */
+  async runSchedule(name, options) {
+    return this.#act(`${schedulePath(name)}:run`, options);
+  }
+
+  /**
+   * Have a schedule give no ticks until it is resumed.
+   *
+   * @param {string} name
+   * @param {CallOptions} [options]
+   * @returns {Promise<Schedule>}
+   * @throws {ScheduleNotFound | NotInStore}
+   */
+  async pauseSchedule(name, options) {
+    return this.#act(`${schedulePath(name)}:pause`, options);
+  }
+
+  /**
+   * Have a paused schedule give ticks again, and those since the pause that its `catch_up` says.
+   *
+   * @param {string} name
+   * @param {CallOptions} [options]
+   * @returns {Promise<Schedule>}
+   * @throws {ScheduleNotFound | NotInStore}
+   */
+  async resumeSchedule(name, options) {
+    return this.#act(`${schedulePath(name)}:resume`, options);
   }
 
   // -- steering
@@ -1181,6 +1356,41 @@ export class Client {
   }
 
   /**
+   * Send JSON by a POST under an idempotency key, repeated for `retryForS` after a rejection or a lost answer.
+   *
+   * @param {string} target
+   * @param {string} body
+   * @param {(found: any) => boolean} check
+   * @param {{idempotencyKey?: string, retryForS: number} & CallOptions} options
+   * @returns {Promise<any>} The document, with `deduplicated`.
+   */
+  async #keyed(target, body, check, { idempotencyKey, retryForS, signal }) {
+    checkSeconds({ retryForS });
+    const key = idempotencyKey ?? (await newKey());
+    const headers = { "Idempotency-Key": quoted(key), "Content-Type": "application/json" };
+    /** @type {ClientRequest} */
+    let request = { method: "POST", target, headers, body, signal };
+    const patience = new Patience(retryForS);
+    /** @type {FateUnknown | null} */
+    let unknown = null;
+    for (;;) {
+      try {
+        const answer = await this.#ask(request);
+        return { ...taken(answer, check), deduplicated: answer.headers.get("job-deduplicated") === "true" };
+      } catch (failure) {
+        if (!(failure instanceof Refused || failure instanceof NoAnswer)) throw failure;
+        if (failure instanceof FateUnknown) {
+          failure.idempotencyKey = key;
+          unknown = failure;
+        }
+        const afterS = patience.pauseS(failure);
+        if (afterS === null) throw unknown ?? failure;
+        request = { ...request, afterS };
+      }
+    }
+  }
+
+  /**
    * @param {"retry" | "cancel" | "delete"} action
    * @param {BulkFilter} filter
    * @param {CallOptions} [options]
@@ -1225,7 +1435,7 @@ export class Client {
   async #waitedFor(job, leftS, signal) {
     if (leftS <= 0 || !LIVE.has(job.state)) return job;
     try {
-      const later = await this.#untilOver(job.id, leftS, RETRY_FOR_S, signal, job);
+      const later = await this.#untilOver(jobPath(job.id), isJob, leftS, RETRY_FOR_S, signal, job);
       return later === null ? job : { ...later, deduplicated: job.deduplicated };
     } catch (failure) {
       if (failure instanceof JobQueueError) return job;
@@ -1234,20 +1444,23 @@ export class Client {
   }
 
   /**
-   * Wait for a job's end; return its newest document, terminal or not, and null if it could not be read in time.
+   * Wait for the end of a job or a flow; return its newest document, terminal or not, and null if it could not be read in
+   * time.
    *
    * A wait that a proxy cut off is repeated at half its length.
    *
-   * @param {string} id
+   * @template {{state: JobState, poll_after_ms?: number | null}} T
+   * @param {string} target
+   * @param {(found: any) => found is T} check
    * @param {number} timeoutS
    * @param {number} retryForS
    * @param {AbortSignal | undefined} signal
-   * @param {Job | null} known The latest document.
-   * @returns {Promise<Job | null>}
+   * @param {T | null} known The latest document.
+   * @returns {Promise<T | null>}
    */
-  async #untilOver(id, timeoutS, retryForS, signal, known) {
+  async #untilOver(target, check, timeoutS, retryForS, signal, known) {
     const giveUpAt = now() + timeoutS;
-    let [job, etag, afterS, pauseS, waitSMax] = [known, "", 0, PAUSE_S, WAIT_S_MAX];
+    let [latest, etag, afterS, pauseS, waitSMax] = [known, "", 0, PAUSE_S, WAIT_S_MAX];
     /** @type {Patience | null} */
     let patience = null;
     for (;;) {
@@ -1257,16 +1470,16 @@ export class Client {
       const askedAt = now() + afterS;
       let atOnce = false;
       try {
-        const answer = await this.#ask({ method: "GET", target: jobPath(id), headers, afterS, quietS: waitS, signal });
+        const answer = await this.#ask({ method: "GET", target, headers, afterS, quietS: waitS, signal });
         patience = null;
         if (answer.status === 304) {
           pauseS = retryAfterOf(answer.headers) ?? pauseS;
         } else {
-          const found = /** @type {Job} */ (decoded(answer, isJob));
-          job = found;
+          const found = /** @type {T} */ (decoded(answer, check));
+          latest = found;
           if (!LIVE.has(found.state)) return found;
           etag = answer.headers.get("etag") ?? "";
-          const pollAfterMs = found.poll_after_ms;
+          const pollAfterMs = found.poll_after_ms ?? null;
           pauseS = pauseOf(pollAfterMs === null ? null : pollAfterMs / 1000) ?? retryAfterOf(answer.headers) ?? PAUSE_S;
         }
         atOnce = waitedOut(answer.headers.get("preference-applied") ?? "", now() - askedAt);
@@ -1283,7 +1496,7 @@ export class Client {
         } else throw failure;
       }
       const leftS = giveUpAt - now();
-      if (leftS <= 0) return job;
+      if (leftS <= 0) return latest;
       afterS = atOnce ? 0 : Math.min(Math.max(PAUSE_S_MIN, pauseS), leftS);
     }
   }
@@ -1720,6 +1933,8 @@ function errorOf(status, problem, jobState = null, retryAfterS = null) {
   if (status === 401) return new Unauthorized(detail);
   if (status === 403 && name !== "cross-origin") return new Forbidden(detail, problem.scope ?? null);
   if (name === "job-not-found") return new JobNotFound(detail);
+  if (name === "schedule-not-found") return new ScheduleNotFound(detail);
+  if (name === "schedule-fixed") return new ScheduleFixed(detail);
   if (status === 410) return new JobGone(problem.reason ?? "unknown");
   if (status === 409 && problem.id) return new Duplicate(problem.id);
   if (status === 409 && state) return new WrongState(detail, state);
@@ -1786,11 +2001,20 @@ function taken(answer, check) {
 /** @param {any} found */
 const isObject = (found) => typeof found === "object" && found !== null && !Array.isArray(found);
 
-/** @param {any} found */
+/**
+ * @param {any} found
+ * @returns {found is Job}
+ */
 const isJob = (found) => isObject(found) && typeof found.id === "string" && isState(found.state);
 
 /** @param {string} name */
 const hasList = (name) => (/** @type {any} */ found) => isObject(found) && Array.isArray(found[name]);
+
+/**
+ * @param {any} found
+ * @returns {found is Flow}
+ */
+const isFlow = (found) => hasList("jobs")(found) && isJob(found);
 
 /**
  * @param {string} state
@@ -2118,6 +2342,12 @@ function quoted(key) {
 
 /** @param {string} id */
 const jobPath = (id) => `/v1/jobs/${encodeURIComponent(id)}`;
+
+/** @param {string} id */
+const flowPath = (id) => `/v1/flows/${encodeURIComponent(id)}`;
+
+/** @param {string} name */
+const schedulePath = (name) => `/v1/schedules/${encodeURIComponent(name)}`;
 
 /** @param {string} name */
 const queuePath = (name) => `/v1/queues/${encodeURIComponent(name)}`;

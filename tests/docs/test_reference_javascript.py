@@ -47,8 +47,7 @@ def test_the_page_has_the_methods_with_their_arguments() -> None:
 def test_both_clients_have_the_same_methods() -> None:
     of_python = {name for name, _ in inspect.getmembers(Client, inspect.isfunction) if name[0] != "_"}
     in_camel_case = {re.sub(r"_(\w)", lambda found: found[1].upper(), name) for name in of_python}
-    of_flows = {"submitFlow", "flow", "waitFlow", "cancelFlow", "retryFlow"}
-    assert {*methods()} - {"download", "progress"} == in_camel_case - {"close"} - of_flows
+    assert {*methods()} - {"download", "progress"} == in_camel_case - {"close"}
 
 
 def test_the_page_has_the_options_of_calls() -> None:

@@ -26,6 +26,12 @@ async def counted() -> int:
     return count
 
 
+@queue.cron("0 0 1 1 *")
+@queue.handler
+async def fixed() -> None:
+    """Run at the beginning of each year."""
+
+
 @queue.handler
 async def fail(message: str) -> None:
     raise ValueError(message)

@@ -104,6 +104,11 @@ export function job(state, members = {}) {
   return { id: "j", type: "t", queue: "default", state, attempt: 0, ...absent, ...members };
 }
 
+/** A flow's document. */
+export function flow(state, members = {}) {
+  return { id: "f", state, created_at: "2026-01-01T00:00:00Z", finished_at: null, counts: {}, evicted: 0, jobs: [], ...members };
+}
+
 /** An event stream that ends with its connection. */
 export function stream(...frames) {
   return head(200, { "Content-Type": "text/event-stream", Connection: "close" }) + frames.map((frame) => `${frame}\n\n`).join("");

@@ -6,7 +6,7 @@ import { once } from "node:events";
 import { test } from "node:test";
 
 import * as jobqueue from "../../../clients/js/jobqueue.js";
-import { answer, event, job, page, refusal, scripted, stream } from "./scripted.mjs";
+import { answer, event, flow, job, page, refusal, scripted, stream } from "./scripted.mjs";
 
 const { Client } = jobqueue;
 const MANY = { retryForS: 10 };
@@ -137,6 +137,52 @@ test("a wait that a proxy cuts off is repeated at half its length, and goes on t
   const script = await scripted(test, page(504, "x", { "Retry-After": 0 }), refusal("overloaded", 0), answer(200, job("succeeded")));
   await clientOf(script).wait("j");
   assert.deepEqual(script.requests.map(({ headers }) => headers.prefer), ["wait=25", "wait=12", "wait=12"]);
+});
+
+test("a flow with a lost answer is submitted again under its key", async (test) => {
+  const script = await scripted(test, page(502, "x", { "Retry-After": 0 }), refusal("queue-full", 0), answer(202, flow("running"), { "Job-Deduplicated": "true" }), page(200));
+  const client = clientOf(script);
+  const graph = { jobs: [{ name: "a", type: "t", run_at: new Date(Date.parse(LONG_AGO)) }] };
+  const submitted = await client.submitFlow(graph, MANY);
+  assert.deepEqual([submitted.id, submitted.deduplicated], ["f", true]);
+  assert.deepEqual(script.requests.map(({ line }) => line), Array(3).fill("POST /v1/flows"));
+  assert.equal(new Set(keysOf(script)).size, 1);
+  assert.equal(JSON.parse(script.requests[2].body).jobs[0].run_at, "1994-11-06T08:49:37.000Z");
+  await assert.rejects(client.submitFlow(graph, { idempotencyKey: "k" }), (error) => error instanceof jobqueue.FateUnknown && error.idempotencyKey === "k");
+});
+
+test("a wait for a flow is repeated until it has ended, and is over after its time", async (test) => {
+  const script = await scripted(
+    test,
+    page(504, "x", { "Retry-After": 0 }),
+    answer(202, flow("running"), { ETag: 'W/"2"', "Retry-After": 0 }),
+    answer(304, null, { "Retry-After": 0 }),
+    answer(200, flow("failed")),
+    answer(202, flow("running")),
+    answer(200, job("succeeded")),
+  );
+  const client = clientOf(script);
+  assert.equal((await client.waitFlow("f")).state, "failed");
+  assert.deepEqual(script.requests.map(({ line, headers }) => [line, headers.prefer, headers["if-none-match"]]), [
+    ["GET /v1/flows/f", "wait=25", undefined],
+    ["GET /v1/flows/f", "wait=12", undefined],
+    ["GET /v1/flows/f", "wait=12", 'W/"2"'],
+    ["GET /v1/flows/f", "wait=12", 'W/"2"'],
+  ]);
+  await assert.rejects(client.waitFlow("f", { timeoutS: 0 }), (error) => {
+    assert.ok(error instanceof jobqueue.WaitTimeout);
+    assert.deepEqual([error.message, error.jobId, error.flowId], ["flow f is still running after 0 s", null, "f"]);
+    return true;
+  });
+  await assert.rejects(client.waitFlow("f"), /not an answer of this API/);
+});
+
+test("schedules are read page by page, and pages without end are an error", async (test) => {
+  const page = (name, cursor) => answer(200, { schedules: [{ name }], next_cursor: cursor });
+  const script = await scripted(test, page("a", "c 1"), page("b", null), page("a", "c"), page("a", "c"));
+  assert.deepEqual((await clientOf(script).schedules()).map(({ name }) => name), ["a", "b"]);
+  assert.deepEqual(script.requests.map(({ line }) => line), ["GET /v1/schedules?limit=1000", "GET /v1/schedules?limit=1000&cursor=c+1"]);
+  await assert.rejects(clientOf(script).schedules(), /pages without end/);
 });
 
 test("a submission that waits stops to wait once its answer was lost", async (test) => {

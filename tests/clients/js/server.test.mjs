@@ -243,6 +243,64 @@ test("a listener gets the data of the topics that match", async () => {
   await assert.rejects(client.listen("a.>.b").next(), jobqueue.ErrorAnswer);
 });
 
+test("a flow runs its jobs after their parents", async () => {
+  const graph = { jobs: [{ name: "second", type: "echo", args: { value: 2 }, after: ["first"] }, { name: "first", type: "echo", args: { value: 1 } }] };
+  const submitted = await client.submitFlow(graph, { idempotencyKey: "flow" });
+  assert.equal(submitted.deduplicated, false);
+  const again = await client.submitFlow(graph, { idempotencyKey: "flow" });
+  assert.deepEqual([again.id, again.deduplicated], [submitted.id, true]);
+  const ended = await client.waitFlow(submitted.id, { timeoutS: 20 });
+  assert.deepEqual([ended.state, ended.counts.succeeded], ["succeeded", 2]);
+  assert.ok(!("job" in ended.jobs[0]));
+  const { jobs } = await client.flow(submitted.id, { includeJobs: true });
+  assert.deepEqual(jobs.map(({ name, job }) => [name, job.result]), [["first", 1], ["second", 2]]);
+  await assert.rejects(client.retryFlow(submitted.id), (error) => error instanceof jobqueue.WrongState && error.state === "succeeded");
+  await assert.rejects(client.submitFlow({ jobs: [{ name: "a", type: "echo", after: ["b"] }] }), (error) => error.errors[0].pointer === "/jobs/0/after/0");
+  await assert.rejects(client.flow("never"), jobqueue.JobNotFound);
+});
+
+test("a flow is cancelled as one", async () => {
+  const { id } = await client.submitFlow({ jobs: [{ name: "late", type: "echo", delay_s: 60 }, { name: "last", type: "echo", after: ["late"] }] });
+  await assert.rejects(client.waitFlow(id, { timeoutS: 0.1 }), (error) => error instanceof jobqueue.WaitTimeout && error.flowId === id);
+  assert.deepEqual((await client.flow(id)).jobs.map(({ state }) => state), ["delayed", "waiting"]);
+  assert.equal((await client.cancelFlow(id)).state, "cancelled");
+  await assert.rejects(client.cancelFlow(id), jobqueue.WrongState);
+});
+
+test("a failed flow is retried from what failed on", async () => {
+  const graph = { jobs: [{ name: "a", type: "echo" }, { name: "b", type: "fail", args: { message: "x" }, after: ["a"] }, { name: "c", type: "echo", after: ["b"] }] };
+  const { id } = await client.submitFlow(graph);
+  const failed = await client.waitFlow(id, { timeoutS: 20 });
+  assert.deepEqual([failed.state, failed.jobs.map(({ state }) => state)], ["failed", ["succeeded", "failed", "cancelled"]]);
+  assert.deepEqual((await client.retryFlow(id)).jobs.map(({ state }) => state), ["succeeded", "queued", "waiting"]);
+  assert.equal((await client.waitFlow(id, { timeoutS: 20 })).state, "failed");
+});
+
+test("a schedule is put, run, paused, resumed and deleted", async () => {
+  const put = await client.putSchedule("nightly", { type: "echo", args: { value: 3 }, cron: "0 3 * * *", tz: "Europe/Berlin" });
+  assert.deepEqual([put.name, put.source, put.cron], ["nightly", "api", "0 3 * * *"]);
+  assert.deepEqual((await client.schedules()).map(({ name }) => name), ["fixed", "nightly"]);
+  assert.equal((await client.wait((await client.runSchedule("nightly")).id)).result, 3);
+  assert.ok((await client.pauseSchedule("nightly")).pause);
+  assert.equal((await client.resumeSchedule("nightly")).pause, null);
+  const { next_runs: nextRuns, submitted_total: submitted } = await client.schedule("nightly");
+  assert.deepEqual([nextRuns.length, submitted], [5, 1]);
+  await client.deleteSchedule("nightly");
+  for (const call of ["schedule", "deleteSchedule", "runSchedule", "pauseSchedule", "resumeSchedule"]) {
+    await assert.rejects(client[call]("nightly"), jobqueue.ScheduleNotFound);
+  }
+  await assert.rejects(client.deleteSchedule("fixed"), jobqueue.ScheduleFixed);
+  await assert.rejects(client.putSchedule("other", { type: "echo", every_s: 0 }), (error) => error.errors[0].pointer === "/every_s");
+});
+
+test("a schedule that skips runs no second job beside its live one", async () => {
+  await client.putSchedule("long", { type: "sleep", args: { seconds: 60 }, every_s: 86_400 });
+  const { id } = await client.runSchedule("long");
+  await assert.rejects(client.runSchedule("long"), (error) => error instanceof jobqueue.Duplicate && error.jobId === id);
+  await client.cancel(id);
+  await client.deleteSchedule("long");
+});
+
 test("what is invalid is named by JSON pointers", async () => {
   const submission = { type: "sleep", args: { seconds: -1, minutes: 2 } };
   await assert.rejects(client.submit(submission), (error) => {

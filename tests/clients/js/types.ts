@@ -1,7 +1,7 @@
 /** A program that uses the types of the client: it compiles, and each line after a `@ts-expect-error` is an error. */
 
 import { Client, InvalidSubmission, JobFailed, Refused } from "ephemeral-jobqueue";
-import type { Job, JobProgress, ListFilter, Submission } from "ephemeral-jobqueue";
+import type { Flow, Graph, Job, JobProgress, ListFilter, Schedule, Submission } from "ephemeral-jobqueue";
 import type { components, operations } from "ephemeral-jobqueue/openapi";
 
 const client = new Client("http://127.0.0.1:8080", { key: "jq_a_b", timeoutS: 5, fetch: globalThis.fetch });
@@ -13,7 +13,7 @@ export async function main(signal: AbortSignal): Promise<number> {
   const same: Job = job;
   const isOld: boolean = job.deduplicated;
   const document: components["schemas"]["Job"] = await client.get(same.id, { signal });
-  const state: "delayed" | "queued" | "running" | "succeeded" | "failed" | "cancelled" | "expired" = document.state;
+  const state: "waiting" | "delayed" | "queued" | "running" | "succeeded" | "failed" | "cancelled" | "expired" = document.state;
   const args: unknown = (await client.get(job.id, { include: ["args", "files"] })).args;
   const filter: ListFilter = { state: "failed", limit: 5 };
   for await (const each of client.iterAll(filter)) if (each.error !== null) console.log(each.error.code);
@@ -26,6 +26,11 @@ export async function main(signal: AbortSignal): Promise<number> {
   await client.run({ type: "echo" }, { onProgress: (each) => told.push(each), waitS: 5, idempotencyKey: "k" });
   const [queue] = await client.queues();
   await client.changeQueue(queue.name, { workers: 5, discipline: "fair" });
+  const graph: Graph = { jobs: [{ name: "a", type: "echo", run_at: new Date() }, { name: "b", type: "echo", after: ["a"], on_failure: "run" }] };
+  const flow: Flow = await client.waitFlow((await client.submitFlow(graph, { idempotencyKey: "f", retryForS: 5 })).id, { timeoutS: 5 });
+  console.log(flow.counts.succeeded, flow.jobs[0].after.length, (await client.flow(flow.id, { includeJobs: true })).jobs[0].job?.id);
+  const schedule: Schedule = await client.putSchedule("nightly", { type: "echo", cron: "0 3 * * *", tz: "Europe/Berlin" });
+  console.log(schedule.next_runs?.[0], (await client.runSchedule("nightly")).state);
   const response: Response = await client.download(job.id);
   try {
     await client.retryAll({ type: "echo" });
@@ -48,6 +53,10 @@ export async function wrong(): Promise<void> {
   await client.list({ state: "done" });
   // @ts-expect-error: no such discipline
   await client.changeQueue("default", { discipline: "random" });
+  // @ts-expect-error: a job of a graph has a name
+  await client.submitFlow({ jobs: [{ type: "echo" }] });
+  // @ts-expect-error: no such rule for jobs that overlap
+  await client.putSchedule("nightly", { type: "echo", every_s: 60, overlap: "wait" });
   // @ts-expect-error: a signal is no number
   await client.wait("j", { signal: 5 });
   // @ts-expect-error: null is to be told apart
