@@ -19,7 +19,7 @@ _MODULES: dict[Extra, frozenset[str]] = {
     "cli": frozenset({"rich", "shtab"}),
     "prometheus": frozenset({"prometheus_client"}),
     "reload": frozenset({"watchfiles"}),
-    "server": frozenset({"aiohttp", "orjson", "psutil", "yaml"}),
+    "server": frozenset({"aiohttp", "cronsim", "orjson", "psutil", "yaml"}),
     "valkey": frozenset({"redis", "hiredis"}),
 }
 """The modules of each extra, by their import names. Not uvloop: the server does without it."""

@@ -151,7 +151,7 @@ async def test_a_stop_leaves_jobs_for_the_next_process(store: Store, caplog: pyt
     async with asyncio.timeout(20):
         await recorder.wait_for(Started)
     caplog.set_level("INFO")
-    assert await first.drain(0.0) == {"delayed": 0, "queued": 0, "running": 0}
+    assert await first.drain(0.0) == {"waiting": 0, "delayed": 0, "queued": 0, "running": 0}
     assert any(record.message.startswith("drain.returned") for record in caplog.records)
     await first.stop()
     async with queue_on(store.url) as second:

@@ -16,9 +16,10 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, Protocol
 
-from cronsim import CronSim, CronSimError
+from jobqueue.extras import extra
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import tzinfo
 
 CHANGE_S_MAX: Final = 3 * 3600.0
@@ -37,6 +38,10 @@ CRON_EXPECTED: Final = "five fields, minute hour day month weekday, such as '0 3
 
 class BadRecurrence(ValueError):
     """A notation that has no meaning, or no instant."""
+
+
+class _Unreadable(ValueError):
+    """A notation that cronsim can't read, in its words."""
 
 
 class Recurrence(Protocol):
@@ -92,7 +97,7 @@ class Cron:
         self._follows_clock = not minute.startswith("*") and not hour.startswith("*")
         try:
             never = self.after(0.0) is None
-        except CronSimError as error:
+        except _Unreadable as error:
             # cronsim finds that no month has a day, and calls the field bad.
             if str(error) == "Bad day-of-month" and _is_read_without_months(notation):
                 never = True
@@ -108,7 +113,7 @@ class Cron:
             later_s = CHANGE_S_MAX - (self._face(instant + CHANGE_S_MAX) - face).total_seconds()
             set_back = timedelta(seconds=max(0.0, later_s))
         best: float | None = None
-        for shown in CronSim(self.notation, face - set_back):
+        for shown in _faces(self.notation, face - set_back):
             for found in self._instants(shown):
                 if found > instant and (best is None or found < best):
                     best = found
@@ -146,11 +151,21 @@ class Cron:
         return last if found is None or found > until else found
 
 
+def _faces(notation: str, after: datetime) -> Iterator[datetime]:
+    """Return what the clock shows whenever a notation comes. Raises _Unreadable."""
+    with extra("server", "a cron notation"):
+        from cronsim import CronSim, CronSimError  # here, since settings and clients need no extra
+    try:
+        return CronSim(notation, after)
+    except CronSimError as error:
+        raise _Unreadable(str(error)) from None
+
+
 def _is_read_without_months(notation: str) -> bool:
     """Whether a notation can be read once it names every month."""
     minute, hour, day, _, weekday = notation.split()
     try:
-        CronSim(f"{minute} {hour} {day} * {weekday}", datetime(2000, 1, 1))
-    except CronSimError:
+        _faces(f"{minute} {hour} {day} * {weekday}", datetime(2000, 1, 1))
+    except _Unreadable:
         return False
     return True

@@ -15,8 +15,6 @@ import dataclasses
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, get_args
 
-import orjson
-
 from jobqueue.encoder import is_model
 from jobqueue.errors import FAULTS_MAX
 
@@ -64,7 +62,7 @@ def repeating(refusal: BaseException | None) -> Callable[[Any, Any], Any]:
     faults, count, model, document = refusal.faults, refusal.count, refusal.kind, refusal.document
 
     def make_again(kind: Any, value: Any) -> Any:
-        if kind is model and orjson.dumps(value) == document:
+        if kind is model and _written(value) == document:
             raise ModelFaults(faults, count, model, document)
         return make(kind, value)
 
@@ -93,11 +91,18 @@ def _parts(hint: Any) -> Iterator[Any]:
         stack += [*get_args(part), *getattr(part, "__metadata__", ())]
 
 
+def _written(value: Any) -> bytes:
+    """Return the JSON of what was decoded."""
+    import orjson  # here, since settings need no extra, and their schedules are checked as submissions are
+
+    return orjson.dumps(value)
+
+
 def _model(kind: Any, value: Any) -> Any:
     import pydantic  # there is one, since there is a model
 
     # As JSON, not as Python's objects: a strict model takes a text for a date there.
-    document = orjson.dumps(value)
+    document = _written(value)
     try:
         return kind.model_validate_json(document)
     except pydantic.ValidationError as error:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-import orjson
 
 from jobqueue.core.topics import Pattern, pattern_fault
 from jobqueue.errors import InvalidField, InvalidSubmission
@@ -72,7 +71,7 @@ class HandlerSubscriber:
         if self._takes_data:
             members.append(b'"data":%b' % data)
         if self._takes_topic:
-            members.append(b'"topic":%b' % orjson.dumps(topic))
+            members.append(b'"topic":%b' % msgspec.json.encode(topic))
         args = b"{%b}" % b",".join(members)
         if self._takes_any:
             return args
