@@ -8,13 +8,14 @@ import msgspec
 from msgspec import Meta
 
 from jobqueue.config.section import Section
-from jobqueue.core.recurrence import INTERVAL_S_MAX, NOTATION_LENGTH_MAX
-from jobqueue.core.schedule import JITTER_S_MAX, CatchUp, Overlap
+from jobqueue.core.recurrence import INTERVAL_S_MAX, NOTATION_LENGTH_MAX, ZONE_PATTERN
+from jobqueue.core.schedule import ARGS_BYTES_MAX, JITTER_S_MAX, CatchUp, Overlap
 from jobqueue.core.scheduling.order import PRIORITY_MAX
-from jobqueue.handlers.schedule_submission import ARGS_BYTES_MAX, ZONE_PATTERN, ScheduleSubmission, faults_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from jobqueue.handlers.schedule_submission import ScheduleSubmission
 
 SCHEDULES_MAX = 1000
 
@@ -96,6 +97,8 @@ class ScheduleSettings(Section, frozen=True):
     @property
     def submission(self) -> ScheduleSubmission:
         """The same as a request would have it."""
+        from jobqueue.handlers.schedule_submission import ScheduleSubmission  # here: it needs an extra, settings none
+
         fields: dict[str, Any] = {name: getattr(self, name) for name in self.__struct_fields__ if name != "args"}
         return ScheduleSubmission(**fields, args=msgspec.Raw(self.args.encode()))
 
@@ -115,6 +118,8 @@ def faults_of_schedules(
     Args:
         places: Where each setting was given, by path.
     """
+    from jobqueue.handlers.schedule_submission import faults_of  # as above
+
     for name, schedule in schedules.items():
         for fault in faults_of(schedule.submission):
             setting = fault.pointer.strip("/")

@@ -33,6 +33,9 @@ INTERVAL_S_MAX: Final = 366 * 86_400
 NOTATION_LENGTH_MAX: Final = 100
 """Characters of a cron notation: its terms are nested no deeper than that."""
 
+ZONE_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9_+/-]{0,63}$"
+"""The name of a time zone, as a regular expression."""
+
 CRON_EXPECTED: Final = "five fields, minute hour day month weekday, such as '0 3 * * *' or '*/15 8-18 * * MON-FRI'"
 
 

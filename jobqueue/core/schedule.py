@@ -17,6 +17,9 @@ CatchUp = Literal["none", "one", "all"]
 
 JITTER_S_MAX: Final = 86_400.0
 
+ARGS_BYTES_MAX: Final = 4 * 2**10
+"""Maximum size of the arguments of a schedule's jobs, in bytes: there may be ten thousand schedules."""
+
 ScheduleId = tuple[str | None, str]
 """The owner of a schedule, and its name, which is unique among those of its owner."""
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import zoneinfo
 from datetime import UTC
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
-from jobqueue.core.recurrence import NOTATION_LENGTH_MAX, BadRecurrence, Cron, Every
-from jobqueue.core.schedule import JITTER_S_MAX, CatchUp, Overlap, Plan
+from jobqueue.core.recurrence import NOTATION_LENGTH_MAX, ZONE_PATTERN, BadRecurrence, Cron, Every
+from jobqueue.core.schedule import ARGS_BYTES_MAX, JITTER_S_MAX, CatchUp, Overlap, Plan
 from jobqueue.core.scheduling.order import PRIORITY_MAX
 from jobqueue.errors import InvalidField
 from jobqueue.handlers.submission import NAME_PATTERN, Name, TypeName
@@ -20,11 +20,6 @@ if TYPE_CHECKING:
     from datetime import tzinfo
 
 _NAME = re.compile(NAME_PATTERN.strip("^$"))
-
-ZONE_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9_+/-]{0,63}$"
-
-ARGS_BYTES_MAX: Final = 4 * 2**10
-"""Maximum size of the arguments of a schedule's jobs, in bytes: there may be ten thousand schedules."""
 
 
 class ScheduleSubmission(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

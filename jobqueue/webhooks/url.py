@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from yarl import URL
-
 from jobqueue.webhooks.addresses import is_host_name, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+
+    from yarl import URL
 
     from jobqueue.webhooks.addresses import Allowed
 
@@ -21,7 +21,7 @@ _PRINTABLE: Final = re.compile(r"[!-~]+")
 
 def host_of(url: str) -> str:
     """Return the host of a URL without faults, in lower case; of an IPv6 address without brackets."""
-    return URL(url).raw_host or ""
+    return _parts(url).raw_host or ""
 
 
 def fault_of_url(url: str, allowed: Allowed) -> str | None:
@@ -32,7 +32,7 @@ def fault_of_url(url: str, allowed: Allowed) -> str | None:
     if len(url) > URL_LENGTH_MAX or not _PRINTABLE.fullmatch(url):
         return f"a URL has 1 to {URL_LENGTH_MAX} printable ASCII characters"
     try:
-        parts = URL(url)
+        parts = _parts(url)
     except ValueError:
         return "not a URL; write one such as https://example.com/hooks"
     host = parts.raw_host or ""
@@ -50,6 +50,13 @@ def fault_of_url(url: str, allowed: Allowed) -> str | None:
     if parts.scheme == "http" and not allowed.lists(host):
         return f"http is not encrypted: use https, or list {host} in webhooks.allow"
     return None
+
+
+def _parts(url: str) -> URL:
+    """Return a URL as it is read. Raises ValueError: It is none."""
+    from yarl import URL  # here: it comes with an extra, and the settings, which have URLs, need none
+
+    return URL(url)
 
 
 def fault_of_callback(url: str, allowed: Allowed, hosts: Collection[str]) -> str | None:
