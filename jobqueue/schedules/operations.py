@@ -75,13 +75,15 @@ class ScheduleOperations:
         """
         ordered = self._runner.ordered()
         page: list[Definition] = []
+        last: str | None = None
         begin = 0 if after is None else bisect_right(ordered, after, key=lambda entry: entry[0])
         for number in range(begin, len(ordered)):
-            _, id = ordered[number]
+            place, id = ordered[number]
             if sees is None or id[0] == sees:
                 if len(page) == limit:
-                    return page, ordered[number - 1][0]
+                    return page, last
                 page.append(self._runner.definitions[id])
+                last = place
         return page, None
 
     def state(self, definition: Definition) -> Schedule:

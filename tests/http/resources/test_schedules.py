@@ -107,6 +107,16 @@ async def test_a_schedule_of_another_key_is_as_one_that_is_not_there(start: Any,
     assert [(each["name"], each["caller"]) for each in page["schedules"]] == [("mine", "key:ann"), ("mine", "key:bob")]
 
 
+async def test_the_cursor_of_a_page_tells_nothing_of_schedules_of_another_key(start: Any, http_to: Any) -> None:
+    http = await http_to(await start(auth=auth("ann", "bob")))
+    for name, key in (("a", ANN), ("b-hidden", BOB), ("c", ANN), ("d-hidden", BOB)):
+        await ask(http, "PUT", f"/{name}", HOURLY, key)
+    _, page = await ask(http, "GET", "?limit=1", key=ANN)
+    assert ([each["name"] for each in page["schedules"]], page["next_cursor"]) == (["a"], "a/key:ann")
+    _, page = await ask(http, "GET", "?limit=1&cursor=a/key:ann", key=ANN)
+    assert ([each["name"] for each in page["schedules"]], page["next_cursor"]) == (["c"], None)
+
+
 async def test_jobs_of_a_schedule_belong_to_the_key_that_has_put_it(start: Any, http_to: Any) -> None:
     http = await http_to(await start(auth=auth("ann", "bob", "ops")))
     await ask(http, "PUT", "/mine", {**HOURLY, "args": {"value": "hi"}}, ANN)
