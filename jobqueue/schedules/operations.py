@@ -57,14 +57,18 @@ class ScheduleOperations:
         Raises:
             ScheduleNotFound: There is none, as far as is seen.
         """
+        found = self._known(name, owner, sees)
+        if found is None:
+            raise ScheduleNotFound(f"there is no schedule {shown(name)!r}")
+        return found
+
+    def _known(self, name: str, owner: str | None, sees: str | None) -> Definition | None:
         definitions = self._runner.definitions
         ids: list[ScheduleId] = [(owner, name)] if sees is not None else [(owner, name), (None, name)]
         found = next((definitions[id] for id in ids if id in definitions), None)
         if found is None and sees is None:
             others = (definition for id, definition in definitions.items() if id[1] == name)
             found = min(others, key=lambda definition: definition.id[0] or "", default=None)
-        if found is None:
-            raise ScheduleNotFound(f"there is no schedule {shown(name)!r}")
         return found
 
     def page(self, *, sees: str | None, limit: int, after: str | None) -> tuple[list[Definition], str | None]:
@@ -93,9 +97,14 @@ class ScheduleOperations:
         return schedule
 
     def put(
-        self, name: str, given: ScheduleSubmission, *, owner: str | None, caller: str | None
+        self, name: str, given: ScheduleSubmission, *, owner: str | None, sees: str | None = None, caller: str | None
     ) -> tuple[Definition, bool]:
         """Add a schedule, or replace that of this name; return it, and whether it is new.
+
+        One of another owner that is replaced stays that owner's.
+
+        Args:
+            sees: As of `find`.
 
         Raises:
             NotInStore: Servers share a store.
@@ -108,12 +117,13 @@ class ScheduleOperations:
             raise InvalidSubmission(
                 InvalidField(pointer="", detail="a name has 1 to 100 letters, digits, `_`, `.` or `-`")
             )
-        id = (owner, name)
-        before = self._runner.definitions.get(id)
-        self._check_free(before)
+        self._check_free(self._runner.definitions.get((None, name)))
+        before = self._known(name, owner, sees)
         if before is None:
             self._check_number(caller)
-        definition = checked(id, given, source="api", caller=caller, registry=self._registry, has_queue=self._has_queue)
+        id = (owner, name) if before is None else before.id
+        of = caller if before is None or before.id[0] == owner else before.caller
+        definition = checked(id, given, source="api", caller=of, registry=self._registry, has_queue=self._has_queue)
         self._runner.put(definition)
         log.info("schedule.changed", schedule=name, change="put" if before is None else "replaced", by=caller)
         return definition, before is None

@@ -86,7 +86,7 @@ class Schedules:
         grant, caller = request[GRANT], caller_of_request(request)
         try:
             definition, is_new = self._service.schedules.put(
-                request.match_info["name"], given, owner=grant.owner, caller=caller
+                request.match_info["name"], given, owner=grant.owner, sees=grant.sees, caller=caller
             )
         except InvalidSubmission as invalid:
             raise InvalidRequest(*invalid.errors, more=invalid.more) from None

@@ -117,6 +117,22 @@ async def test_the_cursor_of_a_page_tells_nothing_of_schedules_of_another_key(st
     assert ([each["name"] for each in page["schedules"]], page["next_cursor"]) == (["c"], None)
 
 
+async def test_a_key_cannot_take_the_name_of_a_schedule_of_the_settings(start: Any, http_to: Any) -> None:
+    http = await http_to(await start(auth=auth("ann", "ops"), schedules={"nightly": HOURLY}))
+    for key in (ANN, OPS):
+        status, problem = await ask(http, "PUT", "/nightly", HOURLY, key)
+        assert (status, problem["type"]) == (409, "/problems/schedule-fixed")
+
+
+async def test_a_key_that_sees_all_replaces_the_schedule_of_another_key(start: Any, http_to: Any) -> None:
+    http = await http_to(await start(auth=auth("ann", "bob", "ops")))
+    await ask(http, "PUT", "/mine", HOURLY, ANN)
+    status, replaced = await ask(http, "PUT", "/mine", {**HOURLY, "every_s": 60}, OPS)
+    assert (status, replaced["caller"], replaced["every_s"]) == (200, "key:ann", 60)
+    assert (await ask(http, "GET", "/mine", key=ANN))[1]["every_s"] == 60
+    assert len((await ask(http, "GET", "", key=OPS))[1]["schedules"]) == 1
+
+
 async def test_jobs_of_a_schedule_belong_to_the_key_that_has_put_it(start: Any, http_to: Any) -> None:
     http = await http_to(await start(auth=auth("ann", "bob", "ops")))
     await ask(http, "PUT", "/mine", {**HOURLY, "args": {"value": "hi"}}, ANN)
