@@ -132,7 +132,7 @@ class Service:
             raise RuntimeError("the queue is already running")
         if self._stopping is not None:
             raise RuntimeError("the queue is being stopped: await stop() before starting it again")
-        self.registry.check_queues(self.settings.queues)
+        self.registry.check_queues(self.settings.queues, self.settings.own_queues)
         if faults := (
             *faults_of_keeping(self.settings, {}),
             *faults_of_webhooks(self.settings, {}),

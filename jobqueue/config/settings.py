@@ -447,6 +447,11 @@ class Settings(Section, frozen=True):
             queue = QueueSettings(workers=64, discipline=Discipline.FAIR, retry_budget=0)
             msgspec.structs.force_setattr(self, "queues", {**self.queues, WEBHOOKS: queue})
 
+    @property
+    def own_queues(self) -> frozenset[str]:
+        """The queues of jobs that the server alone submits."""
+        return frozenset({WEBHOOKS}) if self.webhooks.wanted else frozenset()
+
 
 def reloads_live(path: tuple[str, ...]) -> bool:
     """Whether a reload applies a setting, by its path; other changes need a restart."""

@@ -133,12 +133,14 @@ class Registry:
     """The handlers of one JobQueue, by type.
 
     Beside those that the application registers there are built-in ones, whose jobs the queue makes itself. No
-    submission may name their types: its arguments would be taken for the queue's own.
+    submission may name their types: its arguments would be taken for the queue's own. Nor may one name their queues,
+    which it could fill.
     """
 
     def __init__(self) -> None:
         self._handlers: dict[str, Handler] = {}
         self._built_in: dict[str, Handler] = {}
+        self._own_queues: Collection[str] = ()
 
     def __iter__(self) -> Iterator[Handler]:
         """Yield the handlers that submissions may name."""
@@ -177,6 +179,7 @@ class Registry:
         """Register a handler. Raises ValueError if its type is taken."""
         if handler.name in self._handlers or handler.name in self._built_in:
             raise ValueError(f"a handler with the type {handler.name!r} is registered already")
+        self._check_not_own(handler)
         self._handlers[handler.name] = handler
 
     def set_built_in(self, *handlers: Handler) -> None:
@@ -186,15 +189,28 @@ class Registry:
                 raise ValueError(f"the type {handler.name!r} is built in: register the handler under another name")
         self._built_in = {handler.name: handler for handler in handlers}
 
-    def check_queues(self, queues: Collection[str]) -> None:
-        """Raise ValueError if the queue of a handler is none of the configured ones."""
+    def check_queues(self, queues: Collection[str], own: Collection[str] = ()) -> None:
+        """Raise ValueError if the queue of a handler is none of the configured ones, or one for built-in types alone.
+
+        Args:
+            own: The queues of built-in types. From now on no submission may name them.
+        """
+        self._own_queues = own
         for handler in self:
+            self._check_not_own(handler)
             if handler.queue not in queues:
                 known = ", ".join(queues)
                 raise ValueError(
                     f"handler {handler.name!r} uses queue {handler.queue!r}; configured: {known}; "
                     f"add queues.{handler.queue} to the settings, if only as `{handler.queue}: {{}}`"
                 )
+
+    def _check_not_own(self, handler: Handler) -> None:
+        if handler.queue in self._own_queues:
+            raise ValueError(
+                f"handler {handler.name!r} uses queue {handler.queue!r}, which has the server's own jobs alone: "
+                "give the handler another queue"
+            )
 
     def check_plain(self, submission: Submission | PlainSubmission) -> tuple[JobSpec, bytes]:
         """Check a submission of a type and arguments only. Returns and raises as `check`."""
@@ -223,6 +239,9 @@ class Registry:
             raise self._unknown(submission.type)
         args, bound = bytes(submission.args), bounds()
         faults, more = list(option_faults(submission, handler.default_spec, bound)), 0
+        if submission.queue in self._own_queues:
+            detail = f"the queue {submission.queue!r} has the server's own jobs alone"
+            faults.append(InvalidField(pointer="/queue", detail=detail))
         try:
             args = handler.check(args)
         except InvalidSubmission as invalid:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from standardwebhooks import Webhook
 
-from jobqueue import JobQueue, JobState
+from jobqueue import JobContext, JobQueue, JobState, chain
 from jobqueue.config import EndpointSettings, JournalSettings, QueueSettings, Settings, WebhooksSettings
 from jobqueue.core.job_filter import JobFilter
-from jobqueue.errors import ConfigError, InvalidSubmission, UnknownType
+from jobqueue.errors import ConfigError, InvalidField, InvalidSubmission, JobFailed, UnknownType
 from jobqueue.testing import virtual_time
 from jobqueue.webhooks.message import AddressRefused, Answer, Undelivered
 from jobqueue.wiring import system
@@ -300,6 +300,40 @@ async def test_a_handler_of_the_built_in_type_fails_the_start() -> None:
     queue.handler(name="webhook")(_nothing)
     with pytest.raises(ValueError, match="the type 'webhook' is built in"):
         await queue.start()
+
+
+@virtual_time
+async def test_no_submission_may_name_the_queue_of_deliveries() -> None:
+    fault = InvalidField(pointer="/queue", detail="the queue 'webhooks' has the server's own jobs alone")
+    queue = made(Sender())
+
+    @queue.handler
+    async def spread(ctx: JobContext) -> None:
+        await ctx.submit("add", queue="webhooks")
+
+    async with queue:
+        with pytest.raises(InvalidSubmission) as refused:
+            await queue.submit("add", queue="webhooks")
+        assert refused.value.errors == (fault,)
+        with pytest.raises(InvalidSubmission) as refused:
+            await queue.submit_flow(chain({"type": "add", "queue": "webhooks"}))
+        assert refused.value.errors[0].pointer == "/jobs/0/queue"
+        with pytest.raises(JobFailed, match=fault.detail):
+            await (await queue.submit("spread")).result()
+
+
+@virtual_time
+async def test_a_handler_in_the_queue_of_deliveries_fails_the_start() -> None:
+    queue = made(Sender())
+    queue.handler(name="busy", queue="webhooks")(_nothing)
+    with pytest.raises(ValueError, match="handler 'busy' uses queue 'webhooks', which has the server's own jobs alone"):
+        await queue.start()
+
+
+@virtual_time
+async def test_without_a_receiver_the_queue_of_that_name_takes_jobs_as_any_other() -> None:
+    async with made(Sender(), settings=Settings(queues={"webhooks": QueueSettings()})) as queue:
+        assert await (await queue.submit("add", queue="webhooks")).result() == 2
 
 
 async def _nothing() -> None:

@@ -40,7 +40,7 @@ def _members_here(members: dict[str, Any], settings: Settings) -> dict[str, Any]
     """Return the members of a submission that the settings bound further."""
     queue = {key: value for key, value in members["queue"].items() if key not in ("type", "pattern")}
     return {
-        "queue": {**queue, "enum": [*settings.queues, None]},
+        "queue": {**queue, "enum": [*(name for name in settings.queues if name not in settings.own_queues), None]},
         "delay_s": {**members["delay_s"], "maximum": settings.limits.delay_s_max},
         "ttl_s": {**members["ttl_s"], "maximum": settings.statuses.ttl_s_max},
         "callback": members["callback"] if settings.webhooks.callbacks else {"type": "null"},

@@ -170,6 +170,21 @@ async def test_no_submission_may_name_the_type_of_deliveries(start: Start, http_
         assert [each["type"] for each in (await response.json())["types"] if each["built_in"]] == ["webhook"]
 
 
+async def test_no_submission_may_name_the_queue_of_deliveries(start: Start, http_to: Open) -> None:
+    http = await http_to(await start(webhooks=webhooks()))
+    job = {"type": "echo", "queue": "webhooks"}
+    for path, body, pointer in (
+        ("/v1/jobs", job, "/queue"),
+        ("/v1/flows", {"jobs": [{"name": "first", **job}]}, "/jobs/0/queue"),
+        ("/v1/jobs:batch", {"jobs": [job]}, "/jobs/0/queue"),
+    ):
+        async with http.post(path, json=body) as response:
+            text = await response.text()
+            assert f'"pointer":"{pointer}"' in text, text
+    async with http.put("/v1/schedules/nightly", json={**job, "every_s": 60}) as response:
+        assert (response.status, (await response.json())["errors"][0]["pointer"]) == (422, "/queue")
+
+
 async def test_a_callback_is_a_job_of_the_caller_that_asked_for_it(start: Start, http_to: Open) -> None:
     http = await http_to(await start(auth=auth(), webhooks=webhooks()))
     await run(http, ANN, callback="http://127.0.0.1:1/")
