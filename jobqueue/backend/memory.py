@@ -1,8 +1,7 @@
 """The backend that keeps the jobs in this process: an Engine behind the Backend port.
 
-It wakes workers and waiting requests, and passes events to listeners. Every operation runs
-the engine synchronously, then passes on its events; nothing awaits in
-between, so a caller never sees half an operation.
+It wakes workers and waiting requests, and passes events to listeners. Every operation runs the engine synchronously,
+then passes on its events; nothing awaits in between, so a caller never sees half an operation.
 """
 
 from __future__ import annotations
@@ -52,10 +51,9 @@ class ReadyQueue(asyncio.Queue[Any]):
     """The asyncio.Queue that workers get jobs from. It stores nothing: its storage is the engine's scheduler.
 
     The engine puts ready jobs into the scheduler, which orders them by queue and discipline; a FIFO beside it would be
-    a second order to keep in step. `get` waits as in any asyncio.Queue, and takes the
-    scheduler's next job. `wake` replaces `put_nowait`. Unbounded: the engine bounds the jobs (`capacity`).
-
-    Overrides the hooks that asyncio.Queue documents for subclasses, and wakes by its private list of waiting getters.
+    a second order to keep in step. `get` waits as in any asyncio.Queue, and takes the scheduler's next job. `wake`
+    replaces `put_nowait`. Unbounded: the engine bounds the jobs (`capacity`). Overrides the hooks that asyncio.Queue
+    documents for subclasses, and wakes by its private list of waiting getters.
 
     Attributes:
         searching: A worker is about to take jobs: it takes all there are, or passes on. No other need be woken.
@@ -222,9 +220,11 @@ class MemoryBackend:
         return flow
 
     async def retry_flow(self, flow_id: str, owner: str | None = None) -> FlowView:
-        self._engine.flows.tell_all(self._now())
-        self._publish()  # before a job is live again whose end is still to be told
-        flow = self._engine.flows.retry(flow_id, owner, now=self._now())
+        flows = self._engine.flows
+        while flows.prepare_retry(flow_id, owner, now=self._now()):
+            self._publish()  # before a job is live again whose end is still to be told
+            await self._searches.turns.next()
+        flow = flows.retry(flow_id, owner, now=self._now())
         self._publish()
         return flow
 

@@ -160,13 +160,16 @@ class Searches:
     Args:
         now: The backend's clock.
         tuning: Returns the bounds of a step's work.
+
+    Attributes:
+        turns: Those of searches, and of other work on all jobs.
     """
 
     def __init__(self, engine: Engine, *, now: Callable[[], float], tuning: Tuning) -> None:
         self._engine = engine
         self._now = now
         self._tuning = tuning
-        self._turns = Turns()
+        self.turns = Turns()
 
     async def page(self, job_filter: JobFilter, limit: int, cursor: str | None, oldest_first: bool) -> Page:
         """Search for a page, as `Backend.page`."""
@@ -274,7 +277,7 @@ class Searches:
 
     async def _next_slice(self) -> int:
         """Wait for a turn; return the units of work of a slice."""
-        await self._turns.next()
+        await self.turns.next()
         return self._tuning.search_slice
 
 

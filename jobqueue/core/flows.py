@@ -87,6 +87,21 @@ class Flows:
                 self._transitions.cancel(job, now=now)
         return self.view(flow_id)
 
+    def prepare_retry(self, flow_id: str, owner: str | None = None, *, now: float) -> bool:
+        """Do a portion of the work that comes before a retry of a flow, whose events are to be passed on before.
+
+        Returns:
+            Whether there was any: it is that of later ticks, for all jobs.
+
+        Raises:
+            JobNotFound, JobGone: As `Engine.get`.
+        """
+        self.get(flow_id, owner)
+        if not self._index.work:
+            return False
+        self.settle(now)
+        return True
+
     def retry(self, flow_id: str, owner: str | None = None, *, now: float) -> FlowView:
         """Retry the failed jobs of a flow, and those that were cancelled since a parent did not succeed.
 
@@ -97,8 +112,9 @@ class Flows:
             WrongState: There is no such job, or one of them can't be retried; none is.
             Draining, QueueFull, TypeQuarantined, RateLimited, InvalidSubmission: As `TogetherSubmitter.submit`.
         """
+        while self.prepare_retry(flow_id, owner, now=now):
+            pass
         flow = self.get(flow_id, owner)
-        self.tell_all(now)
         again = self._to_retry(flow)
         if not again:
             state = self.view(flow_id).state
@@ -139,11 +155,6 @@ class Flows:
             self._index.work.append(Notice(*failed, [job.id]))
         elif not self._index.pending[job.id]:
             self._index.work.append(Notice(lineage.parents[0], SUCCEEDED, [job.id]))
-
-    def tell_all(self, now: float) -> None:
-        """Do all the work of later ticks now. Its events are to be passed on before a retry."""
-        while self._index.work:
-            self.settle(now)
 
     def settle(self, now: float, limit: int = 1000, *, tells: bool = True) -> None:
         """Tell children of their parents' ends, and remove links, in portions.

@@ -15,10 +15,12 @@ from jobqueue.core.engine import Engine
 from jobqueue.core.events import Ended, Event, Offered, PolicyChanged, Ready, Started, Submitted
 from jobqueue.core.ids import RUNS, IdIssuer
 from jobqueue.core.job import JobSpec, JobState, Unique, Uniqueness
+from jobqueue.core.lineage import Link
 from jobqueue.core.policy import Discipline, Limits, QueuePolicy
 from jobqueue.core.report import ErrorCode, Failure, Success
 from jobqueue.core.submit import SubmitReceipt
 from jobqueue.core.transitions import LEASE_GRACE_S
+from jobqueue.errors import JobNotFound
 from jobqueue.testing import virtual_time
 from tests.contract.backends import memory
 from tests.contract.test_backend import SPEC, Workers, settle, submit, submit_failed
@@ -357,3 +359,23 @@ async def test_the_backend_is_closed_once_every_queue_is_full() -> None:
     assert not backend.is_closed()
     backend.submit_now(JobSpec(type="t", queue="small"))
     assert backend.is_closed()
+
+
+@virtual_time
+async def test_the_work_before_a_retry_of_a_flow_is_done_in_portions_and_none_for_an_unknown_flow() -> None:
+    backend = make_backend({"default": QueuePolicy(capacity=3000)})
+    many = [(DEFAULT, b"{}", None, None)] * 2501
+    flow = (await backend.submit_flow(many, [Link(), *[Link(beside=(0,))] * 2500])).flow
+    lease = leased(backend)
+    await backend.nack(lease.job_id, lease.attempt, Failure(ErrorCode.HANDLER_ERROR, "no", final=True))
+    with pytest.raises(JobNotFound):
+        await backend.retry_flow("nothing")
+    waiting_jobs = [2500]
+    retry = asyncio.create_task(backend.retry_flow(flow.id))
+    while not retry.done():
+        count = (await backend.flow(flow.id)).counts.get(JobState.WAITING, 0)
+        if count != waiting_jobs[-1]:
+            waiting_jobs.append(count)
+        await asyncio.sleep(0)
+    assert waiting_jobs == [2500, 1500, 500, 0]
+    assert retry.result().counts == {JobState.WAITING: 2500, JobState.QUEUED: 1}
