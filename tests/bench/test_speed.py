@@ -406,7 +406,12 @@ def test_an_engine_bench_measures_every_operation_and_ends_empty() -> None:
 
 def test_operations_of_a_build_are_measured_in_a_process_of_their_own() -> None:
     figures = measured(Build.PURE, 20, 1)
-    assert {figure.part for figure in figures} == {"engine", *(f"order: {name}" for name in ORDERS)}
+    assert {figure.part for figure in figures} == {
+        "engine",
+        "flows",
+        "schedules",
+        *(f"order: {name}" for name in ORDERS),
+    }
     assert {figure.size for figure in figures} == {20}
 
 

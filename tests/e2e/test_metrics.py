@@ -50,7 +50,12 @@ async def ready(http: aiohttp.ClientSession) -> None:
 
 async def test_a_server_exports_every_metric_of_the_catalogue(tmp_path: Path) -> None:
     journal = {"dir": str(tmp_path / "journal")}
-    async with running(tmp_path, journal=journal, spool={}) as server:
+    receiver = {
+        "url": "https://example.com/hooks",
+        "topics": ["order.>"],
+        "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+    }
+    async with running(tmp_path, journal=journal, spool={}, webhooks={"endpoints": {"crm": receiver}}) as server:
         async with aiohttp.ClientSession(await server.url()) as http:
             await ready(http)
         # Over a connection of its own: one that the stock path is still busy with keeps its next request there.
