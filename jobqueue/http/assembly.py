@@ -262,6 +262,9 @@ class Api:
         if read_only or row.scope not in grant.scopes:
             self._count(request)  # else a key could send any number of requests that it may not send
             raise InsufficientScope(row.scope, READ_ONLY if read_only else None)
+        if row.further_scope is not None and row.further_scope not in grant.scopes:
+            self._count(request)
+            raise InsufficientScope(row.further_scope)
         if self._service.why_not_ready is not None and row.needs_jobs:
             raise self._service.why_not_ready()
 

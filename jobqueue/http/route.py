@@ -160,6 +160,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
         expect: Names the method that answers `Expect: 100-continue`; by default it is always continued.
         body: None: the request takes none, and one that is sent is ignored.
         scope: What the key of a request must have; None: the request needs no key.
+        further_scope: What it must have beside that; None: no more.
         opened: Whether the settings open it to requests without a key; None: never.
         query: Its fields are the parameters of the query.
         headers: The request's headers that change the answer, beside those of every request.
@@ -174,6 +175,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     handler: Callable[[Resources], Handler]
     answers: tuple[Answer, ...]
     scope: Scope | None
+    further_scope: Scope | None = None
     expect: Callable[[Resources], ExpectHandler] | None = None
     body: Body | None = None
     opened: Callable[[Settings], bool] | None = None

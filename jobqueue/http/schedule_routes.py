@@ -45,6 +45,7 @@ SCHEDULE_ROUTES: tuple[Route, ...] = (
         path=SCHEDULE,
         name="put_schedule",
         scope="operate",
+        further_scope="submit",
         summary="Adds a schedule, or replaces it: its counts and its pause stay",
         handler=lambda resources: resources.schedules.put,
         body=Body(ScheduleSubmission),

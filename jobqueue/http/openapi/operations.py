@@ -71,13 +71,14 @@ def _access(row: Route) -> str:
     if row.scope is None:
         return "Needs no key."
     unless = "" if row.opened is None else ", unless the settings open it to all"
-    return f"Needs the scope `{row.scope}`, where keys are needed{unless}."
+    scopes = f"scope `{row.scope}`" if row.further_scope is None else f"scopes `{row.scope}` and `{row.further_scope}`"
+    return f"Needs the {scopes}, where keys are needed{unless}."
 
 
 def _security(row: Route, settings: Settings) -> list[dict[str, list[str]]]:
     if row.scope is None or (row.opened is not None and row.opened(settings)):
         return []
-    key = {KEY_SCHEME: [str(row.scope)]}
+    key: dict[str, list[str]] = {KEY_SCHEME: [scope for scope in (row.scope, row.further_scope) if scope is not None]}
     return [key] if settings.auth.required else [key, {}]
 
 

@@ -85,6 +85,7 @@ def test_every_header_and_parameter_of_the_rows_is_described() -> None:
 def test_an_operation_names_the_scope_that_it_needs() -> None:
     paths = description()["paths"]
     assert paths["/v1/jobs/{id}:cancel"]["post"]["security"] == [{"key": ["operate"]}, {}]
+    assert paths["/v1/schedules/{name}"]["put"]["security"] == [{"key": ["operate", "submit"]}, {}]
     assert paths["/livez"]["get"]["security"] == []
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from jobqueue import api_limits
-from tests.http.keyed import ANN, BOB, OPS, auth, bearer
+from tests.http.keyed import ANN, BOB, OPS, SUB, auth, bearer
 
 if TYPE_CHECKING:
     import aiohttp
@@ -131,6 +131,14 @@ async def test_a_key_that_sees_all_replaces_the_schedule_of_another_key(start: A
     assert (status, replaced["caller"], replaced["every_s"]) == (200, "key:ann", 60)
     assert (await ask(http, "GET", "/mine", key=ANN))[1]["every_s"] == 60
     assert len((await ask(http, "GET", "", key=OPS))[1]["schedules"]) == 1
+
+
+async def test_a_key_that_may_not_submit_puts_no_schedule(start: Any, http_to: Any) -> None:
+    http = await http_to(await start(auth=auth("ann", "sub", ann=["operate"])))
+    for key, lacks in ((ANN, "submit"), (SUB, "operate")):
+        status, problem = await ask(http, "PUT", "/mine", HOURLY, key)
+        assert (status, problem["type"], problem["scope"]) == (403, "/problems/insufficient-scope", lacks)
+    assert (await ask(http, "GET", "", key=ANN))[1]["schedules"] == []
 
 
 async def test_jobs_of_a_schedule_belong_to_the_key_that_has_put_it(start: Any, http_to: Any) -> None:
