@@ -422,7 +422,9 @@ class Wiring:
 
     def apply(self, settings: Settings, definitions: Sequence[Definition]) -> None:
         """Put reloaded settings into effect, with their schedules; those of queues aside."""
-        self.schedules.replace(definitions)
+        self._definitions = definitions
+        if self.schedules.started:  # else it begins with them, once what is kept is back
+            self.schedules.replace(definitions)
         if self.webhooks is not None:
             self.webhooks.apply(settings.webhooks)
 

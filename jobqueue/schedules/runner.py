@@ -64,6 +64,7 @@ class ScheduleRunner:
 
     Attributes:
         shared: Other servers have the same schedules, and submit their jobs as well.
+        started: It has begun with its schedules.
         definitions: Those of the schedules, by id.
         schedules: Their state.
     """
@@ -77,7 +78,7 @@ class ScheduleRunner:
         offset_s: Callable[[], float],
         rng: Random,
     ) -> None:
-        self.shared = backend.shared
+        self.shared, self.started = backend.shared, False
         self.definitions: dict[ScheduleId, Definition] = {}
         self.schedules = Schedules(rng, reach_back_s=REACH_BACK_S if backend.shared else None)
         self._backend, self._now, self._offset_s = backend, now, offset_s
@@ -92,7 +93,7 @@ class ScheduleRunner:
 
     def start(self, definitions: Sequence[Definition], put: Sequence[Definition] = ()) -> None:
         """Begin with these schedules, and with those that were put and kept. What is kept of each holds on."""
-        self._stopped, self._offset_before_s = False, self._offset_s()
+        self.started, self._stopped, self._offset_before_s = True, False, self._offset_s()
         for definition in put:
             self._add(definition)
         self.replace(definitions)

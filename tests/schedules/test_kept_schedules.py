@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from jobqueue import JobQueue
-from jobqueue.config import JournalSettings, Settings
+from jobqueue.config import JournalSettings, ScheduleSettings, Settings
 from jobqueue.handlers.schedule_submission import ScheduleSubmission
 from tests.schedules.clock import WallAt
 
@@ -99,6 +99,20 @@ async def test_a_schedule_that_was_put_and_a_pause_are_kept(tmp_path: Path) -> N
     async with made(tmp_path, "2026-03-02T10:10:40Z") as queue:
         assert {name for _, name in queue.service.schedules.runner.definitions} == {"minute", "weekly"}
         assert (await ticked(queue)).pause is None
+
+
+async def test_a_reload_before_kept_jobs_are_back_keeps_pauses_and_brings_new_schedules(tmp_path: Path) -> None:
+    async with made(tmp_path, "2026-03-02T10:00:30Z") as queue:
+        await queue.pause_schedule("minute")
+    queue = made(tmp_path, "2026-03-02T10:10:30Z")
+    await queue.service.open()
+    new = ScheduleSettings(type="sweep", every_s=3600.0)
+    await queue.reload(msgspec.structs.replace(queue.service.settings, schedules={"new": new}))
+    await queue.service.recover()
+    operations = queue.service.schedules
+    assert operations.find("new").source == "config"
+    assert operations.state(operations.find("minute")).pause is not None
+    await queue.stop()
 
 
 async def test_nothing_is_kept_of_a_schedule_that_the_code_no_longer_has(tmp_path: Path) -> None:
