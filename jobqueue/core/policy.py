@@ -86,9 +86,14 @@ def _order_of(policy: QueuePolicy) -> tuple[object, ...]:
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """Limits of a handler: for all jobs of its type together, and for those of one group. None: no bound."""
+    """Limits of a handler: for all jobs of its type together, and for those of one group. None: no bound.
+
+    Attributes:
+        across_owners: A group has jobs of all owners; otherwise each owner has groups of its own.
+    """
 
     concurrency: int | None = None
     rate: Rate | None = None
     group_concurrency: int | None = None
     group_rate: Rate | None = None
+    across_owners: bool = False

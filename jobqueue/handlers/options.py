@@ -180,7 +180,12 @@ def _limits_of(options: HandlerOptions, label: str) -> Limits | None:
                 rates[name] = Rate.parse(text)
             except (ValueError, TypeError):
                 raise ValueError(f"handler {label!r}: {name} must be {RATE_EXPECTED}, got {text!r}") from None
-    limits = Limits(concurrency=options.concurrency, group_concurrency=options.group_concurrency, **rates)
+    limits = Limits(
+        concurrency=options.concurrency,
+        rate=rates["rate"],
+        group_concurrency=options.group_concurrency,
+        group_rate=rates["group_rate"],
+    )
     return None if limits == Limits() else limits
 
 

@@ -26,6 +26,8 @@ from jobqueue.context import JobContext  # noqa: TC001  # as the last import
 from jobqueue.core.backoff import Backoff
 from jobqueue.core.events import Ended, Submitted
 from jobqueue.core.job import FAILED
+from jobqueue.core.policy import Limits
+from jobqueue.core.record import changed
 from jobqueue.errors import Refused, Reject, Retry
 from jobqueue.handlers import HandlerOptions, Registry, plain_uniqueness, register
 from jobqueue.log import event_logger
@@ -246,12 +248,14 @@ def _handler_of(deliver: Callable[..., Any]) -> Handler:
         name=WEBHOOK,
         queue=WEBHOOKS,
         timeout_s=TIMEOUT_S_MAX + 5.0,  # the sender's own timeout comes first, and says more
-        group_concurrency=AT_ONCE,
         backoff=BACKOFF,
         redact=("url",),  # it may hold a secret of the receiver
     )
     register(registry, deliver, options)
-    return registry.get(WEBHOOK)
+    handler = registry.get(WEBHOOK)
+    # A delivery may belong to the owner that asked for it, and a receiver has one group.
+    handler.default_spec = changed(handler.default_spec, limits=Limits(group_concurrency=AT_ONCE, across_owners=True))
+    return handler
 
 
 def _failure_of(host: str, answer: Answer) -> str | None:

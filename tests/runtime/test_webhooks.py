@@ -500,6 +500,19 @@ async def test_data_of_a_topic_is_sent_once_with_the_topic_as_its_type() -> None
 
 
 @virtual_time
+async def test_a_receiver_gets_eight_deliveries_at_once_from_all_callers_together() -> None:
+    async with made(sender := Held(), **TOPICS) as queue:
+        for number in range(20):
+            name = f"key:{number}"
+            await queue.service.topics.publish("order.paid", b"{}", caller=name, owner=name)
+        await asyncio.sleep(1)
+        assert len(await deliveries(queue, JobState.RUNNING)) == 8
+        sender.let_go.set()
+        await delivered(queue)
+        assert len(sender.sent) == 20
+
+
+@virtual_time
 async def test_a_publish_under_a_repeated_key_is_sent_once() -> None:
     async with made(sender := Sender(), **TOPICS) as queue:
         (first,) = await queue.publish("order.paid", {"id": 17}, key="k")

@@ -23,7 +23,8 @@ Rules:
    probes.
 8. The limiter of a group, or of a type without limits, is created on demand, and dropped when it has no state: no
    permit held, no job waiting, its bucket full, not shut.
-9. Jobs of an owner are in groups of their own: a name that two owners choose means two groups.
+9. Jobs of an owner are in groups of their own: a name that two owners choose means two groups. Only with the limits
+   `across_owners`, which the server's own jobs have, is a group that of all owners.
 
 No operation visits all waiting jobs, but `reorder`, and the first `shut` of a type. Jobs that move on (rule 6)
 move in portions of `Tuning.moves_max`: the next `tick`, due at once, does the rest. `now` is
@@ -445,4 +446,5 @@ def _first_stop(path: list[Limiter], depth: int, queue: str, now: float) -> Limi
 
 
 def _group_of(job: Job) -> GroupName:
-    return job.owner, job.spec.group
+    limits = job.spec.limits
+    return None if limits is not None and limits.across_owners else job.owner, job.spec.group

@@ -8,7 +8,8 @@ Deficit round robin (Shreedhar & Varghese, "Efficient fair queuing using deficit
 3. The quantum is the highest cost met since there were last no jobs. So each turn pays for one job at least, a pop
    reads two groups at most, and where all jobs cost the same a turn is one job.
 4. A job is paid for whenever it is taken, so again after it was requeued.
-5. Jobs of an owner are in groups of their own: a name that two owners choose means two groups.
+5. Jobs of an owner are in groups of their own: a name that two owners choose means two groups. Only with the limits
+   `across_owners`, which the server's own jobs have, is a group that of all owners.
 """
 
 from __future__ import annotations
@@ -121,4 +122,7 @@ class Fair:
 
 def _name_of(job: Job) -> Name:
     uniqueness, group = job.uniqueness, job.spec.group  # no property: it is read for each job, several times
-    return group if uniqueness is None or uniqueness.owner is None else (uniqueness.owner, group)
+    if uniqueness is None or uniqueness.owner is None:
+        return group
+    limits = job.spec.limits
+    return group if limits is not None and limits.across_owners else (uniqueness.owner, group)

@@ -246,7 +246,9 @@ class World:
 
 
 def group_of(job: Job) -> GroupName:
-    return (None if job.uniqueness is None else job.uniqueness.owner), job.spec.group
+    if job.uniqueness is None or (job.spec.limits is not None and job.spec.limits.across_owners):
+        return None, job.spec.group
+    return job.uniqueness.owner, job.spec.group
 
 
 def orders_of_start(jobs: list[Job]) -> dict[tuple[str, str, GroupName], list[int]]:

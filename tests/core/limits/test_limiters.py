@@ -143,6 +143,14 @@ def test_groups_of_the_same_name_are_separate_per_owner() -> None:
     assert list(world.running.values()) == jobs
 
 
+def test_a_group_across_owners_is_that_of_all_of_them() -> None:
+    world = world_of()
+    limits = Limits(group_concurrency=1, across_owners=True)
+    jobs = [world.add(owner=owner, group="a", limits=limits) for owner in (None, "key:ci", "key:web")]
+    world.try_all(["default"])
+    assert list(world.running.values()) == jobs[:1]
+
+
 def test_a_group_with_one_permit_runs_its_jobs_sequentially_in_order() -> None:
     world = world_of(thread=2)
     limits = Limits(concurrency=3, group_concurrency=1)

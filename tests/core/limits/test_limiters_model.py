@@ -21,6 +21,7 @@ SPECS: dict[str, dict[str, object]] = {
     },
     "grouped": {"pool": "process", "limits": Limits(group_concurrency=1)},
     "single": {"limits": Limits(concurrency=1)},
+    "across": {"limits": Limits(group_concurrency=2, across_owners=True)},
 }
 
 

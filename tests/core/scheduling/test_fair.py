@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobqueue.core.job import Job, JobId
+from jobqueue.core.job import Job, JobId, Uniqueness
+from jobqueue.core.policy import Limits
+from jobqueue.core.record import changed
 from jobqueue.core.scheduling.fair import COST_MAX, COST_MIN, Fair
 from tests.core.scheduling.order_models import FairModel, Walk, fill, popped, ready_job
 
@@ -31,6 +33,17 @@ def test_groups_alternate_and_each_group_is_fifo() -> None:
     order = Fair()
     fill(order, *jobs_of("a", 4), *jobs_of("b", 2), *jobs_of(None, 1))
     assert popped(order) == ["a-0", "b-0", "None-0", "a-1", "b-1", "a-2", "a-3"]
+
+
+def test_groups_of_an_owner_are_its_own_but_for_limits_across_owners() -> None:
+    for across, expected in ((False, ["ann-0", "bob-0", "ann-1"]), (True, ["ann-0", "ann-1", "bob-0"])):
+        order, limits = Fair(), Limits(group_concurrency=8, across_owners=across)
+        jobs = jobs_of("a", 3)
+        for job, owner, name in zip(jobs, ("ann", "ann", "bob"), ("ann-0", "ann-1", "bob-0"), strict=True):
+            job.id, job.spec = JobId(name), changed(job.spec, limits=limits)
+            job.uniqueness = Uniqueness(owner, plain=True, owner=owner)
+        fill(order, *jobs)
+        assert popped(order) == expected
 
 
 def test_a_new_group_waits_for_at_most_one_job_of_each_other_group() -> None:
