@@ -9,7 +9,8 @@ Rules:
    connection is cut. The client of aiohttp reads interim answers without a bound: a receiver that sends nothing else
    kept the loop late by 0.1 to 0.25 s for as long as the message may take.
 4. Names are looked up in daemon threads, `LOOKUPS_MAX` at once: one that hangs keeps a thread, never a message beyond
-   its timeout, nor the exit.
+   its timeout, nor the exit. Messages that wait for the same name share a lookup: a receiver with a slow one takes a
+   single thread. An address needs none.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ import re
 import socket
 import ssl
 import threading
-from concurrent.futures import Future
+from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohappyeyeballs
 from yarl import URL
 
+from jobqueue.webhooks.addresses import parsed
 from jobqueue.webhooks.message import AddressRefused, Answer, Undelivered
 from jobqueue.webhooks.retry_after import pause_s
 
@@ -99,33 +101,60 @@ class HttpSender:
 
 
 class _Names:
-    """Looks names up, each in a daemon thread."""
+    """Looks names up, each in a daemon thread. To be made within the running loop."""
 
     def __init__(self, getaddrinfo: Callable[..., Found]) -> None:
         self._getaddrinfo = getaddrinfo
-        self._slots = asyncio.Semaphore(LOOKUPS_MAX)
+        self._loop = asyncio.get_running_loop()
+        self._lookups: dict[tuple[str, int], asyncio.Future[Found]] = {}
+        self._waiting: deque[tuple[str, int]] = deque()
+        self._threads = 0
 
     async def look_up(self, host: str, port: int) -> Found:
-        """Return the addresses of a host. Raises OSError if it has none."""
-        await self._slots.acquire()
-        loop, found = asyncio.get_running_loop(), Future[Any]()
-        found.set_running_or_notify_cancel()  # only the thread ends it, so its slot is kept until then
+        """Return the addresses of a host. Raises OSError if it has none, RuntimeError if no thread can start."""
+        if (address := parsed(host)) is not None:
+            family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+            return [(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (host, port))]
+        lookup = self._lookups.get((host, port))
+        if lookup is None:
+            lookup = self._lookups[host, port] = self._loop.create_future()
+            self._waiting.append((host, port))
+            self._start()
+        await asyncio.wait((lookup,))  # which goes on for other messages if this one is given up
+        return lookup.result()
 
-        def free(_: object) -> None:
-            with suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(self._slots.release)
+    def _start(self) -> None:
+        """Start lookups that wait, as many as may run."""
+        while self._waiting and self._threads < LOOKUPS_MAX:
+            name = self._waiting.popleft()
+            try:
+                threading.Thread(target=self._look_up, args=name, name="jobqueue-lookup", daemon=True).start()
+            except Exception as error:
+                self._settle(name, error)
+            else:
+                self._threads += 1
 
-        found.add_done_callback(free)
-        args = (found, host, port)
-        threading.Thread(target=self._look_up, args=args, name="jobqueue-lookup", daemon=True).start()
-        infos: Found = await asyncio.wrap_future(found)
-        return infos
-
-    def _look_up(self, found: Future[Any], host: str, port: int) -> None:
+    def _look_up(self, host: str, port: int) -> None:
+        found: Found | Exception
         try:
-            found.set_result(self._getaddrinfo(host, port, type=socket.SOCK_STREAM))
+            found = self._getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except Exception:
-            found.set_exception(OSError(None, "its name can't be looked up"))
+            found = OSError(None, "its name can't be looked up")
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._ended, (host, port), found)
+
+    def _ended(self, name: tuple[str, int], found: Found | Exception) -> None:
+        self._threads -= 1
+        self._settle(name, found)
+        self._start()
+
+    def _settle(self, name: tuple[str, int], found: Found | Exception) -> None:
+        lookup = self._lookups.pop(name)
+        if isinstance(found, Exception):
+            lookup.set_exception(found)
+            lookup.exception()  # all messages that waited for it may have been given up
+        else:
+            lookup.set_result(found)
 
 
 def _allowed(found: Found, host: str, allowed: Allowed) -> list[Any]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from jobqueue.webhooks.addresses import Allowed
-from jobqueue.webhooks.http_sender import HttpSender
+from jobqueue.webhooks.http_sender import LOOKUPS_MAX, HttpSender
 from jobqueue.webhooks.message import AddressRefused, Answer, Message, Undelivered
 from tests.authority import Authority
 
@@ -181,6 +181,62 @@ async def test_a_lookup_that_hangs_takes_no_longer_than_the_timeout() -> None:
             await HttpSender(hangs).send(message("https://example.com/", timeout_s=0.1))
     finally:
         let_go.set()
+
+
+async def test_a_receiver_with_a_slow_lookup_holds_up_no_other() -> None:
+    let_go, asked = threading.Event(), []
+    found = Names(["127.0.0.1"])
+
+    def slow(host: str, port: int, **options: Any) -> list[Any]:
+        asked.append(host)
+        if host == "slow.test":
+            let_go.wait(30)
+        return found(host, port)
+
+    async with receiver() as there:
+        sender = HttpSender(slow)
+        many = [sender.send(message(f"http://slow.test:{there.port}/", "127.0.0.1")) for _ in range(2 * LOOKUPS_MAX)]
+        waiting = [asyncio.ensure_future(each) for each in many]
+        try:
+            for host in ("crm.test", "127.0.0.1"):
+                assert await sender.send(message(f"http://{host}:{there.port}/", "127.0.0.1")) == Answer(204)
+            waiting[0].cancel()  # the lookup goes on for the others
+        finally:
+            let_go.set()
+        assert await asyncio.gather(*waiting[1:]) == [Answer(204)] * (2 * LOOKUPS_MAX - 1)
+        assert sorted(asked) == ["crm.test", "slow.test"]
+
+
+async def test_lookups_that_hang_hold_up_no_message_to_an_address() -> None:
+    let_go = threading.Event()
+
+    def hangs(*args: object, **options: object) -> list[Any]:
+        let_go.wait(30)
+        raise OSError
+
+    async with receiver() as there:
+        sender = HttpSender(hangs)
+        hosts = [f"slow-{number}.test" for number in range(2 * LOOKUPS_MAX)]
+        waiting = [asyncio.ensure_future(sender.send(message(f"https://{host}/"))) for host in hosts]
+        try:
+            assert await sender.send(message(f"http://127.0.0.1:{there.port}/", "127.0.0.1")) == Answer(204)
+        finally:
+            let_go.set()
+        assert {type(each) for each in await asyncio.gather(*waiting, return_exceptions=True)} == {Undelivered}
+
+
+async def test_lookups_go_on_after_threads_could_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async with receiver() as there:
+        sender, asked = HttpSender(Names(["127.0.0.1"])), message(f"http://crm.test:{there.port}/", "127.0.0.1")
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", fails)
+            for _ in range(LOOKUPS_MAX):
+                with pytest.raises(Undelivered, match=r"crm\.test can't be reached"):
+                    await sender.send(asked)
+        assert await sender.send(asked) == Answer(204)
 
 
 async def test_a_name_without_an_address_fails_with_that_reason() -> None:
