@@ -215,7 +215,7 @@ def measure_schedules(size: int, rounds: int) -> list[Figure]:
     schedules = Schedules(Random(1))
     plans = (Plan(recurrence=Every(60)), Plan(recurrence=Cron("* * * * *", ZoneInfo("Europe/Berlin"))))
     for number in range(size):
-        schedules.add((None, str(number)), plans[number % 2], reached=0.0)
+        schedules.add((None, str(number)), plans[number % 2], reached=0.0, now=0.0)
     done = [Outcome(job_id=JobId("0" * 22))]
     for number in range(1, rounds + 1):
         now, ticks, before = 60.0 * number, 0, time.thread_time_ns()

@@ -8,7 +8,7 @@ Rules:
    instant that has passed, so that `catch_up` decides what becomes of it when the next one has come.
 3. An instant counts as passed if another one has come since, or with `catch_up: none` after `LATE_S`.
 4. The wall clock may be set. Forward, its instants have passed. Back, intervals begin anew; a cron notation waits until
-   the clock is where it was, unless it was set back by more than `SET_BACK_S_MAX`.
+   the clock is where it was, unless it was set back by more than `SET_BACK_S_MAX`. The same holds over a restart.
 5. `take` does a bounded portion of work, however many are due.
 """
 
@@ -40,6 +40,9 @@ as missed at once."""
 RETRY_S_MIN: Final = 1.0
 RETRY_S_MAX: Final = 60.0
 """Bounds of the wait before a rejected tick is tried again."""
+
+SET_BACK_S_MIN: Final = 1.0
+"""Least seconds by which a wall clock that is set back concerns schedules."""
 
 SET_BACK_S_MAX: Final = 3 * 3600.0
 """What Debian's cron takes for a correction of the clock, as at a change to winter time."""
@@ -114,11 +117,14 @@ class Schedules:
 
     # -- changes
 
-    def add(self, id: ScheduleId, plan: Plan, *, reached: float, pause: SchedulePause | None = None) -> Schedule:
+    def add(
+        self, id: ScheduleId, plan: Plan, *, reached: float, now: float, pause: SchedulePause | None = None
+    ) -> Schedule:
         """Add a schedule; one with this id goes on with the new plan.
 
         Args:
-            reached: What comes after this instant is yet to come: now, for a new one.
+            reached: What comes after this instant is yet to come: `now`, for a new one. It is later if the wall clock
+                was set back since.
             pause: It is paused.
         """
         schedule = self._all.get(id)
@@ -129,7 +135,8 @@ class Schedules:
             schedule.plan = plan
             schedule.reached = max(schedule.reached, reached)
         if not schedule.busy:
-            self._plan_after(schedule, schedule.reached)
+            least_s = SET_BACK_S_MIN if isinstance(plan.recurrence, Every) else SET_BACK_S_MAX
+            self._plan_after(schedule, now if schedule.reached - now > least_s else schedule.reached)
         return schedule
 
     def remove(self, id: ScheduleId) -> None:

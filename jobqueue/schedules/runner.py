@@ -21,7 +21,7 @@ import msgspec
 from jobqueue.backend.timer import Timer
 from jobqueue.core.job import IdempotencyKey, Unique, Uniqueness
 from jobqueue.core.schedule import LastTick, SchedulePause
-from jobqueue.core.schedules import Outcome, Schedules
+from jobqueue.core.schedules import SET_BACK_S_MIN, Outcome, Schedules
 from jobqueue.errors import Draining, Duplicate, JournalFailed, KeyReused, Refused
 from jobqueue.handlers import plain_uniqueness
 from jobqueue.log import event_logger
@@ -42,9 +42,6 @@ log = event_logger(__name__)
 
 LOOK_S: Final = 30.0
 """Most seconds to the next look at the wall clock, which may be set, while a schedule waits for it."""
-
-STEP_S: Final = 1.0
-"""Least seconds by which a wall clock that is set back concerns schedules."""
 
 REACH_BACK_S: Final = 60.0
 """With a shared store: instants longer ago are missed, since another server may have had their ticks."""
@@ -202,7 +199,8 @@ class ScheduleRunner:
         kept, before = None if self._book is None else self._book.kept.get(id), self.definitions.get(id)
         reached = now if kept is None or kept.reached is None or before is not None else kept.reached
         self.definitions[id], self._ordered = definition, None
-        schedule = self.schedules.add(id, definition.plan, reached=reached, pause=None if kept is None else kept.pause)
+        pause = None if kept is None else kept.pause
+        schedule = self.schedules.add(id, definition.plan, reached=reached, now=now, pause=pause)
         self._note(schedule)
         return schedule
 
@@ -229,7 +227,7 @@ class ScheduleRunner:
     def tick(self) -> float | None:
         """Have what is due submitted, unless that is being done already."""
         offset_s = self._offset_s()
-        if self._offset_before_s - offset_s > STEP_S:
+        if self._offset_before_s - offset_s > SET_BACK_S_MIN:
             self.schedules.clock_set_back(self._offset_before_s - offset_s, self.wall_now())
         self._offset_before_s = offset_s
         at = self.schedules.next_at()

@@ -26,7 +26,7 @@ def plan(every_s: float = 60, **options: Any) -> Plan:
 def schedules(*plans: Plan, now: float = 0.0) -> Schedules:
     made = Schedules(Random(1))
     for number, each in enumerate(plans):
-        made.add((None, str(number)), each, reached=now)
+        made.add((None, str(number)), each, reached=now, now=now)
     return made
 
 
@@ -140,7 +140,7 @@ def test_a_removed_schedule_gives_no_more_ticks() -> None:
 def test_a_plan_that_changes_during_a_tick_counts_from_its_end() -> None:
     made = schedules(plan(60))
     (due,) = made.take(60.0)
-    made.add((None, "0"), plan(45), reached=60.0)
+    made.add((None, "0"), plan(45), reached=60.0, now=60.0)
     made.settle(due, [DONE], 61.0)
     assert made.next_at() == 90.0
 
@@ -169,9 +169,28 @@ def test_a_wall_clock_that_is_corrected_gives_no_time_of_day_twice(by_h: float, 
     assert made.next_at() == next_h * 3600.0
 
 
+@pytest.mark.parametrize(
+    ("recurrence", "ahead_s", "next_at"),
+    [
+        (Every(60), 0.5, 86_460.0),
+        (Every(60), 3600.0, 82_860.0),
+        (Cron("* * * * *", UTC), 3600.0, 86_460.0),
+        (Cron("* * * * *", UTC), 4 * 3600.0, 72_060.0),
+    ],
+)
+def test_an_instant_that_a_clock_ahead_has_reached_silences_no_schedule(
+    recurrence: Every | Cron, ahead_s: float, next_at: float
+) -> None:
+    made = Schedules(Random(1))
+    for _ in range(2):  # after a restart; with a new plan
+        made.add((None, "0"), Plan(recurrence=recurrence), reached=86_400.0, now=86_400.0 - ahead_s)
+        assert made.next_at() == next_at
+        assert the(made).reached == 86_400.0
+
+
 def test_instants_beyond_the_reach_are_missed() -> None:
     made = Schedules(Random(1), reach_back_s=60.0)
-    made.add((None, "nightly"), plan(3600), reached=0.0)
+    made.add((None, "nightly"), plan(3600), reached=0.0, now=0.0)
     assert settled(made, 3600.0 + 61.0) == []
     assert the(made).missed_total == 1
 
@@ -208,7 +227,7 @@ def test_each_instant_has_one_tick_at_most(steps: list[tuple[str, int]]) -> None
             case "resume":
                 made.resume(the(made))
             case "replan":
-                made.add((None, "0"), plan(60, catch_up="all", overlap="queue"), reached=the(made).reached)
+                made.add((None, "0"), plan(60, catch_up="all", overlap="queue"), reached=the(made).reached, now=now)
             case _:
                 under_way += made.take(now)
                 while under_way and seconds % 3:

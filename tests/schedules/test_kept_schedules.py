@@ -101,6 +101,15 @@ async def test_a_schedule_that_was_put_and_a_pause_are_kept(tmp_path: Path) -> N
         assert (await ticked(queue)).pause is None
 
 
+async def test_an_interval_goes_on_if_the_clock_of_the_process_before_was_ahead(tmp_path: Path) -> None:
+    async with made(tmp_path, "2026-03-02T22:00:30Z"):
+        pass
+    async with made(tmp_path, "2026-03-02T10:00:30Z") as queue:
+        at = queue.service.schedules.state(queue.service.schedules.find("minute")).next_at
+        assert at is not None
+        assert at - queue.service.schedules.runner.wall_now() <= 60
+
+
 async def test_a_reload_before_kept_jobs_are_back_keeps_pauses_and_brings_new_schedules(tmp_path: Path) -> None:
     async with made(tmp_path, "2026-03-02T10:00:30Z") as queue:
         await queue.pause_schedule("minute")
