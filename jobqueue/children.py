@@ -3,7 +3,7 @@
 Rules:
 
 1. A child belongs to the caller and owner of the job that submits it, has its span, and joins its flow.
-2. An attempt that is over submits nothing any more.
+2. An attempt that is over, or was told to stop, submits nothing any more: a flow that is cancelled grows no more.
 """
 
 from __future__ import annotations
@@ -101,9 +101,9 @@ class Children:
         return [each.id for each in publication.jobs]
 
     async def _running(self, job_id: str, attempt: int) -> JobView:
-        """Return the job of an attempt. Raises StaleLease if that is over."""
+        """Return the job of an attempt. Raises StaleLease if that is over, or is to stop."""
         job = await self._backend().get(job_id)
-        if not job.live or job.attempt != attempt:
+        if not job.live or job.attempt != attempt or job.stopping is not None:
             raise StaleLease(f"attempt {attempt} of job {job_id} is over: it submits no more jobs")
         return job
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from jobqueue import JobContext, JobFailed, JobQueue
+from jobqueue import JobContext, JobFailed, JobQueue, chain
 from jobqueue.config import QueueSettings, RuntimeSettings, Settings, SpoolSettings
 from jobqueue.core.events import Submitted
 from jobqueue.errors import InvalidSubmission, KeyReused, QueueFull, Retry, StaleLease
@@ -83,6 +84,10 @@ async def test_an_error_of_a_submission_is_raised_where_the_handler_runs(tmp_pat
         assert full["kind"] == "QueueFull"
         assert full["retry_after_s"] > 0
         await only.cancel()
+        held = await queue.submit("echo", unique="a", delay_s=60)
+        twin = await error_of("echo", {"unique": {"value": "a", "mode": "reject"}})
+        assert (twin["kind"], twin["job_id"]) == ("Duplicate", held.id)
+        await held.cancel()
 
 
 async def test_a_child_belongs_to_the_caller_and_owner_of_its_job_and_has_its_span() -> None:
@@ -154,6 +159,36 @@ async def test_an_attempt_that_is_over_submits_nothing() -> None:
         await (await queue.submit("leave")).result()
         with pytest.raises(StaleLease, match=r"attempt 1 of job .* is over"):
             await contexts[0].submit("leave")
+
+
+async def test_an_attempt_of_a_cancelled_flow_submits_and_publishes_nothing_more() -> None:
+    queue, running, refused = JobQueue(), asyncio.Event(), []
+
+    @queue.handler
+    async def nothing() -> None: ...
+
+    @queue.on("a")
+    async def hear() -> None: ...
+
+    @queue.handler
+    async def start(ctx: JobContext) -> None:
+        try:
+            running.set()
+            await asyncio.Event().wait()
+        finally:
+            for late in (ctx.submit("nothing"), ctx.publish("a")):
+                try:
+                    await late
+                except StaleLease:
+                    refused.append(late)
+
+    async with queue:
+        flow = await queue.submit_flow(chain("start"))
+        await running.wait()
+        await flow.cancel()
+        ended = await flow.wait()
+    assert len(refused) == 2
+    assert (ended.state, len(ended.jobs)) == ("cancelled", 1)
 
 
 async def test_a_thread_that_a_handler_leaves_in_its_process_submits_nothing(tmp_path: Path) -> None:

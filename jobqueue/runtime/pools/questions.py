@@ -65,6 +65,7 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
         fields: Of an invalid submission: the pointers, with the details.
         reason: Of a record that is gone.
         retry_after_s: Of a rejection.
+        job_id: Of a duplicate: the live job.
     """
 
     kind: str
@@ -72,6 +73,7 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     fields: tuple[tuple[str, str], ...] = ()
     reason: str | None = None
     retry_after_s: float | None = None
+    job_id: str | None = None
 
 
 class Answered(msgspec.Struct, frozen=True):
@@ -111,6 +113,7 @@ def refusal(error: Exception) -> bytes:
         fields=tuple((fault.pointer, fault.detail) for fault in fields),
         reason=getattr(error, "reason", None),
         retry_after_s=error.retry_after_s if isinstance(error, Refused) else None,
+        job_id=getattr(error, "job_id", None),
     )
     return _encode(Answered(refusal=told))
 
@@ -182,5 +185,5 @@ def _error_of(told: Refusal) -> Exception:
     if issubclass(kind, errors.WrongState):
         return kind(told.detail, state="")
     if issubclass(kind, errors.Duplicate):
-        return JobQueueError(told.detail)
+        return kind(told.job_id or "")
     return kind(told.detail)

@@ -115,6 +115,7 @@ def caught(ctx: JobContext, type: str, options: dict[str, Any]) -> dict[str, Any
             "text": str(error),
             "pointers": [fault.pointer for fault in getattr(error, "errors", ())],
             "retry_after_s": getattr(error, "retry_after_s", None),
+            "job_id": getattr(error, "job_id", None),
         }
     raise AssertionError("it was accepted")
 
