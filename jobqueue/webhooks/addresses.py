@@ -6,8 +6,8 @@ Rules:
    this prevents: a URL, or a name's DNS record, that leads a delivery to a neighbour of the server.
 2. A listed address or network allows its addresses. A listed name allows loopback and private addresses of that name,
    as in a container network; never link-local ones or those of cloud metadata, which only a network lists.
-3. An IPv6 address that carries an IPv4 one (mapped, compatible, NAT64, 6to4, Teredo) leads to that one. It is refused
-   unless its network is listed, and then the carried one is judged, too.
+3. An IPv6 address that carries an IPv4 one (mapped, translated, compatible, NAT64, 6to4, Teredo) leads to that one. It
+   is refused unless its network is listed, and then the carried one is judged, too.
 4. The text of an address is read strictly: what the system's resolver also takes for one (`127.1`, `0x7f000001`) isn't.
 """
 
@@ -48,7 +48,7 @@ _LOCAL: Final = {
 _REFUSED: Final = {
     "a link-local address": _networks("169.254.0.0/16", "fe80::/10"),
     "an IPv6 address that carries an IPv4 one": _networks(
-        *("::/96", "::ffff:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32")
+        *("::/96", "::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32")
     ),
     "a reserved address": _networks("192.0.0.0/24", "192.88.99.0/24", "fec0::/10", "5f00::/16"),
 }

@@ -29,6 +29,7 @@ NOT_PUBLIC = {
     "192.0.0.192": "an address of cloud metadata",
     "::ffff:127.0.0.1": "an IPv6 address that carries an IPv4 one",
     "::ffff:8.8.8.8": "an IPv6 address that carries an IPv4 one",
+    "::ffff:0:127.0.0.1": "an IPv6 address that carries an IPv4 one",
     "::127.0.0.1": "an IPv6 address that carries an IPv4 one",
     "64:ff9b::a00:1": "an IPv6 address that carries an IPv4 one",
     "64:ff9b:1::a00:1": "an IPv6 address that carries an IPv4 one",
