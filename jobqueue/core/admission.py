@@ -48,7 +48,7 @@ class AdmissionControl:
 
     Attributes:
         open: Jobs are admitted at all.
-        follow_ups: Types whose jobs follow from the ends of others: a drain admits them.
+        follow_ups: Types whose jobs follow from the ends of others: a drain admits them, but for retries on request.
         why_closed: Returns the reason if not.
     """
 
@@ -114,7 +114,9 @@ class AdmissionControl:
             queue_state.arrivals.add(now)
         caller = None if uniqueness is None else uniqueness.caller
         refusal: Refused | None
-        if not self.open and (spec.type not in self.follow_ups or self.why_closed is not Draining):
+        if not self.open and (
+            spec.type not in self.follow_ups or not by_client or self.why_closed is not Draining
+        ):  # what an operator retries follows from no end
             refusal = self.why_closed()
         elif (
             queue_state.live - (replaced is not None and replaced.spec.queue == queue_state.name)

@@ -256,6 +256,15 @@ def test_a_drain_admits_jobs_that_follow_from_others_and_no_others() -> None:
         driver.submit(type="after")
 
 
+def test_a_drain_rejects_the_retry_of_a_job_that_followed_from_another() -> None:
+    driver = Driver(make_engine(follow_ups=frozenset({"after"})))
+    job = driver.failed(type="after")
+    driver.engine.stop_admitting()
+    with pytest.raises(Draining):
+        driver.retry(job)
+    assert job.state is JobState.FAILED
+
+
 @pytest.mark.parametrize("keep", [True, False])
 def test_a_shutdown_admits_jobs_that_follow_from_others_only_if_it_keeps_them(keep: bool) -> None:
     driver = Driver(make_engine(follow_ups=frozenset({"after"})))
