@@ -80,6 +80,10 @@ class Flow:
         del self.jobs[job.id]
         if name is not None:
             self.names.pop(name, None)
+        self.count_gone(job)
+
+    def count_gone(self, job: Job) -> None:
+        """Count a job without a record."""
         self.evicted[job.state] = self.evicted.get(job.state, 0) + 1
         self.versions += job.version + 1
 

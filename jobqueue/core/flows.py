@@ -246,6 +246,15 @@ class Flows:
         if not flow.live and (flow.finished_at is None or (job.finished_at or 0.0) > flow.finished_at):
             flow.finished_at = job.finished_at
 
+    def restore_gone(self, job: Job, flow_id: JobId) -> Flow | None:
+        """Count a job of an earlier process whose record is gone in its flow, and return that; None: it is gone too."""
+        flow = self._index.flows.get(flow_id)
+        if flow is not None:
+            flow.count_gone(job)
+            if flow.finished_at is not None and (job.finished_at or 0.0) > flow.finished_at:
+                flow.finished_at = job.finished_at
+        return flow
+
     def check_joining(self, flow: Flow, names: list[str | None]) -> None:
         """Check that jobs may join a flow. Raises InvalidSubmission."""
         if flow.size + len(names) > FLOW_JOBS_MAX:

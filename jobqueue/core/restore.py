@@ -21,7 +21,7 @@ Rules:
    (`UnknownJobs`) before it changes anything. A failed one can't be retried.
 7. A queue's settings that were changed in use hold as long as the configuration has what it had then.
 8. Jobs that wait for their parents are linked to them again; those of which a parent has ended meanwhile are told by
-   the next ticks. A record that others need is held beyond its TTL.
+   the next ticks. A record that others need is held beyond its TTL. One that is gone counts in its flow.
 9. Rates, quarantines, and the statistics of queues begin afresh; restored jobs don't count as submissions.
 """
 
@@ -35,7 +35,7 @@ import msgspec
 from mypy_extensions import mypyc_attr
 
 from jobqueue.core.attempts import failed_attempt, longer_history
-from jobqueue.core.events import Ended, Evicted, Requeued, Resumed
+from jobqueue.core.events import Ended, Evicted, FlowChanged, Requeued, Resumed
 from jobqueue.core.job import (
     CANCELLED,
     DELAYED,
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
     from jobqueue.core.engine import Engine
     from jobqueue.core.events import Event
-    from jobqueue.core.flow import FoundFlow
+    from jobqueue.core.flow import Flow, FoundFlow
     from jobqueue.core.job import Job, JobId, JobState, Uniqueness
     from jobqueue.core.pause import Pause
     from jobqueue.core.policy import QueuePolicy
@@ -159,8 +159,9 @@ class Restoration:
         self._terminal: list[Job] = []
         self._front: list[Job] = []
         self._over: list[Job] = []
-        # Jobs with a lineage, and records beyond their TTL that some of these need.
+        # Jobs with a lineage, those of a flow that are not restored, and records beyond their TTL that some need.
         self._related: list[Job] = []
+        self._gone: list[Job] = []
         self._needed: set[JobId] = set()
         self._events: list[Event] = []
         self._unknown_types: set[str] = set()
@@ -215,6 +216,7 @@ class Restoration:
             for job in self._related[begin : begin + PORTION]:
                 self._relate(job)
             yield True
+        yield from self._count_gone()
         yield from self._keep_bounds()
         self.done = 1.0
 
@@ -307,7 +309,10 @@ class Restoration:
     def _relate(self, job: Job) -> None:
         """Link a restored job to its parents, and put it into its flow."""
         lineage = job.lineage
-        if lineage is None or self._store.get(job.id) is not job:
+        if lineage is None:
+            return
+        if self._store.get(job.id) is not job:
+            self._gone.append(job)
             return
         if lineage.flow is not None:
             found = self._found.flows.get(lineage.flow, (job.created_at, job.caller, job.owner, {}, 0))
@@ -316,6 +321,19 @@ class Restoration:
             self._engine.flows.wait_again(job)
         elif lineage.parents and (job.live or job.keeps_args):
             self._transitions.flow_index.need(job)
+
+    def _count_gone(self) -> Iterator[bool]:
+        """Count the jobs that are not restored in their flows, which hold the others by now."""
+        changed: dict[JobId, Flow] = {}
+        for begin in range(0, len(self._gone), PORTION):
+            for job in self._gone[begin : begin + PORTION]:
+                lineage = job.lineage
+                flow_id = None if lineage is None else lineage.flow
+                flow = None if flow_id is None else self._engine.flows.restore_gone(job, flow_id)
+                if flow is not None:
+                    changed[flow.id] = flow
+            yield True
+        self._events += map(FlowChanged, changed.values())
 
     def _restore_identity(self, job: Job, uniqueness: Uniqueness) -> None:
         unique, has_value = uniqueness.unique, False

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from jobqueue.core.engine import Engine
-from jobqueue.core.events import Ended, Event, Requeued
+from jobqueue.core.events import Ended, Event, Evicted, FlowChanged, Requeued
 from jobqueue.core.job import FAILED, QUEUED, Job, JobSpec, JobState, StopReason
 from jobqueue.core.policy import Discipline, QueuePolicy
 from jobqueue.core.record import changed
@@ -15,7 +15,7 @@ from jobqueue.core.report import ErrorCode, Progress, Success
 from jobqueue.core.restore import PORTION, VERSION_STEP, Found, Restoration, UnknownJobs
 from jobqueue.core.store_bounds import StoreBounds
 from jobqueue.errors import Duplicate, JobGone, JobNotFound, QueueFull, WrongState
-from tests.core.making import CRASHED, OK, Driver
+from tests.core.making import CRASHED, FINAL, OK, Driver
 
 
 def found_of(driver: Driver, *, crashes: int = 1) -> Found:
@@ -339,6 +339,24 @@ def test_terminal_records_are_held_for_the_rest_of_their_ttl() -> None:
     after.advance(100.0)
     assert after.engine.store.terminal == 0
     assert after.engine.totals().accepted == after.engine.totals().evicted == 2
+
+
+def test_a_record_with_its_ttl_over_counts_in_its_flow() -> None:
+    before = Driver()
+    jobs = before.submit_flow({"a": [], "b": []}, ttl_s=5.0)
+    flow_id = before.engine.flows.all()[0].id
+    before.lease(jobs["a"])
+    before.nack(jobs["a"], failure=FINAL)
+    before.engine.submit_together([(JobSpec(type="t"), b"{}", None, None)], None, flow=flow_id, now=before.now)
+    before.note_events()
+    while (job := before.start_next()) is not None:
+        before.ack(job)
+    was = before.engine.flows.view(flow_id)
+    after, changes = restored(before, at=10.0)
+    flow = after.engine.flows.view(flow_id)
+    assert (flow.state, flow.counts, flow.version) == ("failed", was.counts, was.version)
+    assert (flow.evicted, len(flow.jobs), flow.finished_at) == (2, 1, was.finished_at)
+    assert [type(each) for each in changes] == [Evicted, FlowChanged]
 
 
 def test_records_that_ended_in_another_order_than_they_began_are_evicted_and_retried() -> None:
