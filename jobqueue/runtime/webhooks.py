@@ -205,19 +205,25 @@ class Webhooks:
         try:
             answer = await self._sender.send(self._message(target, ctx.job_id, bytes(event), url))
         except Undelivered as error:
-            target.attempted(self._now(), ctx.job_id, str(error))
+            self._present(target).attempted(self._now(), ctx.job_id, str(error))
             if isinstance(error, AddressRefused):
                 raise Reject(str(error)) from None
             raise Retry(message=str(error)) from None
         failure = _failure_of(target.host, answer)
+        asked, target = target, self._present(target)
         target.attempted(self._now(), ctx.job_id, failure)
         if failure is None:
             return {"status": answer.status}
         if answer.status == GONE:
-            self._disable(target)
+            if target.endpoint == asked.endpoint:
+                self._disable(target)
             raise Reject(failure)
         after_s = None if answer.retry_after_s is None else max(RETRY_AFTER_S_MIN, answer.retry_after_s)
         raise Retry(after_s, failure)
+
+    def _present(self, target: Target) -> Target:
+        """Return the receiver that has taken a receiver's place, by a reload while a message to it was on its way."""
+        return self._targets.get(target.name, target)
 
     def _message(self, target: Target, job_id: str, body: bytes, url: str | None) -> Message:
         message_id, timestamp = f"msg_{job_id}", int(self._wall(self._now()))

@@ -61,8 +61,8 @@ class Sender:
 class Held(Sender):
     """Holds every message until `let_go` is set."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, *outcomes: Outcome) -> None:
+        super().__init__(*outcomes)
         self.let_go = asyncio.Event()
 
     async def send(self, message: Message) -> Answer:
@@ -565,3 +565,29 @@ async def test_a_delivery_counts_as_pending_after_a_reload() -> None:
         sender.let_go.set()
         await delivered(queue)
         assert crm(queue).pending == 0
+
+
+@virtual_time
+async def test_what_becomes_of_a_delivery_that_is_on_its_way_during_a_reload_is_shown() -> None:
+    async with made(sender := Held(), attempts_max=1) as queue:
+        await (await queue.submit("add")).wait()
+        await asyncio.sleep(1)
+        crm_ = EndpointSettings(url=HOOKS, events=ENDS, secret=SECRET, pending_max=1)
+        await queue.reload(Settings(webhooks=WebhooksSettings(endpoints={"crm": crm_})))
+        sender.let_go.set()
+        await delivered(queue)
+        assert (crm(queue).delivered_total, crm(queue).last_error) == (1, None)
+
+
+@virtual_time
+@pytest.mark.parametrize("same", [True, False])
+async def test_a_late_410_disables_an_endpoint_only_if_it_still_has_the_same_settings(*, same: bool) -> None:
+    async with made(sender := Held(Answer(410))) as queue:
+        await (await queue.submit("add")).wait()
+        await asyncio.sleep(1)
+        crm_ = EndpointSettings(url=HOOKS if same else "https://new.example.com/", events=ENDS, secret=SECRET)
+        other = EndpointSettings(url=HOOKS, events=ENDS, secret=SECRET)
+        await queue.reload(Settings(webhooks=WebhooksSettings(endpoints={"crm": crm_, "other": other})))
+        sender.let_go.set()
+        await delivered(queue)
+        assert (crm(queue).disabled is not None) is same
