@@ -334,7 +334,7 @@ class Wiring:
         self.backend.subscribe(self.spool.on_event, *self.spool.kinds)
         self.backend.subscribe(self._job_log.on_event, *self._job_log.kinds)
         if self.webhooks is not None and self.local is not None:
-            self.webhooks.follow(self.local)
+            await self.webhooks.follow(self.local)
         if self.store is not None:
             self._follow_policies(self.store)
         await self.backend.start(self._workers)

@@ -3355,7 +3355,7 @@ export interface components {
             state: "disabled" | "enabled";
             /** @description Why it is disabled; null: it is not. */
             disabled_reason: string | null;
-            /** @description Live deliveries that this run of the server has made. */
+            /** @description Live deliveries. */
             pending?: number;
             /** @description Deliveries that succeeded, since the start. */
             delivered_total?: number;

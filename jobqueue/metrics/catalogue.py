@@ -117,7 +117,7 @@ WEBHOOK_DELIVERIES = _counter(
 WEBHOOK_ATTEMPTS_FAILED = _counter(
     "jobqueue_webhook_attempts_failed_total", "Attempts of deliveries that failed", "webhook"
 )
-WEBHOOK_PENDING = _gauge("jobqueue_webhook_pending", "Live deliveries that this run has made", "webhook")
+WEBHOOK_PENDING = _gauge("jobqueue_webhook_pending", "Live deliveries", "webhook")
 WEBHOOK_DISABLED = _gauge("jobqueue_webhook_disabled", "1 if the receiver has answered 410", "webhook")
 
 SCHEDULES = _gauge("jobqueue_schedules", "Schedules, by whether they give ticks", "state")

@@ -38,7 +38,7 @@ class TargetFigures(msgspec.Struct, frozen=True, kw_only=True):
         events: Ends of jobs that it gets; of callbacks none.
         topics: Patterns of the topics that it gets.
         disabled: Why nothing is sent to it any more; None: it is not disabled.
-        pending: Live deliveries that this run has made.
+        pending: Live deliveries.
         delivered_total: Deliveries that succeeded.
         failed_total: Deliveries that failed for good.
         attempts_failed_total: Attempts that failed, whatever came after.
@@ -74,7 +74,7 @@ class Target:
 
     Attributes:
         disabled: Why nothing is sent to it any more; None: it is not disabled.
-        pending: Live deliveries that this run has made.
+        pending: Live deliveries.
     """
 
     def __init__(self, name: str, host: str, endpoint: EndpointSettings | None, secret: str, spec: JobSpec) -> None:
@@ -107,7 +107,7 @@ class Target:
         """Take over the counts of the same receiver, before a reload; and its end, if its settings are the same."""
         if before.endpoint == self.endpoint:
             self.disabled = before.disabled
-        self.pending, self.dropped_total, self.failed_total = before.pending, before.dropped_total, before.failed_total
+        self.dropped_total, self.failed_total = before.dropped_total, before.failed_total
         self._delivered_total, self._attempts_failed_total = before._delivered_total, before._attempts_failed_total
         self._last_at, self._last_job_id, self._last_error = before._last_at, before._last_job_id, before._last_error
         self._delivered_at = before._delivered_at

@@ -24,8 +24,9 @@ import msgspec  # noqa: TC002  # the signature of a handler is read from its ann
 from jobqueue.config.webhooks import TIMEOUT_S_MAX, WEBHOOK, WEBHOOKS
 from jobqueue.context import JobContext  # noqa: TC001  # as the last import
 from jobqueue.core.backoff import Backoff
-from jobqueue.core.events import Ended, Submitted
+from jobqueue.core.events import Ended, Retried, Submitted
 from jobqueue.core.job import FAILED
+from jobqueue.core.job_filter import JobFilter
 from jobqueue.core.policy import Limits
 from jobqueue.core.record import changed
 from jobqueue.errors import Refused, Reject, Retry
@@ -52,6 +53,9 @@ if TYPE_CHECKING:
 BACKOFF = Backoff(backoff_s_base=10.0, backoff_s_max=3600.0)
 AT_ONCE = 8
 """Deliveries to one receiver that run at the same time."""
+
+PAGE = 1000
+"""Records that are read at once, where live deliveries are looked for."""
 
 RETRY_AFTER_S_MIN = 1.0
 USER_AGENT = "jobqueue"
@@ -114,6 +118,10 @@ class Webhooks:
             self._targets[target.name] = target
         self._by_callback = {target.host: target for target in self._targets.values() if target.endpoint is None}
         self._live = {job_id: self._targets.get(target.name, target) for job_id, target in self._live.items()}
+        for target in (*self._targets.values(), *self._live.values()):
+            target.pending = 0
+        for target in self._live.values():
+            target.pending += 1
         self._topics.set_others(
             [
                 TopicSubscription(self._targets[name], endpoint.topics, lambda: self._wall(self._now()))
@@ -122,10 +130,17 @@ class Webhooks:
             ]
         )
 
-    def follow(self, backend: LocalBackend) -> None:
-        """Deliver what happens in a backend from now on. The listeners before this one have heard of an end first."""
+    async def follow(self, backend: LocalBackend) -> None:
+        """Deliver what happens in a backend from now on. The listeners before this one have heard of an end first.
+
+        To be called before jobs run: the live deliveries are those that a journal has kept, and count, too.
+        """
         self._backend = backend
-        backend.subscribe(self._on_submitted, Submitted)
+        for job_id, name in await _live_deliveries(backend):
+            if (target := self._targets.get(name)) is not None:
+                target.pending += 1
+                self._live[job_id] = target
+        backend.subscribe(self._on_live, Submitted, Retried)
         backend.subscribe(self._on_ended, Ended)
 
     def close(self) -> None:
@@ -138,8 +153,8 @@ class Webhooks:
 
     # -- from events to jobs
 
-    def _on_submitted(self, event: Submitted) -> None:
-        """Count a delivery, whether it comes from the end of a job or from a topic."""
+    def _on_live(self, event: Submitted | Retried) -> None:
+        """Count a delivery, whether it comes from the end of a job, from a topic or from a retry on request."""
         job = event.job
         if job.spec.type == WEBHOOK and (target := self._targets.get(job.spec.group or "")) is not None:
             target.pending += 1
@@ -186,7 +201,7 @@ class Webhooks:
         target = self._live.pop(job.id, None)
         if target is not None:
             target.pending -= 1
-        else:  # of an earlier run, or retried on request
+        else:  # its receiver was not in the settings when it became live
             target = self._targets.get(job.spec.group or "")
         if target is not None and job.state is FAILED:
             target.failed_total += 1
@@ -262,6 +277,24 @@ def _handler_of(deliver: Callable[..., Any]) -> Handler:
     # A delivery may belong to the owner that asked for it, and a receiver has one group.
     handler.default_spec = changed(handler.default_spec, limits=Limits(group_concurrency=AT_ONCE, across_owners=True))
     return handler
+
+
+async def _live_deliveries(backend: LocalBackend) -> list[tuple[JobId, str]]:
+    """Return the ids of live deliveries, each with the name of its receiver."""
+    left = sum(
+        queue.waiting + queue.delayed + queue.queued + queue.running
+        for queue in backend.stats()[1]
+        if queue.name == WEBHOOKS
+    )
+    found: list[tuple[JobId, str]] = []
+    cursor = None
+    while left > len(found):
+        page = await backend.page(JobFilter(type=WEBHOOK), limit=PAGE, cursor=cursor)
+        found += [(job.id, job.spec.group or "") for job in page.jobs if job.live]
+        cursor = page.cursor
+        if cursor is None:
+            break
+    return found
 
 
 def _failure_of(host: str, answer: Answer) -> str | None:

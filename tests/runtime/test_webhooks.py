@@ -591,3 +591,49 @@ async def test_a_late_410_disables_an_endpoint_only_if_it_still_has_the_same_set
         sender.let_go.set()
         await delivered(queue)
         assert (crm(queue).disabled is not None) is same
+
+
+@virtual_time
+async def test_the_pending_deliveries_of_a_receiver_that_a_reload_removes_and_another_brings_back_are_counted() -> None:
+    async with made(sender := Held()) as queue:
+        await (await queue.submit("add")).wait()
+        crm_, other = (EndpointSettings(url=HOOKS, events=events, secret=SECRET) for events in (ENDS, ("job.failed",)))
+        await queue.reload(Settings(webhooks=WebhooksSettings(endpoints={"other": other})))
+        await queue.reload(Settings(webhooks=WebhooksSettings(endpoints={"crm": crm_})))
+        assert crm(queue).pending == 1
+        sender.let_go.set()
+        await delivered(queue)
+        assert crm(queue).pending == 0
+
+
+async def test_the_pending_deliveries_of_an_earlier_process_count_against_the_bound(tmp_path: Path) -> None:
+    crm_ = EndpointSettings(url=HOOKS, events=ENDS, secret=SECRET, pending_max=2)
+    webhooks = WebhooksSettings(endpoints={"crm": crm_})
+    settings = Settings(journal=JournalSettings(dir=str(tmp_path)), webhooks=webhooks)
+    first = made(Sender(), settings=settings)
+    await first.start()
+    await first.pause("webhooks")
+    for _ in range(2):
+        await (await first.submit("add")).wait()
+    await first.stop()
+    second = made(Sender(), settings=settings)
+    await second.start()
+    assert crm(second).pending == 2
+    await (await second.submit("add")).wait()
+    assert crm(second).dropped_total == 1
+    await second.resume("webhooks")
+    await delivered(second)
+    assert crm(second).pending == 0
+    await second.stop()
+
+
+@virtual_time
+async def test_a_delivery_that_is_retried_on_request_is_pending_again() -> None:
+    async with made(Sender(Answer(500), Answer(204)), attempts_max=1) as queue:
+        await (await queue.submit("add")).wait()
+        (job,) = await delivered(queue)
+        assert (job.state, crm(queue).pending) == (JobState.FAILED, 0)
+        await queue.job(job.id).retry()
+        assert crm(queue).pending == 1
+        await delivered(queue)
+        assert crm(queue).pending == 0

@@ -48,7 +48,7 @@ class WebhookDocument(TypedDict):
         topics: Patterns of the topics that it gets.
         state: `disabled`: it has answered 410, and gets nothing until its settings change or the server starts again.
         disabled_reason: Why it is disabled; null: it is not.
-        pending: Live deliveries that this run of the server has made.
+        pending: Live deliveries.
         delivered_total: Deliveries that succeeded, since the start.
         failed_total: Deliveries that failed for good, since the start; their jobs can be retried.
         attempts_failed_total: Attempts that failed, whatever came after, since the start.
