@@ -568,7 +568,7 @@ async def test_a_delivery_counts_as_pending_after_a_reload() -> None:
 
 
 @virtual_time
-async def test_what_becomes_of_a_delivery_that_is_on_its_way_during_a_reload_is_shown() -> None:
+async def test_a_delivery_that_is_on_its_way_during_a_reload_counts_for_its_receiver() -> None:
     async with made(sender := Held(), attempts_max=1) as queue:
         await (await queue.submit("add")).wait()
         await asyncio.sleep(1)
