@@ -207,7 +207,8 @@ class Engine:
         if self._transitions.flow_index.any and not needed:
             child = self._transitions.flow_index.live_child(job.id)
             if child is not None:
-                raise WrongState(f"job {child} is live and needs this record: cancel it first", state=job.state)
+                name = f"job {child.id}" if child.owner == job.owner else "a job of another owner"
+                raise WrongState(f"{name} is live and needs this record: cancel it first", state=job.state)
         self._transitions.delete(job)
 
     def retry(self, job_id: str, *, now: float) -> Job:

@@ -179,12 +179,12 @@ class FlowIndex:
                 self._store.let_go(parent)
         return links.removed - begin
 
-    def live_child(self, parent_id: JobId) -> JobId | None:
+    def live_child(self, parent_id: JobId) -> Job | None:
         """Return a live job that needs this record; None: there is none."""
         for child_id in self.children.get(parent_id, ()):
             child = self._store.get(child_id)
             if child is not None and child.live:
-                return child_id
+                return child
         return None
 
     def waits(self, job_id: JobId) -> Job | None:

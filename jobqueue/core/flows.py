@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from jobqueue.core.job import JobState
     from jobqueue.core.submit import Submitter
     from jobqueue.core.transitions import Transitions
+    from jobqueue.core.uniqueness import ValueName
 
 FLOW_JOBS_MAX: Final = 20_000
 """Jobs that a flow has in all, with those that its own jobs submit: each view of it goes through them."""
@@ -121,13 +122,12 @@ class Flows:
             raise WrongState(f"the flow is {state}, and no job of it can be retried", state=state)
         for job in again.values():
             self._submitter.check_retry(job)
+        _check_values(again.values())
         many = [(n, job.spec, job.size_bytes, job.uniqueness) for n, job in enumerate(again.values())]
         self._admission.admit_together(many, now=now)
         for job in again.values():
             lineage = job.lineage
-            waits = lineage is not None and (
-                job.state is CANCELLED or any(parent_id in again for parent_id in lineage.parents)
-            )
+            waits = lineage is not None and (job.state is CANCELLED or any(map(self._is_live, lineage.parents)))
             if waits:
                 job.start_by_at = None
             self._submitter.begin_again(job, WAITING if waits else QUEUED, now=now)
@@ -260,14 +260,15 @@ class Flows:
         if flow.size + len(names) > FLOW_JOBS_MAX:
             detail = f"a flow has at most {FLOW_JOBS_MAX:,} jobs, and flow {flow.id} has {flow.size:,}"
             raise InvalidSubmission(InvalidField(pointer="", detail=detail))
-        taken = set(flow.names)
+        new: set[str] = set()
         for n, name in enumerate(names):
-            if name is not None and name in taken:
+            if name is None:
+                continue
+            if name in flow.names or name in new:
                 error = InvalidSubmission(InvalidField(pointer="/name", detail=f"the flow has a job {name!r} already"))
                 error.item = n
                 raise error
-            if name is not None:
-                taken.add(name)
+            new.add(name)
 
     def _jobs(self, flow: Flow) -> list[Job]:
         """Return the jobs of a flow that have a record, parents before their children."""
@@ -288,8 +289,24 @@ class Flows:
         job = self._store.get(job_id)
         return job_id in again or (job is not None and (job.live or job.state is SUCCEEDED))
 
+    def _is_live(self, job_id: JobId) -> bool:
+        job = self._store.get(job_id)
+        return job is not None and job.live
+
 
 _ENDED: Final = {"failed": "failed", "cancelled": "was cancelled", "expired": "expired"}
+
+
+def _check_values(jobs: Iterable[Job]) -> None:
+    """Raise WrongState if two jobs have the same unique value: one of them only may be live."""
+    first: dict[ValueName, JobId] = {}
+    for job in jobs:
+        uniqueness = job.uniqueness
+        if uniqueness is not None and uniqueness.unique is not None:
+            other = first.setdefault((uniqueness.owner, job.spec.type, uniqueness.unique.value), job.id)
+            if other != job.id:
+                detail = f"jobs {other} and {job.id} have the same unique value: retry one of them alone"
+                raise WrongState(detail, state=job.state)
 
 
 def _parents(job: Job) -> tuple[JobId, ...]:

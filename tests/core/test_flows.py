@@ -9,7 +9,7 @@ import pytest
 from jobqueue.api_limits import PARENTS_MAX
 from jobqueue.core.events import Ended, ParentsEnded, Ready
 from jobqueue.core.flows import FLOW_JOBS_MAX
-from jobqueue.core.job import IdempotencyKey, Job, JobId, JobSpec, JobState, Uniqueness
+from jobqueue.core.job import IdempotencyKey, Job, JobId, JobSpec, JobState, Unique, Uniqueness
 from jobqueue.core.lineage import Lineage, Link
 from jobqueue.core.policy import Discipline, QueuePolicy
 from jobqueue.core.report import ErrorCode
@@ -288,6 +288,19 @@ def test_the_record_of_a_parent_of_a_live_job_can_not_be_deleted() -> None:
     assert child.state is JobState.QUEUED
 
 
+def test_the_live_child_of_another_owner_has_no_name_in_a_refusal() -> None:
+    driver = Driver()
+    parent = driver.submit()
+    child = (*PLAIN[:3], Uniqueness("bob", owner="bob"))
+    (result,) = driver.engine.submit_together([child], [Link((parent.id,))], now=driver.now)
+    driver.note_events()
+    driver.lease(parent)
+    driver.ack(parent)
+    with pytest.raises(WrongState, match="a job of another owner is live and needs this record") as caught:
+        driver.engine.delete(parent.id)
+    assert result.job.id not in str(caught.value)
+
+
 # -- submissions
 
 
@@ -430,6 +443,38 @@ def test_a_retry_that_does_not_fit_changes_nothing() -> None:
     assert [jobs[name].state.value for name in "abcd"] == ["failed", *["cancelled"] * 3]
 
 
+def test_a_retry_takes_none_of_two_jobs_with_the_same_unique_value() -> None:
+    driver = Driver()
+    flow_id = flow_of(driver.submit_flow({"a": []}))
+    asked = (*PLAIN[:3], Uniqueness(None, unique=Unique("v")))
+    twins = []
+    for _ in range(2):
+        (result,) = driver.engine.submit_together([asked], None, flow=flow_id, now=driver.now)
+        driver.note_events()
+        end(driver, result.job, "failed")
+        twins.append(result.job)
+    with pytest.raises(WrongState, match=f"jobs {twins[0].id} and {twins[1].id} have the same unique value"):
+        driver.engine.flows.retry(flow_id, now=driver.now)
+    assert [job.state for job in twins] == [JobState.FAILED] * 2
+    driver.retry(twins[1])
+    assert twins[1].live
+
+
+def test_a_retried_job_that_runs_in_any_case_waits_for_a_parent_that_was_retried_alone() -> None:
+    driver = Driver()
+    links = [Link(name="a"), Link(beside=(0,), on_failure="run", name="b")]
+    view = driver.engine.submit_flow([PLAIN] * 2, links, now=driver.now).flow
+    driver.note_events()
+    parent, child = [driver.engine.get(job.id) for job in view.jobs]
+    end(driver, parent, "failed")
+    end(driver, child, "failed")
+    driver.retry(parent)
+    driver.engine.flows.retry(view.id, now=driver.now)
+    driver.note_events()
+    assert child.state is JobState.WAITING
+    assert run_all(driver) == [parent, child]
+
+
 def test_a_job_joins_a_flow_while_it_runs() -> None:
     driver = Driver()
     jobs = driver.submit_flow({"a": []})
@@ -440,6 +485,9 @@ def test_a_job_joins_a_flow_while_it_runs() -> None:
     with pytest.raises(InvalidSubmission, match="has a job 'b' already") as caught:
         driver.engine.submit_together([PLAIN], [Link(name="b")], flow=flow_of(jobs), now=driver.now)
     assert caught.value.item == 0
+    with pytest.raises(InvalidSubmission, match="has a job 'd' already") as caught:
+        driver.engine.submit_together([PLAIN] * 2, [Link(name="d")] * 2, flow=flow_of(jobs), now=driver.now)
+    assert caught.value.item == 1
     driver.ack(jobs["a"])
     assert run_all(driver) == [result.job for result in joined]
     assert view(driver, jobs).counts == {JobState.SUCCEEDED: 3}
