@@ -86,6 +86,9 @@ class Subscriber(Protocol):
         """
         ...
 
+    def left_out(self) -> None:
+        """Count a publish that made the jobs of all other subscribers, and none for this one: it had no arguments."""
+
 
 class PublishedJob(msgspec.Struct, frozen=True):
     """A job of a publish."""
@@ -218,7 +221,7 @@ class Publishing:
         """
         service, backend = self._service, self._service.backend
         self.check_shared()
-        subscribers, rows = await _arguments(self.of(checked_topic(topic)), topic, data)
+        subscribers, rows, left_out = await _arguments(self.of(checked_topic(topic)), topic, data)
         if service.why_not_ready is not None:
             raise service.why_not_ready()
         published = Published(topic, data, service.wall(backend.now()), owner)
@@ -233,6 +236,8 @@ class Publishing:
         if not asked and service.draining:
             raise Draining
         results = await backend.submit_together(asked) if asked else []
+        for subscriber in left_out:
+            subscriber.left_out()
         self.published_total += 1
         self.unheard_total += not results
         self.delivered.update(subscriber.name for subscriber in subscribers)
@@ -264,13 +269,14 @@ class Publishing:
 
 async def _arguments(
     subscribers: Sequence[Subscriber], topic: str, data: bytes
-) -> tuple[list[Subscriber], list[bytes]]:
-    """Return the subscribers that get a job, and the arguments for each; equal ones are one object.
+) -> tuple[list[Subscriber], list[bytes], list[Subscriber]]:
+    """Return the subscribers that get a job, the arguments for each (equal ones are one object), and the other ones.
 
     Raises:
         InvalidSubmission
     """
     getting: list[Subscriber] = []
+    left_out: list[Subscriber] = []
     rows: list[bytes] = []
     shared: dict[bytes, bytes] = {}
     faults: list[InvalidField] = []
@@ -285,12 +291,14 @@ async def _arguments(
             if args is not None:
                 getting.append(subscriber)
                 rows.append(shared.setdefault(args, args))
+            else:
+                left_out.append(subscriber)
         except InvalidSubmission as invalid:
             faults += invalid.errors
             more += invalid.more
     if faults:
         raise InvalidSubmission(*faults, more=more)
-    return getting, rows
+    return getting, rows, left_out
 
 
 def _keys(key: str, subscribers: Sequence[Subscriber], topic: str, data: bytes) -> list[IdempotencyKey | None]:

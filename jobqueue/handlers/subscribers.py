@@ -80,6 +80,9 @@ class HandlerSubscriber:
         except InvalidSubmission as invalid:
             raise InvalidSubmission(*map(self._of_data, invalid.errors), more=invalid.more) from None
 
+    def left_out(self) -> None:
+        """Nothing: it has arguments for all data that it can take."""
+
     def _of_data(self, fault: InvalidField) -> InvalidField:
         """Return a fault of an argument as one of the data, which names the subscriber."""
         below = fault.pointer.removeprefix(_DATA) if fault.pointer.startswith(_DATA) else ""

@@ -183,9 +183,11 @@ class TopicSubscription:
         self._wall = wall
 
     def arguments(self, topic: str, data: bytes) -> bytes | None:
-        """Return the arguments of its job for data, both JSON; None: the data is dropped, and counted."""
-        reason = self._target.refusal()
-        if reason is not None:
-            self._target.dropped(reason)
+        """Return the arguments of its job for data, both JSON; None: the data is to be dropped."""
+        if self._target.refusal() is not None:
             return None
         return self._target.arguments(event(topic, self._wall(), msgspec.Raw(data)))
+
+    def left_out(self) -> None:
+        """Count, and log, data that is dropped."""
+        self._target.dropped(self._target.refusal() or "it took no more when the data was published")

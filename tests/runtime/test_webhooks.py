@@ -542,6 +542,26 @@ async def test_a_publish_goes_on_without_an_endpoint_that_is_disabled_or_has_too
 
 
 @virtual_time
+async def test_data_is_dropped_only_by_a_publish_that_makes_its_jobs() -> None:
+    queue = made(sender := Held(), pending_max=1, **TOPICS)
+
+    @queue.on("order.*")
+    async def noted(data: dict[str, int]) -> None:
+        """Nothing."""
+
+    async with queue:
+        await queue.publish("order.paid", {}, key="k")
+        await queue.publish("order.paid", {}, key="k")
+        with pytest.raises(InvalidSubmission):
+            await queue.publish("order.paid", {"id": "seventeen"})
+        assert (crm(queue).pending, crm(queue).dropped_total) == (1, 0)
+        await queue.publish("order.paid", {})
+        assert crm(queue).dropped_total == 1
+        sender.let_go.set()
+        await delivered(queue)
+
+
+@virtual_time
 async def test_a_reload_subscribes_anew_and_a_stop_unsubscribes() -> None:
     queue = made(sender := Sender(), **TOPICS)
     async with queue:
