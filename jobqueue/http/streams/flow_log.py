@@ -3,6 +3,7 @@
 Rules:
 
 1. A stream begins with the flow as it is, so that a client that comes back has missed nothing: no event is kept for it.
+   The jobs of a large one are left out, since all of it is in memory until the client has read it.
 2. It ends with the flow, once all its jobs have ended and none was added or retried meanwhile.
 3. Events are heard while there is a stream; of a job in no flow with a stream it costs a look at its flow.
 """
@@ -27,12 +28,14 @@ if TYPE_CHECKING:
 
     from jobqueue.backend.base import LocalBackend
     from jobqueue.core.events import JobEvent
-    from jobqueue.core.flow import FlowView
     from jobqueue.core.job import JobId
     from jobqueue.service import Service
 
 FLOW = "flow"
 """The name of the event with a flow as it is."""
+
+OPENING_BYTES_MAX = 64 * 1024
+"""Maximum length of the first event's data with the jobs of the flow."""
 
 _HEARD = (Submitted, Started, StopRequested, BackedOff, Ready, Progressed, Ended)
 
@@ -94,7 +97,10 @@ class FlowLog:
         reader.live = {job.id for job in flow.jobs if job.state in LIVE}
         if flow.state != "running":
             reader.end()
-        return self._frame(reader, flow, with_jobs=True)
+        document = _encode(flow_document(flow, self._service))
+        if len(document) > OPENING_BYTES_MAX:
+            document = _encode(flow_document(flow, self._service, with_jobs=False))
+        return frame(reader.next_id(), FLOW, document)
 
     def last_id(self, reader: FlowReader) -> str:
         """Return the id of the latest event."""
@@ -111,7 +117,8 @@ class FlowLog:
             return b""
         reader.live = {job.id for job in flow.jobs if job.state in LIVE}
         if flow.state != "running":
-            reader.offer(self._frame(reader, flow, with_jobs=False))
+            document = _encode(flow_document(flow, self._service, with_jobs=False))
+            reader.offer(frame(reader.next_id(), FLOW, document))
             reader.end()
         return b""
 
@@ -136,7 +143,3 @@ class FlowLog:
             else:
                 reader.live.discard(job.id)
             reader.offer(frame(reader.next_id(), name, data))
-
-    def _frame(self, reader: FlowReader, flow: FlowView, *, with_jobs: bool) -> bytes:
-        document = flow_document(flow, self._service, with_jobs=with_jobs)
-        return frame(reader.next_id(), FLOW, _encode(document))

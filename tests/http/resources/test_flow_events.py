@@ -84,6 +84,17 @@ async def test_a_client_that_comes_back_gets_the_flow_as_it_is(serving: Serving,
     serving.gate.set()
 
 
+@pytest.mark.parametrize(("count", "shown"), [(200, 201), (500, 0)])
+async def test_a_stream_of_a_large_flow_begins_without_its_jobs(
+    serving: Serving, http: aiohttp.ClientSession, count: int, shown: int
+) -> None:
+    flow_id = await submitted(http, HOLD, *[{**LATER, "name": f"b{n}"} for n in range(count)])
+    async with http.get(f"/v1/flows/{flow_id}/events") as response:
+        id, name, flow = await anext(events(response))
+        assert (id, name, flow["counts"]["waiting"], len(flow["jobs"])) == ("1", "flow", count, shown)
+    serving.gate.set()
+
+
 async def test_a_retried_job_goes_on_in_the_stream_of_its_flow(http: aiohttp.ClientSession) -> None:
     flow_id = await submitted(http, HOLD, {"name": "c", "type": "fail"})
     async with http.get(f"/v1/flows/{flow_id}/events") as response:
