@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from jobqueue.config.webhooks import WEBHOOKS
 from jobqueue.core.topics import pattern_fault
-from jobqueue.webhooks.addresses import ENTRY_EXPECTED, Allowed, is_host_name, parsed
+from jobqueue.webhooks.addresses import ENTRY_EXPECTED, Allowed
 from jobqueue.webhooks.signature import SECRET_EXPECTED, keys_of
-from jobqueue.webhooks.url import fault_of_url
+from jobqueue.webhooks.url import fault_of_url, host_of_place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -55,8 +55,9 @@ def faults_of_webhooks(settings: Settings, places: Places) -> Iterator[str]:
 
 def _faults_of_callbacks(webhooks: WebhooksSettings, at: str, at_hosts: str) -> Iterator[str]:
     for host in webhooks.callback_hosts:
-        if parsed(host) is None and not is_host_name(host):
-            yield f"{at_hosts}: {host[:60]!r} must be the name of a host in lower case, or an address, without a port"
+        if host_of_place(host) is None:
+            expected = "the name of a host in lower case, or an address, with or without a port, such as crm:8443"
+            yield f"{at_hosts}: {host[:60]!r} must be {expected}"
     if webhooks.callbacks and not webhooks.callback_hosts:
         yield f"{at}: needs webhooks.callback_hosts: a callback goes to no other host"
     if webhooks.callbacks and webhooks.secret is None:

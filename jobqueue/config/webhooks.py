@@ -28,7 +28,7 @@ SECRET_FILE_BYTES_MAX = 1024
 TIMEOUT_S_MAX = 15.0
 SECRET = r"whsec_[A-Za-z0-9+/]{32,86}={0,2}(?: whsec_[A-Za-z0-9+/]{32,86}={0,2})?"
 SECRET_EXAMPLE = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-HOST = r"[A-Za-z0-9_.:-]+"
+HOST = r"[A-Za-z0-9_.:\[\]-]+"
 ENTRY = r"[A-Za-z0-9_.:-]+(?:/[0-9]{1,3})?"
 NAMES = r"[A-Za-z0-9_.-]{1,100}"
 
@@ -117,8 +117,15 @@ class WebhooksSettings(Section, frozen=True):
         bool, Meta(description="Whether a submission may have a `callback`, a URL to which the end of its job is sent.")
     ] = False
     callback_hosts: Annotated[
-        tuple[Annotated[str, Meta(pattern=f"^{HOST}$", max_length=253, examples=["app.example.com"])], ...],
-        Meta(max_length=100, description="Hosts that callbacks may go to; no others."),
+        tuple[
+            Annotated[str, Meta(pattern=f"^{HOST}$", max_length=261, examples=["app.example.com", "[fd12::1]:8443"])],
+            ...,
+        ],
+        Meta(
+            max_length=100,
+            description="Hosts that callbacks may go to, at the port of https or http; with a port, as in "
+            "`app.example.com:8443`, at that one. No others.",
+        ),
     ] = ()
     secret: Secret | None = None
     secret_file: SecretFile | None = None

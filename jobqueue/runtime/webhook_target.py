@@ -12,7 +12,7 @@ from jobqueue.core.topics import Pattern
 from jobqueue.log import event_logger
 from jobqueue.webhooks.payload import event
 from jobqueue.webhooks.signature import keys_of
-from jobqueue.webhooks.url import host_of
+from jobqueue.webhooks.url import host_of, host_of_place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ OF_CALLBACKS = EndpointSettings(url="")
 """What holds for callbacks, where endpoints have settings of their own."""
 
 CALLBACK = "@"
-"""Begins the name of a host of callbacks; no endpoint's name has it."""
+"""Begins the name of a host of callbacks, with its port if it is listed with one; no endpoint's name has it."""
 
 
 log = event_logger(__name__)
@@ -34,7 +34,7 @@ class TargetFigures(msgspec.Struct, frozen=True, kw_only=True):
     """What is shown of a receiver.
 
     Attributes:
-        name: That of the endpoint; of callbacks `@` and the host.
+        name: That of the endpoint; of callbacks `@` and the host as it is listed.
         events: Ends of jobs that it gets; of callbacks none.
         topics: Patterns of the topics that it gets.
         disabled: Why nothing is sent to it any more; None: it is not disabled.
@@ -100,8 +100,8 @@ class Target:
         for name, endpoint in settings.endpoints.items():
             yield cls(name, host_of(endpoint.url), endpoint, settings.secret_of(endpoint) or "", spec)
         if settings.callbacks:
-            for host in settings.callback_hosts:
-                yield cls(f"{CALLBACK}{host}", host, None, settings.secret or "", spec)
+            for place in settings.callback_hosts:
+                yield cls(f"{CALLBACK}{place}", host_of_place(place) or "", None, settings.secret or "", spec)
 
     def go_on_from(self, before: Target) -> None:
         """Take over the counts of the same receiver, before a reload; and its end, if its settings are the same."""

@@ -32,12 +32,12 @@ from jobqueue.core.record import changed
 from jobqueue.errors import Refused, Reject, Retry
 from jobqueue.handlers import HandlerOptions, Registry, plain_uniqueness, register
 from jobqueue.log import event_logger
-from jobqueue.runtime.webhook_target import Target, TopicSubscription
+from jobqueue.runtime.webhook_target import CALLBACK, Target, TopicSubscription
 from jobqueue.webhooks.addresses import Allowed
 from jobqueue.webhooks.message import AddressRefused, Message, Undelivered
 from jobqueue.webhooks.payload import end_of_job
 from jobqueue.webhooks.signature import signature
-from jobqueue.webhooks.url import host_of
+from jobqueue.webhooks.url import places_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -116,7 +116,9 @@ class Webhooks:
             if (known := before.get(target.name)) is not None:
                 target.go_on_from(known)
             self._targets[target.name] = target
-        self._by_callback = {target.host: target for target in self._targets.values() if target.endpoint is None}
+        self._by_callback = {
+            name.removeprefix(CALLBACK): target for name, target in self._targets.items() if target.endpoint is None
+        }
         self._live = {job_id: self._targets.get(target.name, target) for job_id, target in self._live.items()}
         for target in (*self._targets.values(), *self._live.values()):
             target.pending = 0
@@ -174,7 +176,7 @@ class Webhooks:
             self._call_back(job, job.spec.callback)
 
     def _call_back(self, job: Job, url: str) -> None:
-        target = self._by_callback.get(host_of(url))
+        target = next((self._by_callback[place] for place in places_of(url) if place in self._by_callback), None)
         if target is None:  # of a job that was accepted with other settings
             log.sampled("webhook.dropped", every_s=10.0, webhook=None, reason="its host is not listed any more")
         else:

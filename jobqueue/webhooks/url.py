@@ -16,12 +16,38 @@ if TYPE_CHECKING:
 
 URL_LENGTH_MAX: Final = 2000
 NO_CALLBACKS: Final = "this server has no callbacks (webhooks.callbacks)"
+PORT_MAX: Final = 65_535
+_PORT: Final = re.compile(r"[1-9][0-9]{0,4}")
 _PRINTABLE: Final = re.compile(r"[!-~]+")
 
 
 def host_of(url: str) -> str:
     """Return the host of a URL without faults, in lower case; of an IPv6 address without brackets."""
     return _parts(url).raw_host or ""
+
+
+def places_of(url: str) -> tuple[str, ...]:
+    """Return how `webhooks.callback_hosts` may list a URL without faults: with its port, or without if it has no other.
+
+    Ports of https and http are 443 and 80 where the URL has none.
+    """
+    parts = _parts(url)
+    host = parts.raw_host or ""
+    with_port = f"[{host}]:{parts.port}" if ":" in host else f"{host}:{parts.port}"
+    return (with_port, host) if parts.is_default_port() else (with_port,)
+
+
+def host_of_place(place: str) -> str | None:
+    """Return the host of an entry of `webhooks.callback_hosts`; None: it is no host, with or without a port."""
+    if parsed(place) is not None or is_host_name(place):
+        return place
+    host, _, port = place.rpartition(":")
+    if not _PORT.fullmatch(port) or int(port) > PORT_MAX:
+        return None
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+        return host if ":" in host and parsed(host) is not None else None
+    return host if ":" not in host and (parsed(host) is not None or is_host_name(host)) else None
 
 
 def fault_of_url(url: str, allowed: Allowed) -> str | None:
@@ -60,8 +86,12 @@ def _parts(url: str) -> URL:
 
 
 def fault_of_callback(url: str, allowed: Allowed, hosts: Collection[str]) -> str | None:
-    """As `fault_of_url`, for the callback of a submission. Args: hosts: Those that callbacks may go to."""
+    """As `fault_of_url`, for the callback of a submission.
+
+    Args:
+        hosts: Those that callbacks may go to, each at the scheme's own port, or at the port that it is listed with.
+    """
     fault = fault_of_url(url, allowed)
-    if fault is None and host_of(url) not in hosts:
-        return "no callbacks go to this host: webhooks.callback_hosts does not list it"
+    if fault is None and not any(place in hosts for place in places_of(url)):
+        return "no callbacks go to this host and port: webhooks.callback_hosts does not list it"
     return fault

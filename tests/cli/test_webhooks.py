@@ -20,13 +20,13 @@ async def test_the_receivers_are_a_list(run: Run, start: Start) -> None:
     serving = await start(webhooks=webhooks())
     table = await run("webhooks", f"--url={serving.url}", "-o", "table")
     assert table.code == 0
-    assert [line.split()[0] for line in table.out.splitlines()[1:]] == ["crm", "@127.0.0.1"]
+    assert [line.split()[0] for line in table.out.splitlines()[1:]] == ["crm", "@127.0.0.1:1"]
     listed = await run("webhooks", "list", f"--url={serving.url}")
     assert [(each["name"], each["state"], each["pending"]) for each in listed.lines] == [
         ("crm", "enabled", 0),
-        ("@127.0.0.1", "enabled", 0),
+        ("@127.0.0.1:1", "enabled", 0),
     ]
-    assert (await run("webhooks", f"--url={serving.url}", "-o", "id")).out == "crm\n@127.0.0.1\n"
+    assert (await run("webhooks", f"--url={serving.url}", "-o", "id")).out == "crm\n@127.0.0.1:1\n"
 
 
 async def test_a_server_without_webhooks_is_exit_code_1(run: Run) -> None:

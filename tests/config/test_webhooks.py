@@ -84,6 +84,7 @@ def test_the_queue_of_deliveries_is_there_only_if_a_receiver_is(tmp_path: Path) 
         ("webhooks: {callbacks: true}", "webhooks.callbacks: needs webhooks.callback_hosts"),
         ("webhooks: {callbacks: true}", "webhooks.callbacks: needs webhooks.secret, which signs callbacks"),
         ("webhooks: {callback_hosts: ['127.1']}", "webhooks.callback_hosts: '127.1' must be the name of a host"),
+        ("webhooks: {callback_hosts: ['crm:0']}", "webhooks.callback_hosts: 'crm:0' must be the name of a host"),
         (f"{endpoint()}\nqueues: {{webhooks: {{}}}}", "queues.webhooks.retry_budget: must be 0"),
         (f"{endpoint()}\nbackend: valkey", "webhooks.callbacks, webhooks.endpoints: does not fit"),
     ],

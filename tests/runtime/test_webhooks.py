@@ -376,6 +376,21 @@ async def test_a_callback_to_a_host_that_is_not_listed_is_refused_with_its_place
 
 
 @virtual_time
+async def test_a_callback_goes_to_a_listed_port_and_to_no_other_one() -> None:
+    webhooks = WebhooksSettings(callbacks=True, callback_hosts=("app.example.com:8443",), secret=SECRET)
+    async with made(sender := Sender(), settings=Settings(webhooks=webhooks)) as queue:
+        for url in ("https://app.example.com/", "https://app.example.com:6379/"):
+            with pytest.raises(InvalidSubmission, match="no callbacks go to this host and port"):
+                await queue.submit("add", callback=url)
+        await (await queue.submit("add", callback="https://app.example.com:8443/done")).wait()
+        await delivered(queue)
+        assert [message.url for _, message in sender.sent] == ["https://app.example.com:8443/done"]
+        assert [(each.name, each.host) for each in queue.service.webhooks] == [
+            ("@app.example.com:8443", "app.example.com")
+        ]
+
+
+@virtual_time
 async def test_410_of_one_callback_disables_no_other() -> None:
     async with made(sender := Sender(Answer(410), Answer(204)), settings=Settings(webhooks=CALLBACKS)) as queue:
         for path in "ab":

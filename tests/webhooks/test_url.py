@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jobqueue.webhooks.addresses import Allowed
-from jobqueue.webhooks.url import fault_of_callback, fault_of_url, host_of
+from jobqueue.webhooks.url import fault_of_callback, fault_of_url, host_of, host_of_place
 
 FAULTS = {
     "": "a URL has 1 to 2000 printable ASCII characters",
@@ -66,3 +66,38 @@ def test_a_callback_goes_to_a_listed_host_only() -> None:
     assert fault is not None
     assert "webhooks.callback_hosts does not list it" in fault
     assert fault_of_callback("https://127.0.0.1/", Allowed(), ["127.0.0.1"]) is not None
+
+
+@pytest.mark.parametrize(
+    ("url", "listed", "goes"),
+    [
+        ("https://app.example.com/", "app.example.com", True),
+        ("https://app.example.com:443/", "app.example.com", True),
+        ("https://app.example.com/", "app.example.com:443", True),
+        ("https://app.example.com:8443/", "app.example.com", False),
+        ("https://app.example.com:80/", "app.example.com", False),
+        ("https://app.example.com:8443/", "app.example.com:8443", True),
+        ("https://app.example.com/", "app.example.com:8443", False),
+        ("https://[2606:4700::1111]/", "2606:4700::1111", True),
+        ("https://[2606:4700::1111]:8443/", "2606:4700::1111", False),
+        ("https://[2606:4700::1111]:8443/", "[2606:4700::1111]:8443", True),
+    ],
+)
+def test_a_callback_goes_to_the_port_of_the_scheme_or_to_a_listed_one(url: str, listed: str, *, goes: bool) -> None:
+    assert (fault_of_callback(url, Allowed(), [listed]) is None) is goes
+
+
+@pytest.mark.parametrize(
+    ("place", "host"),
+    [
+        ("crm", "crm"),
+        ("crm:8443", "crm"),
+        ("10.0.0.1:80", "10.0.0.1"),
+        ("::1", "::1"),
+        ("[::1]:80", "::1"),
+        *((text, None) for text in ("", "crm:", "crm:0", "crm:65536", "crm:08", "crm:http", ":80", "a:b:80")),
+        *((text, None) for text in ("[crm]:80", "[10.0.0.1]:80", "[::1]", "127.1:80", "CRM:80", "[::1:80")),
+    ],
+)
+def test_the_host_of_a_listed_place_has_a_port_or_none(place: str, host: str | None) -> None:
+    assert host_of_place(place) == host

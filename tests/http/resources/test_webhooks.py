@@ -30,7 +30,7 @@ def webhooks(port: int = 1, **crm: Any) -> dict[str, Any]:
         "allow": ["127.0.0.1"],
         "secret": SECRET,
         "callbacks": True,
-        "callback_hosts": ["127.0.0.1"],
+        "callback_hosts": ["127.0.0.1:1"],
         "endpoints": {"crm": endpoint | crm},
     }
 
@@ -62,7 +62,7 @@ async def test_a_receiver_has_its_state_its_counts_and_its_latest_attempt(start:
     serving = await start(webhooks=webhooks())
     http = await http_to(serving)
     untouched, of_callbacks = await read(http)
-    assert (untouched["last_attempt"], untouched["delivered_at"], of_callbacks["name"]) == (None, None, "@127.0.0.1")
+    assert (untouched["last_attempt"], untouched["delivered_at"], of_callbacks["name"]) == (None, None, "@127.0.0.1:1")
     assert (await run(http))[0] == 200
     await deliveries_end(serving)
     crm = (await read(http))[0]
@@ -131,6 +131,7 @@ async def test_no_answer_has_a_secret_or_more_of_a_url_than_its_host(start: Star
         ("http://169.254.169.254/latest", "169.254.169.254 is an address of cloud metadata"),
         ("http://[::ffff:127.0.0.1]/", "is an IPv6 address that carries an IPv4 one"),
         ("https://example.com/", "webhooks.callback_hosts does not list it"),
+        ("http://127.0.0.1:8000/", "no callbacks go to this host and port"),
         ("https://127.1/", "is neither the name of a host nor an address"),
         ("https://a:b@127.0.0.1/", "a URL has no user and no password"),
         ("javascript:alert(1)", "a URL begins with https://"),
