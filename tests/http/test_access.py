@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     Start = Callable[..., Awaitable[Serving]]
 
 ABSENT = "z" * ID_LENGTH
+TRIES = 3
+"""Servers until one has ids that are foreign to other keys: two by chance in a row are one in 17 million."""
 REALM = 'Bearer realm="jobqueue"'
 EVERY_PATH = pytest.mark.parametrize("fast_path", [True, False], ids=["fast", "stock"])
 
@@ -268,11 +270,12 @@ async def test_no_answer_and_no_line_of_the_log_has_a_secret(
 async def test_a_foreign_a_malformed_and_an_absent_id_get_the_identical_404(
     start: Start, method: str, below: str, line: str, fast_path: bool
 ) -> None:
-    serving = await serve(start, fast_path, statuses={"ttl_s": 0})
-    live, delayed, failed = [
-        await submit(serving, ANN, **fields) for fields in ({}, {"kind": "echo", "delay_s": 1000}, {"kind": "fail"})
-    ]
-    gone = await submit(serving, ANN, "fail")
+    jobs: tuple[dict[str, Any], ...] = ({}, {"kind": "echo", "delay_s": 1000}, {"kind": "fail"}, {"kind": "fail"})
+    for _ in range(TRIES):
+        serving = await serve(start, fast_path, statuses={"ttl_s": 0})
+        live, delayed, failed, gone = [await submit(serving, ANN, **fields) for fields in jobs]
+        if not await passes_by_chance(serving, BOB, live, delayed, failed, gone):
+            break
     for job_id in (failed, gone):
         await serving.queue.service.backend.wait(job_id)
     await serving.queue.service.backend.delete(gone)
@@ -285,6 +288,12 @@ async def test_a_foreign_a_malformed_and_an_absent_id_get_the_identical_404(
         told.add(re.sub(rb"Date: [^\r]*", b"Date", answer).replace(job_id.encode(), b"<id>"))
     assert len(told) == 1
     assert [repr(await serving.service.backend.get(job_id)) for job_id in (live, delayed, failed)] == before
+
+
+async def passes_by_chance(serving: Serving, key: Key, *foreign: str) -> bool:
+    """Whether an id passes for one of a key's own, as one in 4,096 does: its check has 12 bits."""
+    answers = [await ask(serving, request("GET", f"/v1/jobs/{job_id}", key)) for job_id in foreign]
+    return any(answer.status == 410 for answer in answers)
 
 
 async def ask_whole(serving: Serving, data: bytes) -> bytes:
@@ -381,8 +390,11 @@ async def test_a_cursor_at_a_foreign_job_has_not_its_id(start: Start, monkeypatc
 async def test_a_list_of_ids_has_the_same_stand_in_for_foreign_and_absent_ones(
     start: Start, wait: bool, fast_path: bool
 ) -> None:
-    serving = await serve(start, fast_path)
-    own, foreign = await submit(serving, ANN, "echo"), await submit(serving, BOB)
+    for _ in range(TRIES):
+        serving = await serve(start, fast_path)
+        own, foreign = await submit(serving, ANN, "echo"), await submit(serving, BOB)
+        if not await passes_by_chance(serving, ANN, foreign):
+            break
     await end_of(serving, ANN, own)
     lines = ["Prefer: wait=5"] if wait else []
     answer = await ask(serving, request("GET", f"/v1/jobs?ids={own},{foreign},{ABSENT}", ANN, *lines))
