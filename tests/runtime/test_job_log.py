@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from jobqueue import Backoff, JobContext, JobQueue, JobState, Reject, Retry
+from jobqueue import log as log_module
 from jobqueue.config import LimitsSettings, LogSettings, Settings
 from jobqueue.log import EventMessage
+from jobqueue.sampling import Samples
 from jobqueue.testing import virtual_time
 from tests.runtime.pools import blocking
 
@@ -28,6 +30,12 @@ def fields_of(caplog: pytest.LogCaptureFixture, event: str) -> list[tuple[int, d
 @pytest.fixture(autouse=True)
 def all_levels(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
+
+
+@pytest.fixture(autouse=True)
+def fresh_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no event be counted only because an earlier test had it logged a moment ago."""
+    monkeypatch.setattr(log_module, "_samples", Samples())
 
 
 def failing() -> JobQueue:
