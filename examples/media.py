@@ -57,14 +57,14 @@ def join(ctx: JobContext) -> dict[str, Any]:
 
 
 @queue.handler
-async def notify(ctx: JobContext, whom: str) -> str:
+async def notify(ctx: JobContext, recipient: str) -> str:
     """Tell that the archive is there; a real one would send a message."""
     durations = ctx.parents["join"].result
-    log.info("%s: %d versions are ready", whom, len(durations))
-    return f"{whom}: {', '.join(sorted(durations))}"
+    log.info("%s: %d versions are ready", recipient, len(durations))
+    return f"{recipient}: {', '.join(sorted(durations))}"
 
 
-def pipeline(upload_id: str, whom: str) -> Graph:
+def pipeline(upload_id: str, recipient: str) -> Graph:
     """Return the graph of all that comes after an upload."""
     graph = flow()
     versions = [
@@ -72,7 +72,7 @@ def pipeline(upload_id: str, whom: str) -> Graph:
         for name, (format, rate, channels) in FORMATS.items()
     ]
     joined = graph.job("join", after=versions)
-    graph.job("notify", {"whom": whom}, after=joined)
+    graph.job("notify", {"recipient": recipient}, after=joined)
     return graph
 
 

@@ -3193,7 +3193,7 @@ export interface components {
             /** @description JSON in one line: of what was published, or of the stream. */
             data: string;
         };
-        /** @description Who gets what is published, and how much that was since the start. */
+        /** @description Subscribers and listeners, and what was published since the start. */
         Topics: {
             /** @description Those that get jobs, in the order in which the jobs are made. */
             subscribers: components["schemas"]["Subscriber"][];

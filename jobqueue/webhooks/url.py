@@ -65,7 +65,7 @@ def fault_of_url(url: str, allowed: Allowed) -> str | None:
     if parts.scheme not in ("http", "https") or not host:
         return "a URL begins with https:// and a host, such as https://example.com/hooks"
     if parts.raw_user is not None or parts.raw_password is not None:
-        return "a URL has no user and no password: the signature tells the receiver who sends"
+        return "a URL has no user and no password: the receiver knows the sender by the signature"
     if parts.raw_fragment:
         return "a URL has no fragment (#): it would not be sent"
     address = parsed(host)

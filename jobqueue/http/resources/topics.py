@@ -117,7 +117,7 @@ class ListenersDocument(TypedDict):
 
 
 class TopicsDocument(TypedDict):
-    """Who gets what is published, and how much that was since the start.
+    """Subscribers and listeners, and what was published since the start.
 
     Attributes:
         subscribers: Those that get jobs, in the order in which the jobs are made.
