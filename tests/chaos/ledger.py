@@ -56,8 +56,10 @@ class Ledger:
         self.accepted.setdefault(id_, submission._replace(token=""))
 
     def was_kept(self, key: str, id_: str) -> None:
-        """Note the job of an Idempotency-Key."""
-        if self.keys.setdefault(key, id_) != id_:
+        """Note the job of an Idempotency-Key; a deleted record has set its key free."""
+        if self.keys.get(key) in self.deleted | self.maybe_deleted:
+            self.keys[key] = id_
+        elif self.keys.setdefault(key, id_) != id_:
             self.faults.append(f"key {key} gave {self.keys[key]}, then {id_}")
 
     def saw(self, id_: str, state: str, at: float) -> None:

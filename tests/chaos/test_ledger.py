@@ -86,6 +86,16 @@ def test_a_job_that_is_there_with_a_unique_value_is_no_second_submission() -> No
     assert faults(shared, document("a", "succeeded", result="first")) == []
 
 
+def test_another_job_for_the_key_of_a_deleted_one_is_no_fault() -> None:
+    keyed = ledger("a", "b", "c")
+    keyed.was_kept("key", "a")
+    keyed.maybe_deleted.add("a")
+    keyed.was_kept("key", "b")
+    assert keyed.faults == []
+    keyed.was_kept("key", "c")
+    assert keyed.faults == ["key key gave b, then c"]
+
+
 def test_another_job_for_a_key_is_a_fault() -> None:
     keyed = ledger("a", "b")
     keyed.was_kept("key", "a")
