@@ -120,6 +120,17 @@ class Recovers(Keeper, Protocol):
             ConfigError
         """
 
+    async def record(self, begun: Callable[[Sequence[Job]], None]) -> None:
+        """Keep what `restore` has changed, and all that happens from then on.
+
+        Args:
+            begun: Called once all is recorded, with the jobs that `restore` has ended. What it changes is kept together
+                with these ends.
+
+        Raises:
+            ConfigError
+        """
+
     def unlock(self) -> None:
         """Let the next process have what is kept, once nothing of this one runs any more."""
 

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from jobqueue.backend.base import Backend, LocalBackend
     from jobqueue.backend.store import StoreBackend
     from jobqueue.config import Settings, ValkeySettings
-    from jobqueue.core.job import JobSpec
+    from jobqueue.core.job import Job, JobSpec
     from jobqueue.core.policy import QueuePolicy
     from jobqueue.handlers import Registry
     from jobqueue.runtime.executor import Runs
@@ -331,10 +331,10 @@ class Wiring:
         """Bring kept jobs back, if there are any; then start timer and workers."""
         if self.journal is not None:
             await self._restore(self.journal)
+        else:
+            self._deliver_ends()
         self.backend.subscribe(self.spool.on_event, *self.spool.kinds)
         self.backend.subscribe(self._job_log.on_event, *self._job_log.kinds)
-        if self.webhooks is not None and self.local is not None:
-            await self.webhooks.follow(self.local)
         if self.store is not None:
             self._follow_policies(self.store)
         await self.backend.start(self._workers)
@@ -350,9 +350,19 @@ class Wiring:
         find, local = self._registry.find, self.local
         assert local is not None, "a journal keeps the jobs of this process"
         await journal.restore(self._spec_of, lambda job_type: find(job_type) is not None)
+        if self.webhooks is not None:
+            await self.webhooks.count_kept(local)
+        await journal.record(self._deliver_ends)
         await self.spool.adopt([job for job in journal.with_files if local.find(job.id) is not None])
         self.policies.update(journal.policies)
         self._workers.resize(self._worker_count())
+
+    def _deliver_ends(self, ended: Sequence[Job] = ()) -> None:
+        """Have webhooks deliver the ends of jobs from now on. Args: ended: Jobs that the recovery has ended."""
+        if self.webhooks is not None and self.local is not None:
+            self.webhooks.follow(self.local)
+            for job in ended:
+                self.webhooks.on_end(job)
 
     def _spec_of(self, stored: JobSpec) -> JobSpec:
         """Return the spec that a job of another process has in this one."""

@@ -132,18 +132,18 @@ class Webhooks:
             ]
         )
 
-    async def follow(self, backend: LocalBackend) -> None:
-        """Deliver what happens in a backend from now on. The listeners before this one have heard of an end first.
-
-        To be called before jobs run: the live deliveries are those that a journal has kept, and count, too.
-        """
-        self._backend = backend
+    async def count_kept(self, backend: LocalBackend) -> None:
+        """Count the live deliveries that a journal has kept, before `follow`."""
         for job_id, name in await _live_deliveries(backend):
             if (target := self._targets.get(name)) is not None:
                 target.pending += 1
                 self._live[job_id] = target
+
+    def follow(self, backend: LocalBackend) -> None:
+        """Deliver what happens in a backend from now on. The listeners before this one have heard of an end first."""
+        self._backend = backend
         backend.subscribe(self._on_live, Submitted, Retried)
-        backend.subscribe(self._on_ended, Ended)
+        backend.subscribe(lambda event: self.on_end(event.job), Ended)
 
     def close(self) -> None:
         """Subscribe to no topic any more."""
@@ -162,8 +162,8 @@ class Webhooks:
             target.pending += 1
             self._live[job.id] = target
 
-    def _on_ended(self, event: Ended) -> None:
-        job = event.job
+    def on_end(self, job: Job) -> None:
+        """Submit the deliveries of a job's end; of a delivery's, count it."""
         if job.spec.type == WEBHOOK:
             self._delivery_ended(job)
             return

@@ -10,7 +10,7 @@ from jobqueue.backend.journal.schedule_book import ScheduleBook
 from jobqueue.errors import JournalFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from jobqueue.backend.memory import MemoryBackend
     from jobqueue.core.engine import Engine
@@ -48,6 +48,9 @@ class HeldKeeper:
 
     async def restore(self, spec_of: object, knows_type: object) -> None:
         pass
+
+    async def record(self, begun: Callable[[Sequence[Job]], None]) -> None:
+        begun(())
 
     @property
     def progress(self) -> float:

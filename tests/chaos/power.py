@@ -123,6 +123,7 @@ class Powered:
     async def restore(self) -> None:
         """Go on with what the disk tells."""
         await self.journal.restore(lambda spec: spec, lambda name: True)
+        await self.journal.record()
 
     async def client(self, random: Random) -> None:
         """Submit jobs, and cancel some, for ever."""

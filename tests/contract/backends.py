@@ -70,6 +70,7 @@ def journal(*, caller_jobs_max: int | None = None, **queues: QueuePolicy) -> Jou
         quotas=Quotas(Quota(jobs_max=caller_jobs_max)),
     )
     at_once(journal.restore(spec_of, lambda job_type: True))
+    at_once(journal.record())
     return backend
 
 

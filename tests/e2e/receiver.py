@@ -32,7 +32,7 @@ class Receiver(BaseHTTPRequestHandler):
             event = {"error": str(error)}
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         told = {"path": self.path, "id": self.headers["webhook-id"], "answer": answer, "event": event}
-        print(json.dumps(told), flush=True)
+        print(f"{json.dumps(told)}\n", end="", flush=True)  # in one write: another request may print, too
         if answer == "silence":
             time.sleep(SILENT_S)
             return

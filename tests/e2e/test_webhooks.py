@@ -62,24 +62,25 @@ def settings(tmp_path: Path, port: int, **crm: Any) -> str:
     return f"--config={file}"
 
 
-def submit(server: ServerProcess, type: str = "echo") -> str:
+def submit(server: ServerProcess, type: str = "echo", **options: Any) -> str:
     status, job = 503, {}
     while status == 503:  # it recovers its jobs
-        status, job = ask(f"{server.url}/v1/jobs", "POST", {"type": type})
+        status, job = ask(f"{server.url}/v1/jobs", "POST", {"type": type, **options})
     assert status in (200, 202), job
     return str(job["id"])
 
 
-def crm(server: ServerProcess) -> dict[str, Any]:
-    found: dict[str, Any] = ask(f"{server.url}/v1/webhooks")[1]["webhooks"][0]
+def shown(server: ServerProcess, number: int = 0) -> dict[str, Any]:
+    """Return the document of a receiver: of the endpoint, or of the host of callbacks behind it."""
+    found: dict[str, Any] = ask(f"{server.url}/v1/webhooks")[1]["webhooks"][number]
     return found
 
 
-def wait_for(server: ServerProcess, **members: Any) -> dict[str, Any]:
+def wait_for(server: ServerProcess, number: int = 0, **members: Any) -> dict[str, Any]:
     """Wait until the receiver's document has these members."""
     until = time.monotonic() + 30.0
     while True:
-        told = crm(server)
+        told = shown(server, number)
         if all(told[name] == value for name, value in members.items()):
             return told
         assert time.monotonic() < until, told
@@ -172,6 +173,43 @@ def test_a_delivery_outlives_a_killed_server_with_a_journal(tmp_path: Path) -> N
             assert first["id"] == second["id"]
             wait_for(server, delivered_total=1)
             assert server.stop() == 0
+
+
+def test_the_ends_that_a_recovery_decides_are_delivered_once(tmp_path: Path) -> None:
+    with receiver("204") as there:
+        options = settings(tmp_path, there.port, events=["job.failed", "job.expired", "job.succeeded"])
+        file = tmp_path / "config.yaml"
+        written = json.loads(file.read_text())
+        written["webhooks"] |= {"callbacks": True, "callback_hosts": [f"127.0.0.1:{there.port}"]}
+        file.write_text(json.dumps(written))
+        callback = f"http://127.0.0.1:{there.port}/done"
+        given = options, f"journal.dir={tmp_path}/journal"
+        with ServerProcess(tmp_path, None, *given) as server:
+            running = submit(server, "sleep", args={"min_s": 3600}, callback=callback)
+            while ask(f"{server.url}/v1/jobs/{running}")[1]["state"] != "running":
+                time.sleep(0.02)
+            ask(f"{server.url}/v1/queues/default:pause", "POST", {})
+            late = submit(server, "echo", start_by_s=0.5, callback=callback)
+            server.stop(signal.SIGKILL)
+        time.sleep(0.6)  # until the deadline has passed
+        with ServerProcess(tmp_path, None, *given) as server:
+            told = [there.next() for _ in range(4)]
+            expected = {
+                (path, kind, job_id)
+                for path in ("/hooks", "/done")
+                for kind, job_id in (("job.failed", running), ("job.expired", late))
+            }
+            assert {(each["path"], each["event"]["type"], each["event"]["data"]["id"]) for each in told} == expected
+            for number in (0, 1):
+                wait_for(server, number, delivered_total=2)
+            echoed = submit(server)  # accepted, so it is kept, and so is all before it
+            server.stop(signal.SIGKILL)
+        with ServerProcess(tmp_path, None, *given) as server:
+            server.wait_for("journal.recovered")
+            while ask(f"{server.url}/v1/queues/default:resume", "POST", {})[0] == 503:
+                time.sleep(0.02)
+            assert there.next()["event"]["data"]["id"] == echoed
+            assert len(ask(f"{server.url}/v1/jobs?type=webhook")[1]["jobs"]) == 5
 
 
 def test_a_secret_is_replaced_by_a_reload_and_never_shown(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ from jobqueue.core.restore import Restoration, UnknownJobs
 from jobqueue.errors import JournalError, JournalFailed, JournalFull
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
 
     from jobqueue.backend.journal.disk_thread import RunsCalls
     from jobqueue.backend.journal.folder import JournalFolder
@@ -109,6 +109,9 @@ class Journal:
         self._restored_share = 0.0
         self._recovered: dict[str, int] = {}
         self._recovered_s: float | None = None
+        self._began_at = 0.0
+        # What was read, and what its restoration has changed, between `restore` and `record`.
+        self._restored: tuple[Image, list[Event]] | None = None
         self._read_log_bytes = self._written_at_snapshot = 0
         self._troubled_at: float | None = None
         self._pause = SnapshotPause(segment_bytes, lambda: 0 if self._engine is None else self._engine.store.bytes_used)
@@ -130,24 +133,38 @@ class Journal:
         return (self._read.share + self._restored_share) / 2
 
     async def restore(self, spec_of: Callable[[JobSpec], JobSpec], knows_type: Callable[[str], bool]) -> None:
-        """Bring back what the folder tells, in portions, and record all events from then on.
+        """Bring back what the folder tells, in portions. The folder is not changed before `record`.
 
         Args:
             spec_of: Returns the spec that a job of this one has in this process.
             knows_type: Whether a type has a handler.
 
         Raises:
-            JournalError, JournalDamaged: The folder can't be used as it is, and was not changed.
+            JournalError, JournalDamaged: The folder can't be used as it is.
         """
-        backend, engine = self._backend, self._engine
-        assert backend is not None, "it keeps a backend"
+        engine = self._engine
         assert engine is not None, "a backend has an engine"
-        began_at, settings = self._now(), self._settings
+        self._began_at = self._now()
         image = Image(spec_of, offset_s=self._offset_s())
         with without_collections():
             await read_folder(self._folder, image, self._read)
-            events = await self._bring_back(image, engine, knows_type)
-        end = self._read.end
+            self._restored = image, await self._bring_back(image, engine, knows_type)
+
+    async def record(self, begun: Callable[[Sequence[Job]], None] = lambda ended: None) -> None:
+        """Record what `restore` has changed, and all events from then on; return once the former is kept.
+
+        Args:
+            begun: Called once all is recorded, with the jobs that the restoration has ended. What it changes in the
+                backend is kept in the same frame as these ends, or none of it is.
+
+        Raises:
+            JournalError: Nothing can be written.
+        """
+        backend, engine, restored, self._restored = self._backend, self._engine, self._restored, None
+        assert backend is not None, "it keeps a backend"
+        assert engine is not None, "a backend has an engine"
+        assert restored is not None, "`restore` comes first"
+        settings, (image, events), end = self._settings, restored, self._read.end
         if end.torn_bytes:
             file = self._folder.segment_path(end.segment)
             journal_log.torn_tail(file, offset=end.offset, dropped_bytes=end.torn_bytes)
@@ -166,12 +183,13 @@ class Journal:
             self._folder.path, sync=settings.sync, segments=writer.segments, size_bytes=writer.bytes_used
         )
         self._record(image, events, engine, backend, writer)
+        begun([event.job for event in events if isinstance(event, Ended)])
         kept: asyncio.Future[JournalFailed | None] = asyncio.get_running_loop().create_future()
         writer.commit()
         writer.when_kept(kept.set_result)
         if (error := await kept) is not None:
             raise JournalError(str(error))
-        self._recovered_s = self._now() - began_at
+        self._recovered_s = self._now() - self._began_at
         if self._read.records:
             journal_log.recovered(
                 self._recovered, records=self._read.records, seconds=self._recovered_s, clean=image.clean

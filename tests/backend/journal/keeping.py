@@ -94,6 +94,7 @@ async def begun(disk: FaultyDisk, **given: Any) -> tuple[JournaledBackend, Journ
     backend, journal = kept_backend(disk, **given)
     try:
         await journal.restore(spec_of, knows_type)
+        await journal.record()
     except BaseException:
         await backend.stop()
         journal.unlock()
