@@ -8,9 +8,9 @@ Rules:
 3. Of the answer only the head is read, `HEAD_BYTES_MAX` at most, with `INTERIM_MAX` interim ones before it; then the
    connection is cut. The client of aiohttp reads interim answers without a bound: a receiver that sends nothing else
    kept the loop late by 0.1 to 0.25 s for as long as the message may take.
-4. Names are looked up in daemon threads, `LOOKUPS_MAX` at once: one that hangs keeps a thread, never a message beyond
-   its timeout, nor the exit. Messages that wait for the same name share a lookup: a receiver with a slow one takes a
-   single thread. An address needs none.
+4. A name is looked up in a daemon thread of its own, which all messages that wait for it share: a lookup that hangs
+   keeps no message beyond its timeout, no message to another name, nor the exit. The names are those of the settings,
+   so there are `LOOKUPS_MAX` threads at most. An address needs none.
 """
 
 from __future__ import annotations
@@ -41,7 +41,10 @@ if TYPE_CHECKING:
     Found = Sequence[tuple[int, int, int, str, tuple[Any, ...]]]
     """What `socket.getaddrinfo` returns."""
 
-LOOKUPS_MAX: Final = 8
+LOOKUPS_MAX: Final = 200
+"""As many as the settings may name: hosts of 100 endpoints, and 100 hosts of callbacks. Those of settings before a
+reload may take the place of others until they end."""
+
 HEAD_BYTES_MAX: Final = 16 * 1024
 INTERIM_MAX: Final = 4
 NEXT_ADDRESS_S: Final = 0.25
@@ -81,10 +84,8 @@ class HttpSender:
             raise Undelivered(f"{host} has not answered with HTTP/1.1, or with a head that is too long") from None
 
     async def _exchange(self, url: URL, host: str, message: Message) -> Answer:
-        found = await self._names.look_up(host, url.port or 0)
-        connected = await aiohappyeyeballs.start_connection(
-            _allowed(found, host, message.allowed), happy_eyeballs_delay=NEXT_ADDRESS_S
-        )
+        found = _allowed(await self._names.look_up(host), host, url.port or 0, message.allowed)
+        connected = await aiohappyeyeballs.start_connection(found, happy_eyeballs_delay=NEXT_ADDRESS_S)
         tls = self._tls if url.scheme == "https" else None
         try:
             reader, writer = await asyncio.open_connection(
@@ -101,24 +102,24 @@ class HttpSender:
 
 
 class _Names:
-    """Looks names up, each in a daemon thread. To be made within the running loop."""
+    """Looks names up, each in a daemon thread of its own. To be made within the running loop."""
 
     def __init__(self, getaddrinfo: Callable[..., Found]) -> None:
         self._getaddrinfo = getaddrinfo
         self._loop = asyncio.get_running_loop()
-        self._lookups: dict[tuple[str, int], asyncio.Future[Found]] = {}
-        self._waiting: deque[tuple[str, int]] = deque()
+        self._lookups: dict[str, asyncio.Future[Found]] = {}
+        self._waiting: deque[str] = deque()
         self._threads = 0
 
-    async def look_up(self, host: str, port: int) -> Found:
+    async def look_up(self, host: str) -> Found:
         """Return the addresses of a host. Raises OSError if it has none, RuntimeError if no thread can start."""
         if (address := parsed(host)) is not None:
             family = socket.AF_INET if address.version == 4 else socket.AF_INET6
-            return [(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (host, port))]
-        lookup = self._lookups.get((host, port))
+            return [(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (host, 0))]
+        lookup = self._lookups.get(host)
         if lookup is None:
-            lookup = self._lookups[host, port] = self._loop.create_future()
-            self._waiting.append((host, port))
+            lookup = self._lookups[host] = self._loop.create_future()
+            self._waiting.append(host)
             self._start()
         await asyncio.wait((lookup,))  # which goes on for other messages if this one is given up
         return lookup.result()
@@ -126,30 +127,30 @@ class _Names:
     def _start(self) -> None:
         """Start lookups that wait, as many as may run."""
         while self._waiting and self._threads < LOOKUPS_MAX:
-            name = self._waiting.popleft()
+            host = self._waiting.popleft()
             try:
-                threading.Thread(target=self._look_up, args=name, name="jobqueue-lookup", daemon=True).start()
+                threading.Thread(target=self._look_up, args=(host,), name="jobqueue-lookup", daemon=True).start()
             except Exception as error:
-                self._settle(name, error)
+                self._settle(host, error)
             else:
                 self._threads += 1
 
-    def _look_up(self, host: str, port: int) -> None:
+    def _look_up(self, host: str) -> None:
         found: Found | Exception
         try:
-            found = self._getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found = self._getaddrinfo(host, None, type=socket.SOCK_STREAM)
         except Exception:
             found = OSError(None, "its name can't be looked up")
         with suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(self._ended, (host, port), found)
+            self._loop.call_soon_threadsafe(self._ended, host, found)
 
-    def _ended(self, name: tuple[str, int], found: Found | Exception) -> None:
+    def _ended(self, host: str, found: Found | Exception) -> None:
         self._threads -= 1
-        self._settle(name, found)
+        self._settle(host, found)
         self._start()
 
-    def _settle(self, name: tuple[str, int], found: Found | Exception) -> None:
-        lookup = self._lookups.pop(name)
+    def _settle(self, host: str, found: Found | Exception) -> None:
+        lookup = self._lookups.pop(host)
         if isinstance(found, Exception):
             lookup.set_exception(found)
             lookup.exception()  # all messages that waited for it may have been given up
@@ -157,10 +158,14 @@ class _Names:
             lookup.set_result(found)
 
 
-def _allowed(found: Found, host: str, allowed: Allowed) -> list[Any]:
-    """Return the addresses that may be connected to. Raises AddressRefused if there is none."""
+def _allowed(found: Found, host: str, port: int, allowed: Allowed) -> list[Any]:
+    """Return the addresses that may be connected to, with the port. Raises AddressRefused if there is none."""
     refusals = [allowed.refusal(host, str(info[4][0])) for info in found]
-    kept = [info for info, refusal in zip(found, refusals, strict=True) if refusal is None]
+    kept = [
+        (*info[:4], (info[4][0], port, *info[4][2:]))
+        for info, refusal in zip(found, refusals, strict=True)
+        if refusal is None
+    ]
     if not kept:
         raise AddressRefused("; ".join(dict.fromkeys(filter(None, refusals))) or f"{host} has no address")
     return kept
