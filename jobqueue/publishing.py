@@ -185,11 +185,18 @@ class Publishing:
         """Return why data for a valid topic would be rejected now, whatever it is; None: it may be accepted.
 
         Args:
-            identity: The caller, with the idempotency key, if it has one.
+            identity: The caller, with the idempotency key, if it has one. That of an earlier publish, with any job
+                that is held, may be accepted.
         """
         subscribers, backend = self.of(topic), self._service.backend
         if not subscribers and self._service.draining:
             return Draining()
+        if identity is not None and identity.key is not None:
+            key, under_key = identity.key.key, self._service.local.under_key
+            # Which job has the key itself is known with the data: a subscriber may have no use for it.
+            names = [key, *(_key_of(key, subscriber) for subscriber in subscribers)]
+            if any(under_key(identity.caller, name) is not None for name in names):
+                return None
         for spec in (subscriber.spec for subscriber in subscribers):
             refusal = backend.refuse_unseen(spec.queue, identity, job_type=spec.type)
             if refusal is not None:
@@ -301,11 +308,15 @@ async def _arguments(
     return getting, rows, left_out
 
 
+def _key_of(key: str, subscriber: Subscriber) -> str:
+    """Return the key of a job that is not the first one of a publish. No caller's own key has a line break."""
+    return f"{key}\n{subscriber.name}"
+
+
 def _keys(key: str, subscribers: Sequence[Subscriber], topic: str, data: bytes) -> list[IdempotencyKey | None]:
     """Return the idempotency key of each job."""
     digest = blake2b(b"%b\n%b" % (topic.encode(), data), digest_size=FINGERPRINT_BYTES).digest()
-    # No caller's own key has a line break.
-    names = [f"{key}\n{subscriber.name}" if number else key for number, subscriber in enumerate(subscribers)]
+    names = [_key_of(key, subscriber) if number else key for number, subscriber in enumerate(subscribers)]
     return [IdempotencyKey(name, digest) for name in names]
 
 

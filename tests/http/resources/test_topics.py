@@ -138,6 +138,21 @@ async def test_a_publish_without_slots_for_all_makes_none_and_its_body_is_not_re
     assert (again[0], again[1]) == first[:2]
 
 
+async def test_a_repeated_publish_is_answered_while_any_of_its_jobs_is_held(start: Start, http_to: Open) -> None:
+    shop = await start(queues={"default": {"capacity": 2}})
+    subscribe(shop)
+    http = await http_to(shop)
+    await shop.queue.pause("default")
+    _, document, _ = await publish(http, headers={"Idempotency-Key": "k"})
+    bill, audit = (job["id"] for job in document["jobs"])
+    await shop.service.backend.cancel(bill)
+    await shop.service.backend.delete(bill)
+    await shop.queue.submit("echo")
+    assert (await publish(http))[0] == 503
+    status, document, _ = await publish(http, headers={"Idempotency-Key": "k"})
+    assert (status, [job["id"] for job in document["jobs"]]) == (202, [audit])
+
+
 async def test_one_slot_for_two_subscribers_is_none(start: Start, http_to: Open) -> None:
     shop = await start(queues={"default": {"capacity": 3}})
     subscribe(shop)
@@ -280,15 +295,6 @@ async def test_a_stream_has_the_size_of_data_that_is_too_large_for_it(start: Sta
         event = await next_event(response)
         assert event is not None
         assert (event.data["data"], event.data["omitted_bytes"]) == (None, 70_002)
-
-
-async def test_too_many_listeners_are_rejected(
-    shop: Serving, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("jobqueue.http.resources.topics.LISTENERS_MAX", 1)
-    async with http.get("/v1/topics/a/events"), http.get("/v1/topics/a/events") as response:
-        assert response.status == 503
-        assert "at most 1 of topics" in (await response.json())["detail"]
 
 
 @pytest.mark.parametrize("pattern", ["a..b", "a.>.b", "a**", "%3E%3E"])
