@@ -10,10 +10,12 @@ Rules:
 3. A stream of one job begins with its state and ends with its end. A reconnection after that gets
    a 204, which tells an EventSource to stop.
 4. A stream of all jobs with `rate_max` has a part of the events, if there are more.
+5. No caller gets all streams of all jobs (`StreamPlaces`).
 """
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,6 +31,7 @@ from jobqueue.http.request.query import parameters
 from jobqueue.http.resources.event_stream import LAST_EVENT_ID, beginning, write_stream
 from jobqueue.http.response.reply import SERVER
 from jobqueue.http.streams.event_writer import RESET, frame
+from jobqueue.http.streams.stream_places import StreamPlaces
 from jobqueue.http.streams.subscriber import SampledSubscriber, Subscriber
 from jobqueue.http.streams.waiters import NO_PLACE_RETRY_AFTER_S
 
@@ -62,6 +65,7 @@ class Streams:
         self._service = service
         self._waiters = waiters
         self._event_log = event_log
+        self._of_all = StreamPlaces("streams of all jobs", ALL_MAX)
 
     def stop(self) -> None:
         """Stop recording; to be called when no more streams can begin."""
@@ -88,12 +92,12 @@ class Streams:
         else:
             subscriber = SampledSubscriber(rate_max, partial(cut, transport), sees)
         self._waiters.check_stream(request)
-        with self._waiters.place(request, subscriber.end) as granted:
+        with (
+            self._waiters.place(request, subscriber.end) as granted,
+            nullcontext() if job_id is not None else self._of_all.place(request),
+        ):
             if not granted:
                 detail = "too many open long polls and streams (limits.long_polls_max); poll the job instead"
-                raise TooManyLongPolls(detail, retry_after_s=NO_PLACE_RETRY_AFTER_S)
-            if job_id is None and self._event_log.count_of_all >= ALL_MAX:
-                detail = f"too many open streams of all jobs, at most {ALL_MAX}; poll the jobs instead"
                 raise TooManyLongPolls(detail, retry_after_s=NO_PLACE_RETRY_AFTER_S)
             await self._event_log.join(subscriber)
             try:

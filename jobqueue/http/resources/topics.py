@@ -5,7 +5,8 @@ Rules:
 1. The topic is in the path, so a publish for which there is no slot is rejected before its body is read. Exempt is one
    with the Idempotency-Key of a job that is held.
 2. A publish counts as one submission, however many subscribers there are; each of its jobs counts where jobs do.
-3. A stream begins with what comes after `Last-Event-ID`. If that is no longer held, it begins with the event `reset`.
+3. No caller gets all streams (`StreamPlaces`).
+4. A stream begins with what comes after `Last-Event-ID`. If that is no longer held, it begins with the event `reset`.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from jobqueue.http.response.reply import DEDUPLICATED, JSON
 from jobqueue.http.response.responses import error_answer
 from jobqueue.http.response.value_types import Count, Id  # noqa: TC001  # read from the annotations below
 from jobqueue.http.streams.event_writer import frame
+from jobqueue.http.streams.stream_places import StreamPlaces
 from jobqueue.http.streams.topic_event import Topic, TopicPattern  # noqa: TC001  # likewise
 from jobqueue.http.streams.topic_log import TopicListener
 from jobqueue.http.streams.waiters import NO_PLACE_RETRY_AFTER_S
@@ -153,6 +155,7 @@ class Topics:
         self._early = early
         self._rate_limits = rate_limits
         self._log = topic_log
+        self._places = StreamPlaces("streams of topics", LISTENERS_MAX)
 
     async def publish(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/topics/{topic}: 202 once the jobs of all subscribers are held."""
@@ -211,10 +214,10 @@ class Topics:
             raise ConnectionResetError
         listener = TopicListener(Pattern(text), request[GRANT].sees)
         self._waiters.check_stream(request)
-        with self._waiters.place(request, listener.end) as granted:
-            if not granted or self._log.count >= LISTENERS_MAX:
-                limit = f"at most {LISTENERS_MAX} of topics" if granted else "limits.long_polls_max"
-                raise TooManyLongPolls(f"too many open streams ({limit})", retry_after_s=NO_PLACE_RETRY_AFTER_S)
+        with self._waiters.place(request, listener.end) as granted, self._places.place(request):
+            if not granted:
+                detail = "too many open streams (limits.long_polls_max)"
+                raise TooManyLongPolls(detail, retry_after_s=NO_PLACE_RETRY_AFTER_S)
             self._log.join(listener)
             try:
                 return await write_stream(request, self._log, listener, self._opening(request, listener), self._service)

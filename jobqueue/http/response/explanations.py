@@ -134,8 +134,9 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
     ),
     "quota-exceeded": Explanation(
         "the caller sends requests, or submissions, more often than it may, its live jobs take all that it may "
-        "hold, or it has as many connections or streams as it may (`limits.caller_…`, `auth.keys.<name>.limits`). "
-        "`RateLimit-Policy` tells its limits",
+        "hold, or it has as many connections or streams as it may (`limits.caller_…`, `auth.keys.<name>.limits`; "
+        "of the streams of all jobs, and of those of topics, no more than are free). `RateLimit-Policy` tells its "
+        "limits",
         "repeat after `retry_after_s`",
     ),
     "head-too-large": Explanation(
@@ -194,7 +195,7 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
         "repeat after `retry_after_s`",
     ),
     "too-many-long-polls": Explanation(
-        "an event stream beyond `limits.long_polls_max`, or beyond 256 streams of all jobs",
+        "an event stream beyond `limits.long_polls_max`, or beyond 256 streams of all jobs, or of topics",
         "poll the job, or repeat after `retry_after_s` (5 s)",
     ),
     "simulator-in-use": Explanation(

@@ -77,11 +77,6 @@ class EventLog:
         return self._backend is not None
 
     @property
-    def count_of_all(self) -> int:
-        """Number of subscribers of all jobs."""
-        return len(self._to_all)
-
-    @property
     def count(self) -> int:
         """Number of subscribers."""
         return len(self._to_all) + self._watched.streams

@@ -74,11 +74,6 @@ class SharedLog:
         self._idle: asyncio.TimerHandle | None = None
 
     @property
-    def count_of_all(self) -> int:
-        """Number of streams of all jobs."""
-        return len(self._to_all)
-
-    @property
     def count(self) -> int:
         """Number of streams."""
         return len(self._places)

@@ -13,7 +13,12 @@ from tests.http.resources.test_jobs import ended, submit
 from tests.http.serving import CLOSE, Answer, read_answer
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from tests.http.serving import Serving
+
+    Start = Callable[..., Awaitable[Serving]]
+    Open = Callable[[Serving], Awaitable[aiohttp.ClientSession]]
 
 
 ON_EACH_BACKEND = True
@@ -218,9 +223,10 @@ async def test_a_subscriber_that_does_not_read_is_cut_without_delaying_others(
 
 
 async def test_streams_of_all_jobs_have_their_own_limit(
-    http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+    start: Start, http_to: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("jobqueue.http.resources.events.ALL_MAX", 1)
+    http = await http_to(await start())
     job = await submit(http, type="hold")
     async with http.get("/v1/events") as first:
         assert first.status == 200
