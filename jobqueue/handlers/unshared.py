@@ -10,26 +10,16 @@ if TYPE_CHECKING:
     from jobqueue.handlers.registry import Registry
     from jobqueue.handlers.subscribers import HandlerSubscriber
 
-OF_GROUPS = ("group_rate", "group_concurrency")
-
 TYPES_MAX = 1000
 """Maximum number of types that a server tells the store, in one call, when it joins."""
 
 
 def faults_of_handlers(registry: Registry, subscribers: Iterable[HandlerSubscriber], backend: str) -> Iterator[str]:
-    """Yield each option of a handler, and each subscriber, that does not fit `backend: valkey`."""
+    """Yield each subscriber that does not fit `backend: valkey`, and too many handlers."""
     if backend != "valkey":
         return
     if (count := sum(1 for _ in registry)) > TYPES_MAX:
         yield f"{count:,} handlers do not fit backend: valkey, where a server has at most {TYPES_MAX:,}: split them"
-    for handler in registry:
-        limits = handler.default_spec.limits
-        for name in OF_GROUPS:
-            if limits is not None and getattr(limits, name) is not None:
-                yield (
-                    f"handler {handler.name!r}: {name} does not fit backend: valkey, where groups have no limits of "
-                    f"their own: remove it, or use {name.removeprefix('group_')}, which is for all its jobs"
-                )
     for subscriber in subscribers:
         yield (
             f"handler {subscriber.name!r}: @queue.on does not fit backend: valkey, where nothing is published: use "

@@ -181,13 +181,13 @@ async def test_a_queue_of_an_application_meets_the_faults_of_settings_and_handle
         )
     )
 
-    @queue.handler(group_concurrency=1, group_rate="1/s")
-    async def send(to: str) -> None: ...
+    @queue.on("mail.*")
+    async def send(data: str) -> None: ...
 
     with pytest.raises(ConfigError) as caught:
         await queue.start()
     assert [fault.partition(":")[0] for fault in caught.value.faults] == [
-        *("valkey.ttl_s", "queues.default.discipline", "runtime.shares", "handler 'send'", "handler 'send'"),
+        *("valkey.ttl_s", "queues.default.discipline", "runtime.shares", "handler 'send'"),
     ]
 
 

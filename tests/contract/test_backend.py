@@ -19,6 +19,7 @@ from jobqueue.core.job_view import JobView
 from jobqueue.core.lineage import Lineage, Link
 from jobqueue.core.policy import Discipline, Limits, QueuePolicy
 from jobqueue.core.quotas import Quota, Quotas
+from jobqueue.core.rate import Rate
 from jobqueue.core.report import ErrorCode, Failure, JobError, Progress, Success
 from jobqueue.core.scheduling.eta import FOR_PARENTS, Estimate
 from jobqueue.core.stored_file import Upload
@@ -1420,6 +1421,42 @@ async def test_limiters_count_the_permits_held_and_the_jobs_that_wait(make: Make
     worker.cancel()
     (limiter,) = [limiter for limiter in backend.limiters() if limiter.kind == "type"]
     assert (limiter.name, limiter.permits, limiter.held, limiter.waiting) == ("one", 1, 1, 1)
+
+
+@virtual_time
+async def test_each_group_of_each_owner_runs_one_job_at_a_time_in_order(make: Make) -> None:
+    backend = make()
+    jobs = {}
+    for owner in (ANN, BOB):
+        for group in ("g", "h"):
+            spec = JobSpec(type="one", limits=Limits(group_concurrency=1), group=group, own=True)
+            jobs[owner.owner, group] = [await submit(backend, spec, uniqueness=owner) for _ in range(2)]
+    firsts = [(await lease_one(backend)).job_id for _ in range(4)]
+    assert set(firsts) == {first.id for first, _ in jobs.values()}
+    worker = asyncio.create_task(lease_one(backend))
+    await settle()
+    assert not worker.done()
+    await backend.ack(jobs["key:bob", "g"][0].id, 1, Success(b"1"))
+    assert (await worker).job_id == jobs["key:bob", "g"][1].id
+    await backend.refresh()
+    (limiter,) = [limiter for limiter in backend.limiters() if limiter.kind == "groups"]
+    assert (limiter.name, limiter.permits, limiter.held, limiter.waiting) == ("one", 1, 4, 3)
+
+
+@virtual_time
+async def test_a_group_without_a_token_of_its_rate_holds_no_other_up(make: Make) -> None:
+    backend = make()
+    limits = Limits(group_rate=Rate(2, 3600.0, 1))
+    jobs = [
+        await submit(backend, JobSpec(type="one", limits=limits, group=group, own=True)) for group in ("g", "g", "h")
+    ]
+    free = await submit(backend, JobSpec(type="one", limits=limits))
+    leased = [(await lease_one(backend)).job_id for _ in range(3)]
+    assert leased == [jobs[0].id, jobs[2].id, free.id]
+    worker = asyncio.create_task(lease_one(backend))
+    await settle()
+    worker.cancel()
+    assert await states(backend, jobs[1]) == ["queued"]
 
 
 @virtual_time

@@ -23,6 +23,7 @@ _PARTS: Final = (
     "records",
     "uniqueness",
     "limits",
+    "groups",
     "sublists",
     "transitions",
     "processes",
@@ -38,11 +39,15 @@ _PARTS: Final = (
 )
 """The files, each of one noun. Tables of a later one are read by an earlier one since they are declared first."""
 
+_READ_BY_OTHERS: Final = ("clock", "clock_test", "unit", "specs", "records", "submit", "verdicts", "operators")
+"""The files whose local names later ones read. Those of the others end with their file: Lua allows 200 at once."""
+
 _TABLES: Final = (
     "events",
     "records",
     "uniqueness",
     "limits",
+    "groups",
     "sublists",
     "transitions",
     "processes",
@@ -145,4 +150,4 @@ def _read(part: str) -> str:
     # Tables that are declared above are filled here.
     for name in _TABLES:
         text = text.replace(f"\nlocal {name} = {{}}\n", f"\n{name} = {{}}\n")
-    return text
+    return text if part in _READ_BY_OTHERS else f"do\n{text}\nend"

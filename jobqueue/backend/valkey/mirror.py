@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from jobqueue.backend.valkey.caller_mirror import STALE_S, CallerMirror, reply_of, when_done
+from jobqueue.backend.valkey.limiter_mirror import limiters_of
 from jobqueue.backend.valkey.queue_mirror import QueueMirror
 from jobqueue.backend.valkey.tallies import Tallies
 from jobqueue.core import events as of
@@ -28,7 +29,6 @@ from jobqueue.core.limits.limiter_stats import LimiterStats
 from jobqueue.core.limits.quarantined_type import QuarantinedType
 from jobqueue.core.pause import Pause
 from jobqueue.core.policy import QueuePolicy
-from jobqueue.core.rate import Rate
 from jobqueue.core.scheduling.eta import PAUSED, POLL_AFTER_S_UNKNOWN, Estimate, WaitingFor, WaitReason
 from jobqueue.errors import Draining, Refused
 
@@ -414,19 +414,7 @@ class Mirror:
             LimiterStats(kind="pool", name=name, held=len(self._of_pools.get(name, ())), waiting=0, permits=permits)
             for name, permits in self.permits.items()
         ]
-        return pools + [self._limiter(name, pairs) for name, pairs in self._types]
-
-    def _limiter(self, name: str, pairs: Pairs) -> LimiterStats:
-        count, until = pairs["rate_count"], pairs["until"]
-        return LimiterStats(
-            kind="type",
-            name=name,
-            held=pairs["running"],
-            waiting=pairs["waiting"],
-            permits=pairs["concurrency"] or None,
-            rate=Rate(count, pairs["rate_period_ms"] / 1000.0, pairs["burst"] or None) if count else None,
-            shut_until=self._clock.at(until) if until > 0 else None,
-        )
+        return pools + [stats for name, pairs in self._types for stats in limiters_of(name, pairs, self._clock.at)]
 
 
 def policy_of(blob: bytes, present: QueuePolicy) -> QueuePolicy:

@@ -93,11 +93,9 @@ class Records:
         if known is not None:
             return known[1]
         run_at = None if spec.run_at is None else self._clock.ms(spec.run_at)
-        limits = spec.limits
-        limited = limits is not None and (limits.concurrency is not None or limits.rate is not None)
         blob = _encode(
             [
-                *(spec.type, spec.pool or "", int(limited), spec.priority, _ms(spec.delay_s) or 0, run_at),
+                *(spec.type, spec.pool or "", _limited(spec), spec.priority, _ms(spec.delay_s) or 0, run_at),
                 *(_ms(spec.start_by_s), _ms(spec.ttl_s), spec.attempts_max, spec.group),
                 *(spec.queue, spec.timeout_s, spec.own_timeout, spec.own, spec.traceparent),
             ]
@@ -295,6 +293,16 @@ def error_of(blob: bytes) -> JobError | None:
 
 def _file(file: StoredFile) -> list[object]:
     return [file.path, file.media_type, file.size_bytes, file.filename]
+
+
+def _limited(spec: JobSpec) -> int:
+    """Return 1 if the type of a job has limits, 2 if its group has, else 0."""
+    limits = spec.limits
+    if limits is None:
+        return 0
+    if spec.group is not None and (limits.group_concurrency is not None or limits.group_rate is not None):
+        return 2
+    return int(limits.concurrency is not None or limits.rate is not None)
 
 
 def _ms(seconds: float | None) -> int | None:

@@ -1,9 +1,10 @@
-"""The limits of types, told to the store: it holds the permits of a type's jobs over all processes."""
+"""The limits of types and of their groups, told to the store: it holds the permits over all processes."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from jobqueue.core.policy import Limits
 from jobqueue.log import event_logger
 
 if TYPE_CHECKING:
@@ -12,9 +13,12 @@ if TYPE_CHECKING:
     from jobqueue.backend.valkey.calls import Argument
     from jobqueue.backend.valkey.link import Link
     from jobqueue.core.job import JobSpec
+    from jobqueue.core.rate import Rate
 
 TYPES_MAX: Final = 64
 """Types of one call."""
+
+_UNLIMITED: Final = Limits()
 
 log = event_logger(__name__)
 
@@ -69,8 +73,14 @@ def _limits(spec: JobSpec) -> tuple[object, object]:
 def _args(specs: list[JobSpec]) -> list[Argument]:
     args: list[Argument] = [len(specs)]
     for spec in specs:
-        limits = spec.limits
-        args += (spec.type, spec.pool or "", 0 if limits is None else limits.concurrency or 0)
-        rate = None if limits is None else limits.rate
-        args += (0, 0, 0) if rate is None else (rate.count, round(rate.period_s * 1000.0), rate.burst_max)
+        limits = spec.limits or _UNLIMITED
+        args += (spec.type, spec.pool or "", *_bounds(limits.concurrency, limits.rate))
+        args += _bounds(limits.group_concurrency, limits.group_rate)
     return args
+
+
+def _bounds(concurrency: int | None, rate: Rate | None) -> tuple[int, int, int, int]:
+    """Return the maximum at once, and count, period (ms) and burst of a rate; 0: no limit."""
+    if rate is None:
+        return concurrency or 0, 0, 0, 0
+    return concurrency or 0, rate.count, round(rate.period_s * 1000.0), rate.burst_max

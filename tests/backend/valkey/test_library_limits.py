@@ -13,13 +13,15 @@ if TYPE_CHECKING:
     from tests.backend.valkey.function_client import Client
 
 LIMITED = spec("lim", limited=True)
+UNGROUPED = (0, 0, 0, 0)
+"""No limits of groups, in `set_types`."""
 
 
 # Limits
 
 
 def test_a_type_runs_no_more_than_its_concurrency_and_holds_no_other_type_up(jq: Client) -> None:
-    jq.call("set_types", 1, "lim", "", 2, 0, 0, 0)
+    jq.call("set_types", 1, "lim", "", 2, 0, 0, 0, *UNGROUPED)
     jq.submit("a", "b", "c", options=LIMITED)
     jq.submit("d")
     assert jq.lease() == [("a", 1), ("b", 1), ("d", 1)]
@@ -30,7 +32,7 @@ def test_a_type_runs_no_more_than_its_concurrency_and_holds_no_other_type_up(jq:
 
 
 def test_a_type_starts_no_more_often_than_its_rate(jq: Client) -> None:
-    jq.call("set_types", 1, "lim", "", 0, 2, 1000, 1)
+    jq.call("set_types", 1, "lim", "", 0, 2, 1000, 1, *UNGROUPED)
     jq.submit("a", "b", options=LIMITED)
     assert jq.lease() == [("a", 1)]
     assert jq.of_type("lim")["free_at"] == jq.now + 500
@@ -45,7 +47,7 @@ def test_a_type_starts_no_more_often_than_its_rate(jq: Client) -> None:
 @pytest.mark.parametrize("rate", [(1, 1000, 1), (3, 1000, 3), (7, 1000, 2), (7, 60_000, 1), (11, 3_600_000, 4)])
 def test_a_tick_at_the_instant_of_the_next_token_opens_the_type(jq: Client, rate: tuple[int, int, int]) -> None:
     jq.set_queue(capacity=1000, workers=1000)
-    jq.call("set_types", 1, "lim", "", 0, *rate)
+    jq.call("set_types", 1, "lim", "", 0, *rate, *UNGROUPED)
     jq.submit(*(f"j{number}" for number in range(40)), options=LIMITED)
     started = len(jq.lease())
     assert started == rate[2]
@@ -282,7 +284,7 @@ def test_events_are_written_while_they_are_read(jq: Client) -> None:
 
 
 def test_a_type_with_limits_waits_where_another_one_has_taken_the_last_place_of_its_lane(jq: Client) -> None:
-    jq.call("set_types", 1, "slow", "thread", 5, 0, 0, 0)
+    jq.call("set_types", 1, "slow", "thread", 5, 0, 0, 0, *UNGROUPED)
     jq.submit("a", options=spec("quick", lane="thread"))
     jq.submit("b", options=spec("slow", lane="thread", limited=True))
     for job_id in ("a", "b"):

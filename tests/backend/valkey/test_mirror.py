@@ -354,10 +354,12 @@ async def test_types_in_quarantine_and_limiters_are_those_of_the_store() -> None
     numbers.types = {
         "one": {"concurrency": 1, "rate_count": 5, "rate_period_ms": 60_000, "running": 1, "waiting": 4},
         "bad": {"until": mirror_ms(9.0), "since": mirror_ms(-1.0), "fails": 3, "reason": "handler_error: boom"},
+        "in_groups": {"group_concurrency": 2, "groups_running": 5, "groups_waiting": 7, "running": 5}
+        | {"group_rate_count": 1, "group_rate_period_ms": 1000, "group_burst": 3},
     }
     mirror.permits = {"process": 2}
     mirror.hear(Started(job(JobState.RUNNING, JobSpec(type="p", pool="process"), started_at=mirror.now())))
-    pool, one, bad = mirror.limiters()
+    pool, one, bad, of_groups = mirror.limiters()
     spec = JobSpec(type="p", pool="process")
     mirror.hear(BackedOff(job(JobState.DELAYED, spec)))
     assert mirror.limiters()[0].held == 0
@@ -367,6 +369,8 @@ async def test_types_in_quarantine_and_limiters_are_those_of_the_store() -> None
     assert (pool.kind, pool.name, pool.held, pool.permits) == ("pool", "process", 1, 2)
     assert (one.kind, one.held, one.waiting, one.permits, str(one.rate)) == ("type", 1, 4, 1, "5/m")
     assert bad.shut_until == pytest.approx(9.0)
+    assert (of_groups.kind, of_groups.name, of_groups.held, of_groups.waiting) == ("groups", "in_groups", 5, 7)
+    assert (of_groups.permits, str(of_groups.rate)) == (2, "1/s burst 3")
     (quarantined,) = mirror.quarantined()
     assert (quarantined.type, quarantined.failures, quarantined.reason) == ("bad", 3, "handler_error: boom")
     assert quarantined.since == pytest.approx(-1.0)

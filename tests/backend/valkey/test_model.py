@@ -132,12 +132,26 @@ MUTANTS = {
         "end\n    return",
     ),
     "no bound of concurrency": ("limited", "room = gate.concurrency - gate.running", "room = 1"),
-    "a token is never taken": ("limited", "gate.tat = math.max(gate.tat, u.us) + token_us(gate)", ""),
+    "a token is never taken": ("limited", "gate.tat = math.max(gate.tat, u.us) + limits.token_us(gate)", ""),
     "a permit is never given back": ("limited", "gate.running = math.max(0, gate.running - 1)", ""),
     "a type that time opens stays shut": (
         "limited",
         "for _, type_name in ipairs(names) do\n    u.gates[type_name] = true",
         "for _, type_name in ipairs(names) do",
+    ),
+    "no bound of a group's concurrency": ("grouped", "concurrency = bounds.concurrency,", "concurrency = 0,"),
+    "a permit of a group is never given back": (
+        "grouped",
+        "gate.running = true, math.max(0, gate.running - 1)",
+        "gate.running = true, gate.running",
+    ),
+    "groups of two owners are one": ("grouped", "(owner and '=' .. owner or '')", "''"),
+    "a group that time opens stays shut": ("grouped", "groups.touch(u, sublist)\n    u.readied", "u.readied"),
+    "the groups of a type that opens stay shut": ("grouped", "groups.touch_bundle(u, of_groups, type_name)", ""),
+    "a group is not sorted in again": (
+        "grouped",
+        "put_one_by(u, generation, queue_name, sublist .. popped[index])",
+        "local _ = generation",
     ),
     "a type in quarantine starts": (
         "quarantined",

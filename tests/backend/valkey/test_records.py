@@ -13,6 +13,7 @@ from jobqueue.backend.valkey.records import CLAIMS_READ, SPEC_READ, Records, pos
 from jobqueue.core.job import IdempotencyKey, JobSpec, JobState, StopReason, Unique, Uniqueness
 from jobqueue.core.policy import Limits
 from jobqueue.core.quotas import Quota, Quotas
+from jobqueue.core.rate import Rate
 from jobqueue.core.record import changed
 from jobqueue.core.report import ErrorCode, FailedAttempt, JobError, Progress
 from jobqueue.core.stored_file import StoredFile, Upload
@@ -45,6 +46,24 @@ def test_the_elements_for_the_functions_come_first_in_a_spec() -> None:
     assert msgspec.msgpack.decode(records().spec_blob(limited))[:SPEC_READ] == [
         *("t", "thread", 1, 0, 1, STORE_MS + 500, None, None, 1, None)
     ]
+
+
+@pytest.mark.parametrize(
+    ("limits", "group", "code"),
+    [
+        (None, "g", 0),
+        (Limits(), "g", 0),
+        (Limits(rate=Rate(1, 1.0)), "g", 1),
+        (Limits(group_concurrency=1), None, 0),
+        (Limits(group_concurrency=1), "g", 2),
+        (Limits(concurrency=1, group_rate=Rate(1, 1.0)), "g", 2),
+        (Limits(concurrency=1, group_rate=Rate(1, 1.0)), None, 1),
+    ],
+)
+def test_a_spec_tells_whether_its_type_or_its_group_has_limits(
+    limits: Limits | None, group: str | None, code: int
+) -> None:
+    assert msgspec.msgpack.decode(records().spec_blob(JobSpec(type="t", limits=limits, group=group)))[2] == code
 
 
 def test_a_spec_has_the_limits_of_its_handler_here() -> None:

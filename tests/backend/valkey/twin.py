@@ -19,7 +19,7 @@ from jobqueue.core.job import (
     RUNNING,
     Job,
 )
-from jobqueue.core.policy import QueuePolicy
+from jobqueue.core.policy import Limits, QueuePolicy
 from jobqueue.core.quotas import Quotas
 from tests.backend.valkey.stored import stored
 from tests.backend.valkey.twin_configs import Config
@@ -27,6 +27,8 @@ from tests.stores import Functions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from jobqueue.core.rate import Rate
 
 STEP_MS: Final = 125
 TTL_MS: Final = 60_000
@@ -85,10 +87,10 @@ class Twin:
         for name, policy in config.queues.items():
             self.set_queue(name, policy)
         for name, limits in config.limits.items():
-            rate = None if limits is None else limits.rate
-            count, period = (0, 0) if rate is None else (rate.count, round(rate.period_s * 1000))
-            concurrency = 0 if limits is None else limits.concurrency or 0
-            store.call("set_types", 1, name, "", concurrency, count, period, 0 if rate is None else rate.burst_max)
+            limits = limits or Limits()
+            of_type = bounds_of(limits.concurrency, limits.rate)
+            of_groups = bounds_of(limits.group_concurrency, limits.group_rate)
+            store.call("set_types", 1, name, "", *of_type, *of_groups)
         for _ in range(PROCESSES):
             self.join()
 
@@ -245,6 +247,13 @@ class Twin:
             differs["quarantined"] = quarantined, theirs
         if differs:
             self.fail(f"counts (engine, store): {differs}")
+
+
+def bounds_of(concurrency: int | None, rate: Rate | None) -> tuple[int, int, int, int]:
+    """Return limits as `set_types` takes them."""
+    if rate is None:
+        return concurrency or 0, 0, 0, 0
+    return concurrency or 0, rate.count, round(rate.period_s * 1000), rate.burst_max
 
 
 def as_dict(flat: list[Any]) -> dict[str, Any]:

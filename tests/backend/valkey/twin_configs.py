@@ -21,6 +21,8 @@ class Config:
     bounds: StoreBounds = field(default_factory=lambda: StoreBounds(ttl_s=8, failed_ttl_s=8))
     quota: Quota = field(default_factory=Quota)
     callers: tuple[str | None, ...] = (None,)
+    owners: tuple[str | None, ...] = ()
+    groups: tuple[str | None, ...] = ()
     max_args: int = 200
     start_by: bool = True
     moving: bool = False
@@ -67,6 +69,21 @@ def limited() -> Config:
     return Config({**WORK, "die": 1, "reconcile": 2}, {"a": policy(capacity=60), "b": policy(capacity=60)}, limits)
 
 
+def grouped() -> Config:
+    """Groups with concurrency and rates, beside limits of their type, of owners that choose equal names."""
+    limits = {
+        "echo": None,
+        "one": Limits(group_concurrency=1),
+        "two": Limits(concurrency=3, group_concurrency=2),
+        "rated": Limits(group_rate=Rate(2, 1.0)),
+        "both": Limits(rate=Rate(8, 1.0), group_concurrency=1, group_rate=Rate(1, 1.0, 2)),
+    }
+    operations = {**WORK, "die": 1, "reconcile": 2, "policy": 1}
+    queues = {"a": policy(capacity=60), "b": policy(Discipline.PRIORITY, capacity=60)}
+    groups = (None, "g", "h", "i")
+    return Config(operations, queues, limits, callers=(None, "u"), owners=(None, "key:u"), groups=groups)
+
+
 def quarantined() -> Config:
     """Types that fail often, with and without limits, and one caller."""
     operations = {**WORK, "nack": 25, "ack": 6, "release": 3, "reconcile": 1}
@@ -94,6 +111,7 @@ def crowded() -> Config:
 CONFIGS: Final = {
     "plain": plain,
     "limited": limited,
+    "grouped": grouped,
     "quarantined": quarantined,
     "bounded": bounded,
     "crowded": crowded,

@@ -20,7 +20,7 @@ from jobqueue.core.job import (
     Unique,
     Uniqueness,
 )
-from jobqueue.core.policy import Discipline
+from jobqueue.core.policy import Discipline, Limits
 from jobqueue.core.quotas import Quota
 from jobqueue.core.record_size import held_bytes
 from jobqueue.core.report import ErrorCode, Failure, Progress, Success
@@ -98,6 +98,7 @@ class Operations(Twin):
             start_by_s=draw.choice([None, None, 0.5, 3]) if config.start_by else None,
             attempts_max=draw.randrange(1, 4),
             limits=config.limits[kind],
+            group=draw.choice(config.groups) if config.groups else None,
         )
         caller = draw.choice(config.callers)
         key = value = None
@@ -106,25 +107,29 @@ class Operations(Twin):
         if draw.random() < 0.3:
             value = Unique(f"v{draw.randrange(3)}", draw.choice(MODES))
         uniqueness = None
-        if caller or key or value:
-            uniqueness = Uniqueness(caller, value, key, plain=not (key or value))
+        owner = draw.choice(config.owners) if config.owners else None
+        if caller or key or value or owner:
+            uniqueness = Uniqueness(caller, value, key, plain=not (key or value), owner=owner)
         return spec, uniqueness, b"x" * draw.randrange(config.max_args)
 
     def packed(self, spec: JobSpec) -> bytes:
-        limited = spec.limits is not None
+        limits = spec.limits or Limits()
+        limited = 1 if limits.concurrency or limits.rate else 0
+        if spec.group is not None and (limits.group_concurrency or limits.group_rate):
+            limited = 2
         delay, start_by = round(spec.delay_s * 1000), spec.start_by_s
         return msgspec.msgpack.encode(
             [
                 spec.type,
                 "",
-                int(limited),
+                limited,
                 spec.priority,
                 delay,
                 None,
                 None if start_by is None else round(start_by * 1000),
                 None,
                 spec.attempts_max,
-                None,
+                spec.group,
             ]
         )
 

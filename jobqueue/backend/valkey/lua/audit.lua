@@ -31,7 +31,7 @@ local function places(u)
   for _, id in ipairs(members(u, 'e')) do note(id, 'e') end
   for _, pattern in ipairs({ 'r:*', 'o:*' }) do
     for _, key in ipairs(ids_of(u, pattern)) do
-      for _, id in ipairs(members(u, key)) do note(id, 'q ' .. key) end
+      for _, id in ipairs(groups.type_of(key) and {} or members(u, key)) do note(id, 'q ' .. key) end
     end
   end
   for _, key in ipairs(ids_of(u, 'l:*')) do
@@ -111,6 +111,9 @@ local function check_records(u, found, sums)
     local spec = job.kind.spec
     if job.l then
       sums.running[spec.type] = (sums.running[spec.type] or 0) + 1
+      if groups.split(job.b) then
+        sums.in_group[job.b] = (sums.in_group[job.b] or 0) + 1
+      end
     end
     if tonumber(redis.call('ZSCORE', u.prefix .. 'i', id)) ~= job.i then
       fault(found, id, 'has another place than its own')
@@ -178,10 +181,71 @@ end
 local function check_names(u, found)
   for _, key in ipairs(ids_of(u, 'r:*')) do
     local queue_name, sublist = string.match(key, '^r:([^:]+):(.+)$')
-    local named = sublists.is_lane(sublist) or redis.call('SISMEMBER', u.prefix .. 'qt:' .. queue_name, sublist) == 1
-      and redis.call('SISMEMBER', u.prefix .. 'tq:' .. sublist, queue_name) == 1
+    local type_name = groups.split(sublist)
+    local name, of_queue = type_name and groups.bundle(type_name) or sublist, queue_name .. (type_name and '\0' or '')
+    local named = sublists.is_lane(sublist) or redis.call('SISMEMBER', u.prefix .. 'qt:' .. queue_name, name) == 1
+      and redis.call('SISMEMBER', u.prefix .. 'tq:' .. (type_name or sublist), of_queue) == 1
     if not named then
       fault(found, 'I7', queue_name, sublist, 'has ready jobs, and neither its queue nor its type tells it')
+    end
+  end
+end
+
+-- Compares the score of a sublist with its first job. `waits`: a tick that opens it is due.
+local function check_score(found, name, head, open, score, waits)
+  if head and open and score ~= head and not waits then
+    fault(found, 'I7', name, 'may start', head, 'and stands at', tostring(score))
+  elseif score and not (head and open) then
+    fault(found, 'I7', name, 'may start nothing and stands at', score)
+  end
+end
+
+local function check_group(u, found, queue_name, type_name, sublist)
+  local name, head = string.sub(sublist, #type_name + 2), sublists.head(u, queue_name, sublist)
+  local gate, at = groups.gate(u, sublist), tonumber(redis.call('ZSCORE', u.prefix .. 'tg', sublist) or nil)
+  local open = limits.room(u, gate) > 0
+  local score = tonumber(redis.call('ZSCORE', u.prefix .. 'go:' .. queue_name .. ':' .. type_name, name) or nil)
+  check_score(found, queue_name .. ' ' .. sublist, head, open, score, at and at <= u.now)
+  if not open and not at and limits.opens_at(u, gate) then
+    fault(found, 'I7', queue_name, sublist, 'is shut until an instant that no tick knows')
+  end
+  local all = tonumber(redis.call('ZSCORE', groups.all_key(u, queue_name, type_name), name) or nil)
+  if all ~= head then
+    fault(found, 'I7', queue_name, sublist, 'begins with', tostring(head), 'and is known by', tostring(all))
+  end
+end
+
+-- Each group with a ready job stands where its state says; each state is that of attempts, or of a bucket.
+local function check_groups(u, found, sums)
+  local ready, running = {}, {}
+  for _, key in ipairs(ids_of(u, 'r:*')) do
+    local queue_name, sublist = string.match(key, '^r:([^:]+):(.+)$')
+    local type_name = groups.split(sublist)
+    if type_name then
+      check_group(u, found, queue_name, type_name, sublist)
+      ready[type_name] = (ready[type_name] or 0) + redis.call('ZCARD', u.prefix .. key)
+    end
+  end
+  for _, key in ipairs(ids_of(u, 'gg:*')) do
+    local sublist = string.sub(key, 4)
+    local gate, held = groups.gate(u, sublist), sums.in_group[sublist] or 0
+    running[gate.type_name] = (running[gate.type_name] or 0) + gate.running
+    if gate.running ~= held or (gate.concurrency > 0 and held > gate.concurrency) then
+      fault(found, 'group', sublist, 'counts', gate.running, 'running of', gate.concurrency, 'and has', held)
+    elseif held == 0 and not redis.call('ZSCORE', u.prefix .. 'tg', sublist) then
+      fault(found, 'group', sublist, 'is kept for no reason')
+    end
+    sums.in_group[sublist] = nil
+  end
+  for sublist, held in pairs(sums.in_group) do
+    fault(found, 'group', sublist, 'runs', held, 'and has no state')
+  end
+  for _, name in ipairs(redis.call('SMEMBERS', u.prefix .. 'types')) do
+    local counts = redis.call('HMGET', u.prefix .. 'g:' .. name, 'groups_running', 'groups_ready')
+    local told_running, told_ready = tonumber(counts[1]) or 0, tonumber(counts[2]) or 0
+    if told_running ~= (running[name] or 0) or told_ready ~= (ready[name] or 0) then
+      fault(found, 'the groups of', name, 'count', told_running, told_ready, 'and have', running[name] or 0,
+        ready[name] or 0)
     end
   end
 end
@@ -189,17 +253,16 @@ end
 local function check_sublists(u, found, sums)
   for _, name in ipairs(redis.call('SMEMBERS', u.prefix .. 'queues')) do
     for _, sublist in ipairs(sublists.of(u, name)) do
-      local head = sublists.head(u, name, sublist)
+      local of_groups, by_lane = groups.type_of(sublist), sublists.is_lane(sublist)
+      local type_name = of_groups or sublist
+      local _, first = groups.first(u, name, of_groups or '')
+      local head = of_groups and first or sublists.head(u, name, sublist)
       local score = tonumber(redis.call('ZSCORE', u.prefix .. 'a:' .. name, sublist) or nil)
-      local open = sublists.is_lane(sublist) or limits.room(u, limits.gate(u, sublist)) > 0
-      local at = not sublists.is_lane(sublist) and tonumber(redis.call('ZSCORE', u.prefix .. 't', sublist) or nil)
+      local open = by_lane or limits.room(u, limits.gate(u, type_name)) > 0
+      local at = not by_lane and tonumber(redis.call('ZSCORE', u.prefix .. 't', type_name) or nil)
       -- A type that time has just opened stays shut until the next tick, which is due.
-      local waits = at and at <= u.now
-      if head and open and score ~= head and not waits then
-        fault(found, 'I7', name, sublist, 'may start', head, 'and stands at', tostring(score))
-      elseif score and not (head and open) then
-        fault(found, 'I7', name, sublist, 'may start nothing and stands at', score)
-      elseif head and not open and not at and limits.opens_at(u, limits.gate(u, sublist)) then
+      check_score(found, name .. ' ' .. sublist, head, open, score, at and at <= u.now)
+      if head and not open and not at and limits.opens_at(u, limits.gate(u, type_name)) then
         fault(found, 'I7', name, sublist, 'is shut until an instant that no tick knows')
       end
     end
@@ -218,11 +281,13 @@ end
 function api.audit(keys, _)
   local u = unit.begin(keys)
   local found = { u.now }
-  local sums = { live = 0, terminal = 0, live_bytes = 0, bytes = 0, queues = {}, callers = {}, running = {} }
+  local sums = { live = 0, terminal = 0, live_bytes = 0, bytes = 0, queues = {}, callers = {}, running = {},
+    in_group = {} }
   check_records(u, found, sums)
   check_counts(u, found, sums)
   check_claims(u, found)
   check_names(u, found)
   check_sublists(u, found, sums)
+  check_groups(u, found, sums)
   return found
 end

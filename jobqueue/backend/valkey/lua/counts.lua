@@ -22,9 +22,23 @@ local function totals(u)
   return found
 end
 
--- The first jobs of a queue's sublists tell since when the oldest one waits, but for priorities.
-local function oldest(u, queue, names)
-  local first = -1
+-- Some sublists of a queue, with those of groups in place of their bundle.
+local function with_groups(u, queue_name, names)
+  local found = {}
+  for index = 1, math.min(#names, JOBS_MAX) do
+    local type_name = groups.type_of(names[index])
+    local more = type_name and groups.some(u, queue_name, type_name, JOBS_MAX) or { names[index] }
+    for each = 1, #more do
+      found[#found + 1] = more[each]
+    end
+  end
+  return found
+end
+
+-- The first jobs of a queue's sublists tell since when the oldest one waits, but for priorities, and but for lifo with
+-- many groups.
+local function oldest(u, queue, all)
+  local first, names = -1, with_groups(u, queue.name, all)
   local at = queue.discipline == 'lifo' and -1 or 0
   for index = 1, math.min(#names, JOBS_MAX) do
     local id = redis.call('ZRANGE', sublists.key(u, queue.name, names[index]), at, at)[1]
@@ -53,6 +67,18 @@ local function counts_of_queue(u, name)
   return found
 end
 
+-- Counts of all groups of a type together, and the limits of each. Returns whether they have some.
+local function put_groups(u, found, name)
+  local bounds = groups.bounds(u, name)
+  local counts = redis.call('HMGET', u.prefix .. 'g:' .. name, 'groups_running', 'groups_ready')
+  put(found, 'groups_running', tonumber(counts[1]) or 0)
+  put(found, 'groups_waiting', tonumber(counts[2]) or 0)
+  for _, field in ipairs({ 'concurrency', 'rate_count', 'rate_period_ms', 'burst' }) do
+    put(found, 'group_' .. field, bounds[field])
+  end
+  return bounds.concurrency > 0 or bounds.rate_count > 0
+end
+
 local function counts_of_type(u, name)
   local gate, found, waiting = limits.gate(u, name), { name }, 0
   for _, queue_name in ipairs(redis.call('SMEMBERS', u.prefix .. 'tq:' .. name)) do
@@ -63,7 +89,8 @@ local function counts_of_type(u, name)
   for _, field in ipairs(OF_TYPE) do put(found, field, gate[field]) end
   put(found, 'waiting', waiting)
   put(found, 'free_at', limits.free_at(u, gate))
-  return found, limits.is_limited(gate) or gate.fails > 0 or gate['until'] >= 0
+  local of_groups = put_groups(u, found, name)
+  return found, of_groups or limits.is_limited(gate) or gate.fails > 0 or gate['until'] >= 0
 end
 
 function api.counts(keys, _)

@@ -3,19 +3,19 @@
 -- Rules:
 --
 -- 1. Only a live process leases: what a dead one took would never come back.
--- 2. Each start has a place of its lane in the process, a place of its queue, and a permit of its type.
+-- 2. Each start has a place of its lane in the process, a place of its queue, and a permit of its type and its group.
 -- 3. A job that may not start now is put aside where the next lease doesn't meet it; at most `LOOKS_MAX` are met.
 -- 4. A process numbers its leases. The same number again means a reply that was lost: it gets the same jobs again.
 
 local LOOKS_MAX = 128
 local SUBLISTS_MAX = 64
 
-local function put_aside(u, queue, job, type_name)
+local function put_aside(u, queue, job, sublist)
   local spec = job.kind.spec
-  records.whole(job).b = type_name
+  records.whole(job).b = sublist
   records.write(u, job)
-  redis.call('HSETNX', u.prefix .. 'g:' .. type_name, 'lane', spec.lane)
-  sublists.push(u, queue, type_name, job.id, spec.priority, job.sq, job.r)
+  redis.call('HSETNX', u.prefix .. 'g:' .. spec.type, 'lane', spec.lane)
+  sublists.push(u, queue, sublist, job.id, spec.priority, job.sq, job.r)
 end
 
 local function knows(u, lease, type_name)
@@ -47,7 +47,7 @@ local function start(u, lease, queue, sublist, id)
   elseif (lease.lanes[spec.lane] or 0) <= 0 then
     -- Only where processes have a type in different lanes: it stays where it is, and this lease has no more of it.
     lease.known[spec.type] = false
-    put_aside(u, queue, job, spec.type)
+    put_aside(u, queue, job, by_lane and spec.type or sublist)
     return
   end
   if not by_lane then
@@ -56,6 +56,9 @@ local function start(u, lease, queue, sublist, id)
     limits.enter(u, gate, transitions.attempt_name(job))
     job.a = job.a - 1
     job.l = true
+    if groups.split(sublist) then
+      groups.enter(u, sublist)
+    end
   end
   transitions.to_running(u, job, lease.process)
   lease.lanes[spec.lane] = lease.lanes[spec.lane] - 1
@@ -81,10 +84,11 @@ local function room_of(u, lease, sublist)
   if sublists.is_lane(sublist) then
     return lease.lanes[string.sub(sublist, 2)] or 0
   end
-  if not knows(u, lease, sublist) then
+  local type_name = groups.type_of(sublist) or sublist
+  if not knows(u, lease, type_name) then
     return 0
   end
-  local gate = limits.gate(u, sublist)
+  local gate = limits.gate(u, type_name)
   return math.min(lease.lanes[gate.lane or ''] or 0, limits.room(u, gate))
 end
 
@@ -124,6 +128,21 @@ local function take(u, lease, queue, sublist, count)
   return score
 end
 
+-- Takes the next job of the groups of a type. Returns the score of the one after it; nil: there is none.
+local function take_grouped(u, lease, queue, type_name)
+  local sublist, head = groups.first(u, queue.name, type_name)
+  if sublist then
+    if limits.room(u, groups.gate(u, sublist)) > 0 then
+      head = take(u, lease, queue, sublist, 1)
+    else
+      lease.looks = lease.looks + 1 -- its limits were changed, and it is not sorted in again yet
+    end
+    groups.place(u, queue.name, sublist, head)
+  end
+  local _, score = groups.first(u, queue.name, type_name)
+  return score
+end
+
 local function take_from(u, lease, queue)
   local found = candidates(u, lease, queue)
   while #found > 0 and lease.wanted > 0 and queue.running < queue.workers and lease.looks < LOOKS_MAX do
@@ -132,7 +151,12 @@ local function take_from(u, lease, queue)
     local room = math.min(room_of(u, lease, sublist), lease.wanted, queue.workers - queue.running)
     -- Alone it is popped in one go; beside others one by one, since another's first job may be the next. There is no
     -- room where the last place of its lane went to another one.
-    local score = room > 0 and take(u, lease, queue, sublist, #found == 1 and room or 1)
+    local type_name, score = groups.type_of(sublist), nil
+    if room > 0 and type_name then
+      score = take_grouped(u, lease, queue, type_name)
+    elseif room > 0 then
+      score = take(u, lease, queue, sublist, #found == 1 and room or 1)
+    end
     if score and room_of(u, lease, sublist) > 0 then
       found[best].score = score
     else

@@ -73,7 +73,7 @@ function limits.is_limited(gate)
   return gate.concurrency > 0 or gate.rate_count > 0
 end
 
-local function token_us(gate)
+function limits.token_us(gate)
   return gate.rate_period_ms * 1000 / gate.rate_count
 end
 
@@ -96,7 +96,7 @@ function limits.room(u, gate)
     local tokens = gate.burst
     if gate.tat > u.us then
       -- A thousandth: sums of fractions of a microsecond may be a little too high.
-      tokens = gate.burst - math.ceil((gate.tat - u.us) / token_us(gate) - 0.001)
+      tokens = gate.burst - math.ceil((gate.tat - u.us) / limits.token_us(gate) - 0.001)
     end
     room = math.min(room, tokens)
   end
@@ -104,7 +104,7 @@ function limits.room(u, gate)
 end
 
 local function free_at(gate)
-  return math.ceil((gate.tat - (gate.burst - 1) * token_us(gate)) / 1000 - 0.001)
+  return math.ceil((gate.tat - (gate.burst - 1) * limits.token_us(gate)) / 1000 - 0.001)
 end
 
 -- When time alone makes room, while there is none; nil: there is room, or an attempt must end first.
@@ -131,13 +131,18 @@ function limits.free_at(u, gate)
   return -1
 end
 
--- Counts a start; `attempt` names it.
-function limits.enter(u, gate, attempt)
+-- Takes a permit and a token.
+function limits.take(u, gate)
   gate.changed = true
   gate.running = gate.running + 1
   if gate.rate_count > 0 then
-    gate.tat = math.max(gate.tat, u.us) + token_us(gate)
+    gate.tat = math.max(gate.tat, u.us) + limits.token_us(gate)
   end
+end
+
+-- Counts a start; `attempt` names it.
+function limits.enter(u, gate, attempt)
+  limits.take(u, gate)
   if gate['until'] >= 0 then
     gate.probe = attempt
   end

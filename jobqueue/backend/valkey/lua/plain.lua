@@ -70,7 +70,7 @@ end
 
 -- Returns the rests of new records by their places and numbers: `REST` in parts.
 local function new_rests(u, kind)
-  local pack, sublist, now = struct.pack, kind.spec.sublist, u.now
+  local pack, sublist, now = struct.pack, kind.sublist, u.now
   local before, between = pack('<BI4i4I4', 0, 0, -1, 0), pack('<ddd', now, now, now)
   local after = pack('<I2I4I4', #sublist, 0, 0) .. sublist
   return function(place, number)
@@ -107,7 +107,7 @@ function plain.accept(u, queue, items, first)
   if jobs <= 0 or not is_plain(u, kind) then
     return 0
   end
-  local note, rest_of, head_of = sublists.touch(u, queue.name, kind.spec.sublist), new_rests(u, kind), new_heads(kind)
+  local note, rest_of, head_of = sublists.touch(u, queue.name, kind.sublist), new_rests(u, kind), new_heads(kind)
   local ready, all, kept, known = unit.adding(u, note.key), unit.adding(u, unit.key(u, 'i')), u.kept, u.records
   local at, all_at, kept_at, is_fifo = #ready, #all, #kept, queue.discipline == 'fifo'
   local key, args_key, seq, place = unit.key(u, 'j:'), unit.key(u, 'arg:'), queue.seq, unit.next_place(u) - 1

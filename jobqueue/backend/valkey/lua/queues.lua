@@ -107,18 +107,22 @@ end
 
 function api.set_types(keys, args)
   local u = unit.begin(keys)
-  local count = unit.items(args, 1, 6, JOBS_MAX)
+  local count = unit.items(args, 1, 10, JOBS_MAX)
   for index = 0, count - 1 do
-    local at = 1 + 6 * index
+    local at = 1 + 10 * index
     local name, key = args[at + 1], u.prefix .. 'g:' .. args[at + 1]
     unit.number(args[at + 3], 'concurrency', 0, 2 ^ 30)
     local rate_count = unit.number(args[at + 4], 'rate_count', 0, 2 ^ 30)
     local period = unit.number(args[at + 5], 'rate_period_ms', 0, 2 ^ 40)
-    local before = redis.call('HMGET', key, 'rate_count', 'rate_period_ms', 'burst')
+    local of_groups = groups.packed_bounds(args, at + 7)
+    local before = redis.call('HMGET', key, 'rate_count', 'rate_period_ms', 'burst', 'of_groups')
     redis.call('HSET', key, 'lane', args[at + 2], 'concurrency', args[at + 3], 'rate_count', num(rate_count),
-      'rate_period_ms', num(period), 'burst', args[at + 6])
+      'rate_period_ms', num(period), 'burst', args[at + 6], 'of_groups', of_groups)
     if before[1] ~= args[at + 4] or before[2] ~= args[at + 5] or before[3] ~= args[at + 6] then
       redis.call('HDEL', key, 'tat') -- a new rate starts with a full bucket
+    end
+    if before[4] ~= of_groups then
+      sublists.put_groups_by(u, name)
     end
     redis.call('SADD', u.prefix .. 'types', name)
     u.gates[name] = true

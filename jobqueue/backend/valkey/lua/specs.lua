@@ -28,9 +28,8 @@ function specs.spec(u, packed)
       ttl_ms = values[8],
       attempts_max = values[9],
       group = values[10],
-      -- Jobs of types without limits wait together, by lane; a type with limits waits by itself. No type has a ~ in
-      -- its name.
-      sublist = values[3] == 1 and values[1] or '~' .. (values[2] or ''),
+      -- 1: its type has limits; 2: its group has, and its type may have some.
+      limited = values[3],
     }
     u.specs[packed] = spec
   end
@@ -58,6 +57,15 @@ function specs.claims(u, packed)
     u.claims[packed] = claims
   end
   return claims
+end
+
+-- Where the jobs of a kind wait: those of types without limits together, by lane; a type with limits by itself, a group
+-- with limits too. No type has a ~ in its name.
+local function sublist_of(spec, claims)
+  if spec.limited == 2 then
+    return groups.sublist(spec.type, claims.owner, spec.group)
+  end
+  return spec.limited == 1 and spec.type or '~' .. (spec.lane or '')
 end
 
 -- The field of a unique value: it belongs to an owner and a type.
@@ -88,15 +96,16 @@ function specs.kind(u, text)
     local S_at = at + q_len
     local C_at = S_at + S_len
     local S, C = string.sub(text, S_at, C_at - 1), string.sub(text, C_at, C_at + C_len - 1)
-    local claims = specs.claims(u, C)
+    local spec, claims = specs.spec(u, S), specs.claims(u, C)
     kind = {
       text = text,
       q = string.sub(text, at, S_at - 1),
       S = S,
       C = C,
-      spec = specs.spec(u, S),
+      spec = spec,
       claims = claims,
       caller = claims.caller or '',
+      sublist = sublist_of(spec, claims),
     }
     u.kinds[text] = kind
     keep(kind)
@@ -112,6 +121,7 @@ local function check(u, packed_spec, packed_claims)
   local read, spec = pcall(specs.spec, u, packed_spec)
   local good = read and type(spec.type) == 'string' and type(spec.lane) == 'string' and type(spec.priority) == 'number'
     and type(spec.delay_ms) == 'number' and type(spec.attempts_max) == 'number'
+    and (spec.limited ~= 2 or type(spec.group) == 'string')
     and pcall(specs.claims, u, packed_claims)
   if not good then
     error({ err = 'ERR jobqueue: a spec or claims are not the MessagePack arrays that this version reads' })

@@ -3,8 +3,8 @@
 -- Rules:
 --
 -- 1. A ready job is in one sublist: that of its lane (`~`, `~thread`, `~process`) if its type has no limits, else that
---    of its type. A job of a type in quarantine, or without a handler in the process that met it, is put aside into
---    that of its type.
+--    of its type, or of its group where groups have limits (`groups`). A job of a type in quarantine, or without a
+--    handler in the process that met it, is put aside into that of its type.
 -- 2. `a:<queue>` has the sublists of which a job may start now, by the score of their first one. It is brought up to
 --    date once at the end of a call, for those that the call has touched (`settle`).
 -- 3. A score depends on the discipline, the job's priority, when it became ready, and its number; the number stays
@@ -55,7 +55,7 @@ function sublists.touch(u, queue_name, sublist)
   return note
 end
 
-local function touch_wholly(u, queue_name, sublist)
+function sublists.touch_wholly(u, queue_name, sublist)
   local note = sublists.touch(u, queue_name, sublist)
   note.only_pushed, note.head = false, nil
 end
@@ -95,7 +95,7 @@ function sublists.remove(u, queue_name, sublist, id)
       redis.call('ZREM', key, id)
     end
   end
-  touch_wholly(u, queue_name, sublist)
+  sublists.touch_wholly(u, queue_name, sublist)
 end
 
 -- The score of the first job, or nil.
@@ -123,6 +123,9 @@ local function settle_one(u, note)
       redis.call('ZREM', active, sublist)
     end
     return
+  elseif groups.split(sublist) then
+    groups.place(u, queue_name, sublist, head)
+    return
   end
   local queues_of_type, types_of_queue = u.prefix .. 'tq:' .. sublist, u.prefix .. 'qt:' .. queue_name
   if head then
@@ -144,14 +147,21 @@ end
 function sublists.settle(u)
   for type_name in pairs(u.gates) do
     for _, queue_name in ipairs(redis.call('SMEMBERS', u.prefix .. 'tq:' .. type_name)) do
-      touch_wholly(u, queue_name, type_name)
+      local of_groups = groups.type_of(queue_name)
+      if of_groups then
+        groups.touch_bundle(u, of_groups, type_name)
+      else
+        sublists.touch_wholly(u, queue_name, type_name)
+      end
     end
   end
+  groups.touch_sublists(u)
   for _, notes in pairs(u.sublists) do
     for _, note in pairs(notes) do
       settle_one(u, note)
     end
   end
+  groups.settle(u)
   for type_name in pairs(u.gates) do
     local at = limits.opens_at(u, limits.gate(u, type_name))
     if at and redis.call('EXISTS', u.prefix .. 'tq:' .. type_name) == 1 then
@@ -164,8 +174,9 @@ function sublists.settle(u)
 end
 
 -- The sublist of a job that becomes ready: a type in quarantine has its own.
-function sublists.of_spec(u, spec)
-  return limits.quarantined(u)[spec.type] and spec.type or spec.sublist
+function sublists.of_kind(u, kind)
+  local sublist, type_name = kind.sublist, kind.spec.type
+  return sublists.is_lane(sublist) and limits.quarantined(u)[type_name] and type_name or sublist
 end
 
 -- All sublists of a queue that have a job.
@@ -177,38 +188,69 @@ function sublists.of(u, queue_name)
   return found
 end
 
--- After a change of discipline: puts all ready jobs of a queue by, to be sorted in by ticks.
-function sublists.put_by(u, queue)
-  local generation = num(redis.call('HINCRBY', u.prefix .. 'meta', 'resorts', 1))
-  for _, sublist in ipairs(sublists.of(u, queue.name)) do
-    local key = unit.written(u, sublists.key(u, queue.name, sublist))
-    if redis.call('EXISTS', key) == 1 then
-      local name = generation .. ':' .. queue.name .. ':' .. sublist
-      redis.call('RENAME', key, u.prefix .. 'o:' .. name)
-      redis.call('RPUSH', u.prefix .. 'resort', name)
-      touch_wholly(u, queue.name, sublist)
+-- Puts the jobs of a sublist by, to be sorted in by ticks; of a bundle, its groups, whose jobs follow.
+local function put_one_by(u, generation, queue_name, sublist)
+  local type_name = groups.type_of(sublist)
+  local key = type_name and groups.all_key(u, queue_name, type_name)
+    or unit.written(u, sublists.key(u, queue_name, sublist))
+  if redis.call('EXISTS', key) == 1 then
+    local name = generation .. ':' .. queue_name .. ':' .. sublist
+    redis.call('RENAME', key, u.prefix .. 'o:' .. name)
+    redis.call('RPUSH', u.prefix .. 'resort', name)
+    if not type_name then
+      sublists.touch_wholly(u, queue_name, sublist)
     end
   end
 end
 
--- Sorts a portion in again; returns how many.
-function sublists.sort_in(u, most)
-  local name = redis.call('LINDEX', u.prefix .. 'resort', 0)
-  if not name then
-    return 0
+local function next_generation(u)
+  return num(redis.call('HINCRBY', u.prefix .. 'meta', 'resorts', 1))
+end
+
+-- After a change of discipline: puts all ready jobs of a queue by.
+function sublists.put_by(u, queue)
+  local generation = next_generation(u)
+  for _, sublist in ipairs(sublists.of(u, queue.name)) do
+    put_one_by(u, generation, queue.name, sublist)
   end
-  local _, queue_name, sublist = string.match(name, '^(%d+):([^:]+):(.+)$')
-  local key = u.prefix .. 'o:' .. name
+end
+
+-- After a change of the limits of a type's groups: puts their ready jobs by.
+function sublists.put_groups_by(u, type_name)
+  for _, queue_name in ipairs(groups.queues(u, type_name)) do
+    put_one_by(u, next_generation(u), queue_name, groups.bundle(type_name))
+  end
+end
+
+-- Sorts a portion of what was put by first in again; returns how many steps it took.
+local function sort_in_first(u, name, most)
+  local generation, queue_name, sublist = string.match(name, '^(%d+):([^:]+):(.+)$')
+  local key, is_bundle = u.prefix .. 'o:' .. name, groups.type_of(sublist)
   local popped = redis.call('ZPOPMIN', key, most)
   local queue = unit.queue(u, queue_name)
   for index = 1, #popped, 2 do
-    local job = records.get(u, popped[index])
-    if job and job.s == 'q' then -- a record that is gone, by a hand that is not ours, is forgotten
+    local job = not is_bundle and records.get(u, popped[index])
+    if is_bundle then
+      put_one_by(u, generation, queue_name, sublist .. popped[index])
+    elseif job and job.s == 'q' then -- a record that is gone, by a hand that is not ours, is forgotten
       sublists.push(u, queue, sublist, job.id, job.kind.spec.priority, job.sq, job.r)
     end
   end
   if redis.call('EXISTS', key) == 0 then
     redis.call('LPOP', u.prefix .. 'resort')
   end
-  return #popped / 2
+  return math.max(1, #popped / 2)
+end
+
+-- Sorts a portion in again; returns how many steps it took.
+function sublists.sort_in(u, most)
+  local left = most
+  while left > 0 do
+    local name = redis.call('LINDEX', u.prefix .. 'resort', 0)
+    if not name then
+      break
+    end
+    left = left - sort_in_first(u, name, left)
+  end
+  return most - left
 end

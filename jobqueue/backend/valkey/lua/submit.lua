@@ -81,7 +81,7 @@ local function new_job(u, queue, item, size)
     unit.add(u, unit.key(u, 'd'), at, item.id)
   else
     queue.seq, queue.queued = queue.seq + 1, queue.queued + 1
-    number, sublist, since = queue.seq, sublists.of_spec(u, spec), u.now
+    number, sublist, since = queue.seq, sublists.of_kind(u, item.kind), u.now
     sublists.push(u, queue, sublist, item.id, spec.priority, number, since)
   end
   local place = unit.next_place(u)

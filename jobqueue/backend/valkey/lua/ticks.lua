@@ -16,7 +16,7 @@ function ticks.next_at(u)
     return u.now
   end
   local grace = unit.store(u).grace_until
-  for _, name in ipairs({ 'd', 's', 'e', 't', 'pz', 'procs' }) do
+  for _, name in ipairs({ 'd', 's', 'e', 't', 'tg', 'pz', 'procs' }) do
     local at = tonumber(redis.call('ZRANGE', prefix .. name, 0, 0, 'WITHSCORES')[2])
     if at and name == 'procs' then
       at = math.max(at, grace)
@@ -49,8 +49,14 @@ local function open_due(u, most)
     u.gates[type_name] = true
     u.readied = u.readied + 1
   end
+  local of_groups = #names < most and due(u, 'tg', most - #names) or {}
+  for _, sublist in ipairs(of_groups) do
+    groups.gate(u, sublist).changed = true -- it may have no state any more
+    groups.touch(u, sublist)
+    u.readied = u.readied + 1
+  end
   sublists.settle(u)
-  return #names
+  return #names + #of_groups
 end
 
 local function promote(u, most, promoted)

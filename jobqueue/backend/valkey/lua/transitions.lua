@@ -19,6 +19,10 @@ local function leave_running(u, queue, job)
   end
   if job.l then
     limits.leave(u, limits.gate(u, job.kind.spec.type), transitions.attempt_name(job))
+    local sublist = records.whole(job).b -- it was taken from there
+    if groups.split(sublist) then
+      groups.leave(u, sublist)
+    end
     job.l = false
   end
   queue.runs, queue.run_ms = queue.runs + 1, queue.run_ms + math.max(0, u.now - (job.o or u.now))
@@ -67,7 +71,7 @@ function transitions.to_queued(u, job, back)
   if not (back and job.r) then
     job.r = u.now
   end
-  local sublist = sublists.of_spec(u, spec)
+  local sublist = sublists.of_kind(u, job.kind)
   job.b = sublist
   sublists.push(u, queue, sublist, job.id, spec.priority, job.sq, job.r)
   transitions.watch_start_by(u, job)

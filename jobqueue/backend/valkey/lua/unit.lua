@@ -23,6 +23,8 @@
 --   r:<queue>:<sublist>     ready jobs by score
 --   o:<number>:…, resort    sublists that are to be sorted in again, and their names
 --   types, g:<type>         names; limits, permits held, quarantine
+--   ga:, go:, gn:<queue>:…  of a type: its groups with a ready job; those of which one may start; how many are ready
+--   gg:<type>\0…, tg        the state of a group; groups by the instant that changes it
 --   tq:<type>, qt:<queue>   queues with a sublist of the type, and types with one of the queue
 --   t, shut, failing        types by the instant that opens them; those in quarantine; those that failed last
 --   d, s, e, pz             delayed jobs, start-bys, terminal records, pauses by the instant that is due
@@ -68,7 +70,7 @@ local function joined(...)
   return all
 end
 
--- How numbers are packed. (All files together may have 200 local names.)
+-- How numbers are packed.
 local PACKED = {
   counts = '<dddddddddd', bounds = '<dddddddd', queue = '<dddddddd', policy = '<ddddddB', caller = '<dddd',
 }
@@ -97,6 +99,7 @@ function unit.begin(keys)
     leaves = {},
     sublists = {},
     gates = {},
+    groups = nil,
     readied = 0,
   }
 end
@@ -409,6 +412,7 @@ function unit.finish(u)
   for _, gate in pairs(u.types) do
     limits.write(u, gate)
   end
+  groups.write(u)
   for _, queue in pairs(u.queues) do
     write_queue(u, queue)
   end
