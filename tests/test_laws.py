@@ -456,7 +456,6 @@ def facade_behind_the_doors(module: Module) -> Iterator[str]:
 CONCRETE = {
     "JournaledBackend",
     "MemoryBackend",
-    "ReadyQueue",
     "Spool",
     "KeptSpool",
     "ThreadPool",

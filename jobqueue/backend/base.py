@@ -455,6 +455,13 @@ class LocalBackend(Backend, Protocol):
     ) -> SubmitResult[Job]:
         """As `submit`, at once; if the backend `defers` then, the submission is answered by `when_kept`."""
 
+    def afterwards(self, act: Callable[[], None]) -> None:
+        """Call `act`, once, as soon as all listeners have heard all events that are being passed on.
+
+        To be called by a listener, that follows an event with operations of its own: done at once, they would be heard
+        before events that they come after, the removal of a record before its end.
+        """
+
     def when_kept(self, done: Callable[[JournalFailed | None], None], submitted: JobId | None = None) -> None:
         """Call `done`, later, once all that was done so far is kept, or with the reason why it can't be.
 

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, get_args
 
 from jobqueue.backend.drain import Drain
+from jobqueue.backend.ready_queue import ReadyQueue
 from jobqueue.backend.rows import rows_of
 from jobqueue.backend.searches import Searches
 from jobqueue.backend.timer import Timer
@@ -25,7 +26,6 @@ from jobqueue.core.tuning import TUNING
 from jobqueue.errors import JobGone, JobNotFound, JobQueueError, JournalFailed, Refused
 
 if TYPE_CHECKING:
-    from collections import deque
     from collections.abc import Callable, Mapping, Sequence
 
     from jobqueue.backend.base import BulkAction, BulkCount, Count, Page, Workers
@@ -41,60 +41,9 @@ if TYPE_CHECKING:
     from jobqueue.core.policy import QueuePolicy
     from jobqueue.core.quotas import Quotas
     from jobqueue.core.report import Failure, Progress, Success
-    from jobqueue.core.scheduling.scheduler import Scheduler
     from jobqueue.core.stored_file import Upload
     from jobqueue.core.submit import Asked
     from jobqueue.core.tuning import Tuning
-
-
-class ReadyQueue(asyncio.Queue[Any]):
-    """The asyncio.Queue that workers get jobs from. It stores nothing: its storage is the engine's scheduler.
-
-    The engine puts ready jobs into the scheduler, which orders them by queue and discipline; a FIFO beside it would be
-    a second order to keep in step. `get` waits as in any asyncio.Queue, and takes the scheduler's next job. `wake`
-    replaces `put_nowait`. Unbounded: the engine bounds the jobs (`capacity`). Overrides the hooks that asyncio.Queue
-    documents for subclasses, and wakes by its private list of waiting getters.
-
-    Attributes:
-        searching: A worker is about to take jobs: it takes all there are, or passes on. No other need be woken.
-    """
-
-    _getters: deque[asyncio.Future[None]]  # the base class's: one for each waiting `get`
-
-    def __init__(self, ready: Scheduler, now: Callable[[], float]) -> None:
-        self._ready = ready
-        self._now = now
-        self.searching = False
-        super().__init__()
-
-    def _init(self, maxsize: int) -> None:
-        self._queue = self._ready  # qsize() and empty() count the jobs that may be taken now
-
-    def _put(self, item: None) -> None:
-        """Store nothing: the engine's scheduler has the job."""
-
-    def _get(self) -> Job:
-        return self._ready.pop(self._now())
-
-    def empty(self) -> bool:
-        """Return whether there is no job. `get` asks before it waits, so a worker that finds none searches no more."""
-        if self._ready:
-            return False
-        self.searching = False
-        return True
-
-    def wake(self) -> bool:
-        """Wake one waiting `get`; return whether there was one.
-
-        As `put_nowait`, but that doesn't tell whether it woke one, and takes three times as long (unfinished items).
-        """
-        getters = self._getters
-        while getters:
-            getter = getters.popleft()
-            if not getter.done():  # else its task was cancelled, and has not run since
-                getter.set_result(None)
-                return True
-        return False
 
 
 class MemoryBackend:
@@ -122,6 +71,7 @@ class MemoryBackend:
         self.when_ended, self.forget = self._waits.add, self._waits.remove
         self.when_changed, self.forget_changes = self._waits.add_change, self._waits.remove_change
         self._listeners: dict[type[Event], tuple[Callable[[Any], None], ...]] = dict.fromkeys(get_args(Event), ())
+        self._afterwards: list[Callable[[], None]] = []
         self._timer = Timer(self)
         self._look = self._timer.look
         self._call_for_workers: Callable[[int], None] = lambda jobs: None
@@ -412,6 +362,9 @@ class MemoryBackend:
 
         return unsubscribe
 
+    def afterwards(self, act: Callable[[], None]) -> None:
+        self._afterwards.append(act)
+
     async def release(self, job_type: str) -> bool:
         released = self._engine.release(job_type, now=self._now())
         self._publish()
@@ -466,7 +419,15 @@ class MemoryBackend:
                 listener(event)
             if changes:
                 self._waits.changed(event)
+        if self._afterwards:
+            self._follow_up()
         self._look()
+
+    def _follow_up(self) -> None:
+        """Do what listeners have left for afterwards; what follows from that is done by a call of its own."""
+        acts, self._afterwards = self._afterwards, []
+        for act in acts:
+            act()
 
     def _on_ready(self, event: Ready | Offered | LeaseLost) -> None:
         # If it may not be taken now, a later event wakes a worker: the end of a run or a pause, another policy.

@@ -2,8 +2,8 @@
 
 Rules:
 
-1. A delivery is submitted while the end that it tells is passed on, before anything else happens: a journal keeps both
-   or neither.
+1. A delivery is submitted as soon as all listeners have heard of the end that it tells, before anything else happens: a
+   journal keeps both or neither. Not sooner: its room may be that of a record which has ended in the same step.
 2. The end of a delivery makes none: its type is passed over first.
 3. The id of a message is that of its delivery's job, so it is the same in each attempt, and after a retry on request.
 4. An answer from 200 to 299 is a success. 410 disables the endpoint until its settings change or the queue starts
@@ -105,6 +105,7 @@ class Webhooks:
         self._backend: LocalBackend | None = None
         self._targets: dict[str, Target] = {}
         self._live: dict[JobId, Target] = {}
+        self._ended: list[tuple[Job, list[Target]]] = []
         self.handler = _handler_of(self.deliver)
         self.apply(settings)
 
@@ -167,27 +168,36 @@ class Webhooks:
         if job.spec.type == WEBHOOK:
             self._delivery_ended(job)
             return
-        told: bytes | None = None
-        for target in self._targets.values():
-            if target.wants_end_of(job):
-                told = end_of_job(job, self._wall) if told is None else told
-                self._submit(target, told)
-        if job.spec.callback is not None:
-            self._call_back(job, job.spec.callback)
+        targets = [target for target in self._targets.values() if target.wants_end_of(job)]
+        if targets or job.spec.callback is not None:
+            self._ended.append((job, targets))
+            if len(self._ended) == 1:
+                assert self._backend is not None, "events come from it"
+                self._backend.afterwards(self._tell_ends)
 
-    def _call_back(self, job: Job, url: str) -> None:
+    def _tell_ends(self) -> None:
+        """Submit the deliveries of the ends that were heard."""
+        ended, self._ended = self._ended, []
+        for job, targets in ended:
+            told = end_of_job(job, self._wall)
+            for target in targets:
+                self._submit(target, told)
+            if job.spec.callback is not None:
+                self._call_back(job, job.spec.callback, told)
+
+    def _call_back(self, job: Job, url: str, told: bytes) -> None:
         target = next((self._by_callback[place] for place in places_of(url) if place in self._by_callback), None)
         if target is None:  # of a job that was accepted with other settings
             log.sampled("webhook.dropped", every_s=10.0, webhook=None, reason="its host is not listed any more")
         else:
             # It counts as a job of the caller that asked for it, and belongs to the same owner.
             identity = None if job.caller is None else plain_uniqueness(job.caller, job.owner)
-            self._submit(target, end_of_job(job, self._wall), url, identity)
+            self._submit(target, told, url, identity)
 
     def _submit(self, target: Target, event: bytes, url: str | None = None, identity: Uniqueness | None = None) -> None:
         """Submit a delivery, or drop it."""
         backend, reason = self._backend, target.refusal()
-        assert backend is not None, "events come from it"
+        assert backend is not None, "ends come from it"
         if reason is not None:
             target.dropped(reason)
             return

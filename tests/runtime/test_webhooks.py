@@ -12,7 +12,15 @@ import pytest
 from standardwebhooks import Webhook
 
 from jobqueue import JobContext, JobQueue, JobState, chain
-from jobqueue.config import EndpointSettings, JournalSettings, QueueSettings, Settings, WebhooksSettings
+from jobqueue.config import (
+    EndpointSettings,
+    JournalSettings,
+    QueueSettings,
+    Settings,
+    StatusesSettings,
+    WebhooksSettings,
+)
+from jobqueue.core.events import Ended, Evicted, Submitted
 from jobqueue.core.job_filter import JobFilter
 from jobqueue.errors import ConfigError, InvalidField, InvalidSubmission, JobFailed, UnknownType
 from jobqueue.testing import virtual_time
@@ -174,6 +182,27 @@ async def test_the_end_of_a_delivery_makes_no_delivery() -> None:
         (job,) = await delivered(queue)
         assert job.state is JobState.FAILED
         assert len(await deliveries(queue)) == len(sender.sent) == 1
+
+
+@virtual_time
+async def test_the_end_of_a_job_is_heard_before_its_record_makes_room_for_its_delivery() -> None:
+    heard: list[tuple[str, str]] = []
+    endpoint = EndpointSettings(url=HOOKS, events=ENDS, secret=SECRET)
+    settings = Settings(statuses=StatusesSettings(jobs_max=1), webhooks=WebhooksSettings(endpoints={"crm": endpoint}))
+    async with made(sender := Sender(), settings=settings) as queue:
+        backend = queue.service.local
+        backend.subscribe(lambda event: heard.append(("submitted", event.job.spec.type)), Submitted)
+        backend.subscribe(lambda event: heard.append(("ended", event.job.spec.type)), Ended)
+        backend.subscribe(lambda event: heard.extend(("evicted", job.spec.type) for job in event.jobs), Evicted)
+        await (await queue.submit("add")).wait()
+        await delivered(queue)
+    assert heard == [
+        ("submitted", "add"),
+        ("ended", "add"),
+        ("evicted", "add"),
+        *(("submitted", "webhook"), ("ended", "webhook")),
+    ]
+    assert len(sender.sent) == 1
 
 
 @virtual_time

@@ -14,7 +14,8 @@ from unittest.mock import patch
 from jobqueue.backend import searches
 from jobqueue.backend.journal.encoder import RecordEncoder
 from jobqueue.backend.journal.image import Image
-from jobqueue.backend.memory import MemoryBackend, ReadyQueue
+from jobqueue.backend.memory import MemoryBackend
+from jobqueue.backend.ready_queue import ReadyQueue
 from jobqueue.backend.timer import Timer
 from jobqueue.backend.waits import Waits
 from jobqueue.core.admission import AdmissionControl
