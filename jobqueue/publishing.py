@@ -5,7 +5,8 @@ Rules:
 1. The data is checked against the signature of each subscriber before the first job is made.
 2. Jobs are made together: if the queue of one has no slot, none is made.
 3. A publish with the idempotency key of an earlier one makes no job, as long as a job of that one is held. Its first
-   job has the key itself, the others have it with their type: so the key is that of one publish or one submission.
+   job has the key itself, the others have it with the name of their subscriber: so the key is that of one publish or
+   one submission. All of these names are looked up, whichever subscribers would get a job now.
 4. Listeners are told after the jobs are held, at most once; not of a repeated publish.
 """
 
@@ -27,16 +28,15 @@ from jobqueue.handlers import plain_uniqueness
 from jobqueue.publish_values import checked_topic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from jobqueue.backend.base import Backend, LocalBackend
     from jobqueue.config import Settings
-    from jobqueue.core.job import JobSpec
+    from jobqueue.core.job import Job, JobSpec
     from jobqueue.core.submit import Asked
     from jobqueue.errors import Refused
 
 TURN_S: Final = 0.001
-"""How long data is checked before other tasks run, in seconds: many subscribers may read much of it."""
 
 FINGERPRINT_BYTES: Final = 16
 
@@ -134,6 +134,7 @@ class Publishing:
         published_total: Data that was published; repeated ones don't count.
         delivered: Jobs that were made for it, by the name of the subscriber.
         unheard_total: Data for which there was no subscriber.
+        turn_s: How long data is checked before other tasks run, in seconds: many subscribers may read much of it.
     """
 
     def __init__(self, service: Accepting, handlers: Sequence[Subscriber]) -> None:
@@ -144,6 +145,7 @@ class Publishing:
         self._listeners: tuple[Callable[[Published], None], ...] = ()
         self.published_total = self.unheard_total = 0
         self.delivered: Counter[str] = Counter()
+        self.turn_s: float = TURN_S
 
     @property
     def subscribers(self) -> tuple[Subscriber, ...]:
@@ -193,9 +195,7 @@ class Publishing:
             return Draining()
         if identity is not None and identity.key is not None:
             key, under_key = identity.key.key, self._service.local.under_key
-            # Which job has the key itself is known with the data: a subscriber may have no use for it.
-            names = [key, *(_key_of(key, subscriber) for subscriber in subscribers)]
-            if any(under_key(identity.caller, name) is not None for name in names):
+            if any(under_key(identity.caller, name) is not None for name in self._keys_of(key)):
                 return None
         for spec in (subscriber.spec for subscriber in subscribers):
             refusal = backend.refuse_unseen(spec.queue, identity, job_type=spec.type)
@@ -228,18 +228,22 @@ class Publishing:
         """
         service, backend = self._service, self._service.backend
         self.check_shared()
-        subscribers, rows, left_out = await _arguments(self.of(checked_topic(topic)), topic, data)
+        subscribers, rows, left_out = await _arguments(self.of(checked_topic(topic)), topic, data, self.turn_s)
         if service.why_not_ready is not None:
             raise service.why_not_ready()
         published = Published(topic, data, service.wall(backend.now()), owner)
-        keys = [None] * len(rows) if key is None else _keys(key, subscribers, topic, data)
+        digest = None if key is None else _digest(topic, data)
+        keys = [
+            None if key is None or digest is None else IdempotencyKey(_key_of(key, each) if number else key, digest)
+            for number, each in enumerate(subscribers)
+        ]
         asked = [
             _asked(subscriber.spec, args, caller, owner, each, traceparent)
             for subscriber, args, each in zip(subscribers, rows, keys, strict=True)
         ]
         # From here on without an await: another publish under this key comes before or after.
-        if key is not None and (earlier := self._earlier(caller, asked, keys)):
-            return await self._repeated(earlier)
+        if key is not None and digest is not None and (earlier := self._earlier(caller, key)):
+            return await self._repeated(earlier, caller, owner, digest)
         if not asked and service.draining:
             raise Draining
         results = await backend.submit_together(asked) if asked else []
@@ -252,30 +256,36 @@ class Publishing:
             listener(published)
         return Publication(tuple(PublishedJob(each.job.id, each.job.spec.type) for each in results))
 
-    def _earlier(
-        self, caller: str | None, asked: Sequence[Asked], keys: Sequence[IdempotencyKey | None]
-    ) -> list[tuple[Asked, str]]:
-        """Return those jobs whose keys have a held job, each with the type of that one."""
-        under_key = self._service.local.under_key
-        return [
-            (each, job.spec.type)
-            for each, key in zip(asked, keys, strict=True)
-            if key is not None and (job := under_key(caller, key.key)) is not None
-        ]
+    def _keys_of(self, key: str) -> list[str]:
+        """Return the keys that the jobs of a publish may have: which of them has the key itself is not known."""
+        return [key, *(_key_of(key, subscriber) for subscriber in self.subscribers)]
 
-    async def _repeated(self, earlier: Sequence[tuple[Asked, str]]) -> Publication:
+    def _earlier(self, caller: str | None, key: str) -> dict[str, Job]:
+        """Return the held jobs under the names of a key, each once, by its name."""
+        under_key = self._service.local.under_key
+        names = self._keys_of(key)
+        return {name: job for name in names if (job := under_key(caller, name)) is not None}
+
+    async def _repeated(
+        self, earlier: Mapping[str, Job], caller: str | None, owner: str | None, digest: bytes
+    ) -> Publication:
         """Return the held jobs of an earlier publish. Raises KeyReused."""
-        receipts = await self._service.backend.submit_many([asked for asked, _ in earlier])
+        found = [(name, job.spec, job.args) for name, job in earlier.items()]
+        asked: list[Asked] = [
+            (spec, args, None, Uniqueness(caller, None, IdempotencyKey(name, digest), owner=owner))
+            for name, spec, args in found
+        ]
+        receipts = await self._service.backend.submit_many(asked)
         jobs: list[PublishedJob] = []
-        for receipt, (_, job_type) in zip(receipts, earlier, strict=True):
+        for receipt, (_, spec, _) in zip(receipts, found, strict=True):
             if isinstance(receipt, Exception):
                 raise receipt
-            jobs.append(PublishedJob(receipt.id, job_type))
+            jobs.append(PublishedJob(receipt.id, spec.type))
         return Publication(tuple(jobs), duplicate=True)
 
 
 async def _arguments(
-    subscribers: Sequence[Subscriber], topic: str, data: bytes
+    subscribers: Sequence[Subscriber], topic: str, data: bytes, turn_s: float
 ) -> tuple[list[Subscriber], list[bytes], list[Subscriber]]:
     """Return the subscribers that get a job, the arguments for each (equal ones are one object), and the other ones.
 
@@ -288,11 +298,11 @@ async def _arguments(
     shared: dict[bytes, bytes] = {}
     faults: list[InvalidField] = []
     more = 0
-    turn_ends_at = time.monotonic() + TURN_S
+    turn_ends_at = time.monotonic() + turn_s
     for subscriber in subscribers:
         if time.monotonic() >= turn_ends_at:
             await asyncio.sleep(0)
-            turn_ends_at = time.monotonic() + TURN_S
+            turn_ends_at = time.monotonic() + turn_s
         try:
             args = subscriber.arguments(topic, data)
             if args is not None:
@@ -308,16 +318,13 @@ async def _arguments(
     return getting, rows, left_out
 
 
+def _digest(topic: str, data: bytes) -> bytes:
+    return blake2b(b"%b\n%b" % (topic.encode(), data), digest_size=FINGERPRINT_BYTES).digest()
+
+
 def _key_of(key: str, subscriber: Subscriber) -> str:
     """Return the key of a job that is not the first one of a publish. No caller's own key has a line break."""
     return f"{key}\n{subscriber.name}"
-
-
-def _keys(key: str, subscribers: Sequence[Subscriber], topic: str, data: bytes) -> list[IdempotencyKey | None]:
-    """Return the idempotency key of each job."""
-    digest = blake2b(b"%b\n%b" % (topic.encode(), data), digest_size=FINGERPRINT_BYTES).digest()
-    names = [_key_of(key, subscriber) if number else key for number, subscriber in enumerate(subscribers)]
-    return [IdempotencyKey(name, digest) for name in names]
 
 
 def _asked(

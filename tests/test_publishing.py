@@ -168,6 +168,27 @@ async def test_a_key_of_something_else_is_rejected() -> None:
 
 
 @virtual_time
+async def test_a_key_of_something_else_is_rejected_for_data_without_a_subscriber() -> None:
+    async with Shop().queue as queue:
+        await queue.publish("order.paid", {"id": 1}, key="k")
+        with pytest.raises(KeyReused):
+            await queue.publish("nothing.here", key="k")
+    assert queue.service.topics.unheard_total == 0
+
+
+@virtual_time
+async def test_a_key_is_that_of_one_publish_as_long_as_any_of_its_jobs_is_held() -> None:
+    async with Shop().queue as queue:
+        bill, audit = await queue.publish("order.paid", {"id": 1}, key="k")
+        await bill.wait()
+        await audit.wait()
+        await queue.service.backend.delete(bill.id)
+        for topic in ("user.new", "nothing.here"):
+            with pytest.raises(KeyReused):
+                await queue.publish(topic, key="k")
+
+
+@virtual_time
 @pytest.mark.parametrize("key", ["", "a\nb", "é", "x" * 256, 17])
 async def test_an_invalid_key_is_rejected(key: Any) -> None:
     async with Shop().queue as queue:
