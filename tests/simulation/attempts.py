@@ -31,9 +31,13 @@ ROOMY_BYTES = 100_000
 
 @dataclass(slots=True)
 class Attempt:
-    """One run of a handler. `how` is its end: returned, cancelled, or the code of an error; valid once `over`."""
+    """One run of a handler. `how` is its end: returned, cancelled, or the code of an error; valid once `over`.
 
-    n: int
+    Attributes:
+        result: That of its job, if it returns.
+    """
+
+    result: bytes
     how: str = RETURNED
     over: bool = False
 
@@ -61,7 +65,7 @@ class Attempts:
         check((job_id, attempt) not in self._attempts, f"attempt {attempt} of {known} was run twice")
         check(known.running and known.attempt == attempt, f"attempt {attempt} of {known} runs without a lease")
         check(n not in self.refused, f"submission {n} was rejected, and runs as {known}")
-        self._attempts[job_id, attempt] = seen = Attempt(n)
+        self._attempts[job_id, attempt] = seen = Attempt(str(n).encode())
         self._at_work[job_id] += 1
         check(self._at_work[job_id] == 1 or known.job.spec.pool is None, f"two attempts of {known} run at once")
         try:
@@ -86,7 +90,7 @@ class Attempts:
         timed_out = known.stop_reason is StopReason.TIMED_OUT
         if job.state is JobState.SUCCEEDED:
             check(seen is not None and how == RETURNED and not timed_out, became)
-            check(seen is None or job.result == str(seen.n).encode(), f"{known} has the result {job.result!r}")
+            check(seen is None or job.result == seen.result, f"{known} has the result {job.result!r}")
         elif timed_out:
             check(job.state is not JobState.CANCELLED and code in (None, ErrorCode.TIMED_OUT), became)
         elif known.stop_reason is not None:

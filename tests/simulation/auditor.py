@@ -23,6 +23,7 @@ from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from jobqueue.config.webhooks import WEBHOOK
 from jobqueue.core.engine import BLAMELESS
 from jobqueue.core.events import (
     BackedOff,
@@ -77,15 +78,24 @@ class Auditor:
         choosy: Types with `retry_on`: they don't retry after every exception.
         late_s: The maximum delay of due timers.
         bytes_max: The byte limit of the job store.
+        together_max: The number of jobs that a caller may ask for at once.
     """
 
     def __init__(
-        self, now: Callable[[], float], *, pools: dict[str, int], choosy: set[str], late_s: float, bytes_max: int
+        self,
+        now: Callable[[], float],
+        *,
+        pools: dict[str, int],
+        choosy: set[str],
+        late_s: float,
+        bytes_max: int,
+        together_max: int,
     ) -> None:
         self._now = now
         self._pools = pools
         self._choosy = choosy
         self._late_s = late_s
+        self._together_max = together_max
         self.violation: str | None = None
         self.trace: list[tuple[float, str, str]] = []
         self.attempts = Attempts(self.check, bytes_max)
@@ -102,9 +112,14 @@ class Auditor:
         self.engine: Engine = backend._engine
         self.known: dict[str, Known] = {}
         self.gone: dict[str, Known] = {}
-        self.accepted = self.live = self.terminal = self.evicted = self.evicted_early = 0
+        self.accepted = self.followed = self.live = self.terminal = self.evicted = self.evicted_early = 0
         self.limits = Limits(self._pools)
         backend.subscribe(self._on_event)
+
+    @property
+    def submitted(self) -> int:
+        """Accepted jobs, but for those that follow from the ends of others."""
+        return self.accepted - self.followed
 
     # -- notes of the other parts
 
@@ -143,9 +158,9 @@ class Auditor:
                 for job in event.jobs:
                     self._evicted(job, early=event.early)
                 if event.early:
-                    kept = self.engine.store._kept.jobs
-                    others = [known for known in self.known.values() if known.job.id not in kept]
-                    self._breaches(unfair(others, event.jobs, self.engine.store.quotas))  # type: ignore[arg-type]  # as the engine's
+                    self._breaches(
+                        unfair(self.known.values(), event.jobs, self.engine.store.quotas, self._together_max)
+                    )  # type: ignore[arg-type]  # as the engine's
                 return
             case Quarantined():
                 self.note(event.type, f"quarantined until {event.until:.3f} for {event.reason[:40]}")
@@ -209,13 +224,15 @@ class Auditor:
         self._numbers += 1
         self.known[job.id] = Known(self._numbers, job)
         self.accepted += 1
+        self.followed += job.spec.type == WEBHOOK
         self.live += 1
         self._accepted(self.known[job.id])
 
     def _accepted(self, known: Known) -> None:
         queue_state = self.engine.queue_states[known.job.spec.queue]
         self.check(queue_state.live <= queue_state.policy.capacity, f"{known} was accepted beyond the capacity")
-        self.check(self.engine.admission.open, f"{known} was accepted while the queue drains")
+        follows = known.job.spec.type in self.engine.admission.follow_ups
+        self.check(self.engine.admission.open or follows, f"{known} was accepted while the queue drains")
         self._claim(known)
 
     def _claim(self, known: Known) -> None:
@@ -265,7 +282,7 @@ class Auditor:
         self.check(known.waiting, f"{known} started, and did not wait")
         self._check_order(known)
         self._check_parents(known, "started")
-        self.check(b'"n":' in job.args, f"{known} started without its arguments")
+        self.check(b'"n":' in job.args or spec.type == WEBHOOK, f"{known} started without its arguments")
         self.check(job.attempt == known.attempt + 1, f"{known} began attempt {job.attempt} after {known.attempt}")
         self.check(known.attempts_left > 0, f"{known} began an attempt more than it has")
         if job.attempt == 1 and job.start_by_at is not None:

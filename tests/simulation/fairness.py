@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from tests.simulation.known import Known
 
 
-def unfair(kept: Iterable[Known], evicted: Sequence[Job], quotas: Quotas) -> Iterator[str]:
+def unfair(kept: Iterable[Known], evicted: Sequence[Job], quotas: Quotas, together_max: int) -> Iterator[str]:
     """Find records that were evicted early although another caller holds more.
 
     Args:
         kept: All records that are left.
         evicted: In the order of their evictions.
         quotas: A caller that has reached its own loses records, too.
+        together_max: The number of jobs that it may have asked for at once.
     """
     kept = list(kept)
     jobs = [known.job for known in kept] + list(evicted)
@@ -42,7 +43,7 @@ def unfair(kept: Iterable[Known], evicted: Sequence[Job], quotas: Quotas) -> Ite
     for job in reversed(evicted):
         has_terminal.add(job.caller)
         records_max = quotas.of(job.caller).records_max
-        fair = records_max is not None and held[0][job.caller] + 1 >= records_max
+        fair = records_max is not None and held[0][job.caller] + together_max >= records_max
         for counts, (amount, slack) in zip(held, kinds, strict=True):
             counts[job.caller] += amount(job)
             fair |= counts[job.caller] + slack >= max(counts[caller] for caller in has_terminal)

@@ -34,6 +34,7 @@ from jobqueue.errors import (
 )
 from jobqueue.handlers import Submission, UniqueSubmission
 from tests.simulation.known import Known
+from tests.simulation.receivers import CALLBACKS
 from tests.simulation.scenario import CALLERS, GROUPS
 
 if TYPE_CHECKING:
@@ -173,6 +174,7 @@ class Client:
             group=rng.choice((None, *GROUPS)),
             unique=unique if scenario.uniqueness and rng.random() < 0.5 else None,
             ttl_s=rng.choice((None, None, None, 0.5, 20.0)),
+            callback=rng.choice((None, *CALLBACKS)) if scenario.settings.webhooks.callbacks else None,
         )
         caller = rng.choice(CALLERS) if scenario.uniqueness else None
         key = f"key {rng.randrange(5)}" if scenario.uniqueness and rng.random() < 0.3 else None
@@ -211,7 +213,7 @@ class Client:
         self, number: int, submission: Submission, caller: str | None, key: IdempotencyKey | None, upload: Any
     ) -> str | None:
         auditor, backend = self._auditor, self._queue.service.backend
-        before = auditor.accepted
+        before = auditor.submitted
         due = self._due_by_key(caller, key)
         if (unseen := backend.refuse_unseen()) is not None:
             self._check_unseen(unseen)
@@ -223,7 +225,7 @@ class Client:
             auditor.note(self.name, f"submission {number} of {submission.type}: {type(refusal).__name__}")
             auditor.counts[type(refusal).__name__] += 1
             auditor.attempts.refused.add(number)
-            auditor.check(auditor.accepted == before, f"submission {number} was rejected, and accepted")
+            auditor.check(auditor.submitted == before, f"submission {number} was rejected, and accepted")
             spec, args, kept, uniqueness = self._queue.service._asked(
                 submission, *(files.values() or (None, None)), caller, None, key
             )
@@ -271,7 +273,7 @@ class Client:
         auditor.note(self.name, f"submission {number} of {job.spec.type}: {known}, {how}")
         auditor.check(known is not None, f"submission {number} led to a job that is not held")
         auditor.check(
-            auditor.accepted - before == (not submitted.duplicate), f"submission {number} was counted wrongly"
+            auditor.submitted - before == (not submitted.duplicate), f"submission {number} was counted wrongly"
         )
         if due is not None:
             same, job_id = due

@@ -69,7 +69,7 @@ class Grower:
             )
             for n in range(len(many))
         ]
-        before = auditor.accepted
+        before = auditor.submitted
         try:
             if rng.random() < 0.6:
                 flow = (await backend.submit_flow(many, links)).flow
@@ -79,9 +79,9 @@ class Grower:
                 joined = rng.choice((None, *self._flows[-1:]))
                 submitted = [each.job.id for each in await backend.submit_together(many, links, flow=joined)]
         except JobQueueError:
-            auditor.check(auditor.accepted == before, "jobs were rejected together, and some were accepted")
+            auditor.check(auditor.submitted == before, "jobs were rejected together, and some were accepted")
             raise
-        auditor.check(auditor.accepted - before == len(many), "of jobs that were accepted together some are missing")
+        auditor.check(auditor.submitted - before == len(many), "of jobs that were accepted together some are missing")
         self._fleet.ids += submitted
         auditor.counts["flows"] += 1
 

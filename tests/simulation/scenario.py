@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+import msgspec
+
 from jobqueue.config import (
     LimitsSettings,
     QueueSettings,
@@ -20,7 +22,9 @@ from jobqueue.config import (
 )
 from jobqueue.core.backoff import Backoff
 from jobqueue.core.policy import Discipline
+from tests.simulation.receivers import NAMES, WEBHOOKS, draw_queue_of_deliveries, draw_webhooks
 from tests.simulation.seeded import Timing
+from tests.simulation.subscribers import SubscriberPlan, draw_subscribers
 
 QUEUES = ("default", "bulk", "urgent")
 GROUPS = ("a", "b", "c")
@@ -75,6 +79,7 @@ class Scenario:
     timing: Timing
     settings: Settings
     types: tuple[TypePlan, ...]
+    subscribers: tuple[SubscriberPlan, ...]
     clients: int
     requests: int
     uniqueness: bool
@@ -97,8 +102,14 @@ class Scenario:
         return "kill" in self.chaos or any("cancel_own_task" in plan.acts for plan in self.types)
 
     @property
+    def jobs_of_publish_max(self) -> int:
+        """The number of jobs that data may have: one of each subscriber and endpoint."""
+        return len(self.subscribers) + (len(NAMES) if self.settings.webhooks.wanted else 0)
+
+    @property
     def queues(self) -> list[str]:
-        return list(self.settings.queues)
+        """The queues that submissions may name."""
+        return [name for name in self.settings.queues if name not in self.settings.own_queues]
 
 
 def draw(seed: int) -> Scenario:
@@ -127,11 +138,14 @@ def draw(seed: int) -> Scenario:
         ),
     )
     bad = tuple(act for kind in some(rng, BAD_ACTS, 0.4) for act in BAD_ACTS[kind])
+    timing = draw_timing(rng)
+    types = tuple(draw_type(rng, f"t{n}", queues, bad) for n in range(rng.randint(1, 4)))
     return Scenario(
         seed=seed,
-        timing=draw_timing(rng),
-        settings=settings,
-        types=tuple(draw_type(rng, f"t{n}", queues, bad) for n in range(rng.randint(1, 4))),
+        timing=timing,
+        settings=with_webhooks(settings, seed, tuple(plan.name for plan in types)),
+        types=types,
+        subscribers=draw_subscribers(seed, queues),
         clients=rng.randint(2, 8),
         requests=rng.choice((8, 16, 40)),
         uniqueness=rng.random() < 0.5,
@@ -144,6 +158,15 @@ def draw(seed: int) -> Scenario:
         restart=rng.random() < 0.1,
         cancelled_start=rng.random() < 0.1,
     )
+
+
+def with_webhooks(settings: Settings, seed: int, types: tuple[str, ...]) -> Settings:
+    """Return settings with receivers, and the queue of their deliveries, in some seeds."""
+    webhooks = draw_webhooks(seed, types, tuple(settings.queues))
+    if not webhooks.wanted:
+        return settings
+    queues = {**settings.queues, WEBHOOKS: draw_queue_of_deliveries(seed)}
+    return msgspec.structs.replace(settings, queues=queues, webhooks=webhooks)
 
 
 def some(rng: Random, among: Any, probability: float) -> list[Any]:

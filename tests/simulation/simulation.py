@@ -24,10 +24,13 @@ from jobqueue.core.transitions import LEASE_GRACE_S
 from jobqueue.errors import JobGone
 from tests.simulation.auditor import Auditor, Violation
 from tests.simulation.chaos import Chaos
+from tests.simulation.deliveries import Deliveries
 from tests.simulation.fleet import Fleet
 from tests.simulation.grower import Grower
 from tests.simulation.inspector import Inspector
 from tests.simulation.journal import SimulatedJournal
+from tests.simulation.publisher import Publisher
+from tests.simulation.receivers import Receivers
 from tests.simulation.scenario import Scenario, draw
 from tests.simulation.schedules import SimulatedSchedules
 from tests.simulation.seeded import Deadlock, Livelock, SeededLoop
@@ -112,6 +115,7 @@ class Simulation:
             pools={"thread": runtime.threads, "process": runtime.processes},
             bytes_max=scenario.settings.statuses.bytes_max,
             late_s=scenario.timing.lateness_s,
+            together_max=max(1, scenario.jobs_of_publish_max),
             choosy={plan.name for plan in scenario.types if plan.options["retry_on"] is not None},
         )
         self._queue = JobQueue(scenario.settings)
@@ -120,7 +124,12 @@ class Simulation:
         self._grower = Grower(self._fleet)
         self._chaos = Chaos(scenario, self._queue, self._auditor)
         self._schedules = SimulatedSchedules(scenario, self._queue, self._auditor)
+        self._deliveries = Deliveries(self._queue, self._auditor)
+        self._receivers = Receivers(scenario, self._queue, self._deliveries)
+        self._publisher = Publisher(self._fleet, self._deliveries)
         self._stage.submit_child = self._fleet.submit_child
+        self._stage.publish_from = self._publisher.publish_from
+        self._stage.sender = self._receivers
         loop.set_exception_handler(self._on_exception)
 
     def run(self) -> Outcome:
@@ -140,7 +149,7 @@ class Simulation:
         return outcome
 
     async def _clients(self) -> None:
-        await asyncio.gather(self._fleet.run(), self._grower.run())
+        await asyncio.gather(self._fleet.run(), self._grower.run(), self._publisher.run())
 
     async def _main(self) -> None:
         await self._play()
@@ -166,6 +175,7 @@ class Simulation:
         with suppress(asyncio.CancelledError):
             await chaos
         await self._schedules.stop()
+        await self._receivers.stop()
         if self._queue.running:
             await self._chaos.calm()
             await self._settle()
@@ -181,6 +191,9 @@ class Simulation:
         self._auditor.attach(self._wiring.backend)
         self._inspector = Inspector(self._queue, self._auditor, self._scenario)
         self._journal = SimulatedJournal(self._queue, self._auditor, self._scenario.rng("journal"))
+        self._deliveries.begin()
+        self._receivers.begin()
+        self._publisher.begin()
         self._schedules.begin()
         self._loop.after_turn = self._after_turn
         self._loop.when_quiet = self._when_quiet
@@ -258,6 +271,7 @@ class Simulation:
             return
         self._inspector.check()
         self._inspector.check_over()
+        self._deliveries.check_figures()
         await asyncio.sleep(EVICTED_S)
         self._inspector.check_evicted()
         assert isinstance(self._queue.service.spool, SeededSpool)
@@ -288,6 +302,7 @@ class Simulation:
         child = await self._fleet.submit_child()
         self._auditor.check(child is not None, "a restarted queue accepts no job")
         await self._schedules.stop()
+        await self._receivers.stop()
         await self._settle()
         await self._queue.stop()
 
@@ -303,10 +318,13 @@ class Simulation:
         auditor.turn = self._loop.turns
         if auditor.violation is None:
             auditor.check_counts()
+            self._publisher.check()
+            self._deliveries.check()
             if self._watches and self._loop.turns % INSPECT_EVERY == 0:
                 auditor.check_records()
                 self._inspector.check()
                 self._journal.check()
+                self._deliveries.check_figures()
                 auditor.check(not (missing := self._stage.missing_files()), f"result files are gone: {missing}")
         if auditor.violation is not None:
             raise Violation(auditor.violation)

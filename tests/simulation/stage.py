@@ -12,6 +12,8 @@ import random
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from jobqueue.context import JobContext
 from jobqueue.core.ids import RUNS, IdIssuer
 from jobqueue.core.report import ErrorCode, Failure, Success
@@ -23,6 +25,7 @@ from jobqueue.runtime import spool
 from jobqueue.runtime.pools.pool_counts import PoolCounts
 from jobqueue.runtime.wall_clock import WallClock
 from jobqueue.surroundings import Surroundings
+from tests.simulation.subscribers import Heard, hears
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -31,8 +34,10 @@ if TYPE_CHECKING:
     from jobqueue.config import Settings, SpoolSettings
     from jobqueue.handlers import Handler
     from jobqueue.runtime.pools.call import Call
+    from jobqueue.runtime.webhooks import Sends
     from tests.simulation.auditor import Auditor
     from tests.simulation.scenario import Scenario
+    from tests.simulation.subscribers import SubscriberPlan
 
 WALL_OFFSET_S = 1_700_000_000.0
 
@@ -42,7 +47,12 @@ class Stage:
 
     Attributes:
         submit_child: Submits a job with the act `ok` and returns its id; set by the fleet.
+        publish_from: Publishes data from within a handler; set by the publisher.
+        sender: Sends the deliveries of webhooks, where the settings have receivers.
     """
+
+    sender: Sends
+    publish_from: Callable[[JobContext], Awaitable[None]]
 
     def __init__(self, scenario: Scenario, auditor: Auditor, queue: JobQueue) -> None:
         self._scenario = scenario
@@ -58,6 +68,8 @@ class Stage:
             offloaded = plan.options["run_in"] != "loop"
             handler = self._offloaded_handler() if offloaded else self._handler()
             queue.handler(name=plan.name, **plan.options)(handler)
+        for subscriber in scenario.subscribers:
+            queue.on(*subscriber.patterns, name=subscriber.name, **subscriber.options)(self._subscriber(subscriber))
 
     def release_stubborn(self) -> None:
         """End the handlers that ignore cancellation."""
@@ -77,6 +89,7 @@ class Stage:
             processes=SeededPool(self, "process", runtime.processes),
             spool=SeededSpool(self.disk, self._disk_rng, settings.spool),
             trace=trace_of,
+            sender=self.sender if settings.webhooks.wanted else None,
             tuning=Tuning(
                 tick_work_max=portion,
                 offers_max=portion,
@@ -103,6 +116,20 @@ class Stage:
             return n
 
         return act
+
+    def _subscriber(self, plan: SubscriberPlan) -> Callable[..., Any]:
+        async def hear(ctx: JobContext, data: Any, topic: str) -> int:
+            n: int = data["n"]
+            acts = data["acts"] if isinstance(data["acts"], list) else ["ok"]
+            with self.auditor.attempts.run(self.auditor.known[ctx.job_id], ctx.attempt, n):
+                self.auditor.check(hears(plan.patterns, topic), f"{plan.name} hears of {topic}")
+                await self._play(ctx, acts[(plan.number + ctx.attempt - 1) % len(acts)])
+            return n
+
+        async def hear_strictly(ctx: JobContext, data: Heard, topic: str) -> int:
+            return await hear(ctx, msgspec.to_builtins(data), topic)
+
+        return hear_strictly if plan.strict else hear
 
     async def _play(self, ctx: JobContext, act: str) -> None:
         verb, _, number = act.partition(":")
@@ -133,6 +160,8 @@ class Stage:
                 with self.auditor.asked("cancel", [ctx.job_id]):
                     await self._queue.service.backend.cancel(ctx.job_id)
                 await asyncio.sleep(0.5)
+            case "publish":
+                await self.publish_from(ctx)
             case "delete_me":
                 await self._queue.service.backend.delete(ctx.job_id)
             case "child":
