@@ -361,8 +361,7 @@ class Wiring:
         """Have webhooks deliver the ends of jobs from now on. Args: ended: Jobs that the recovery has ended."""
         if self.webhooks is not None and self.local is not None:
             self.webhooks.follow(self.local)
-            for job in ended:
-                self.webhooks.on_end(job)
+            self.webhooks.deliver_ends(ended)
 
     def _spec_of(self, stored: JobSpec) -> JobSpec:
         """Return the spec that a job of another process has in this one."""

@@ -144,7 +144,7 @@ class Webhooks:
         """Deliver what happens in a backend from now on. The listeners before this one have heard of an end first."""
         self._backend = backend
         backend.subscribe(self._on_live, Submitted, Retried)
-        backend.subscribe(lambda event: self.on_end(event.job), Ended)
+        backend.subscribe(self._on_ended, Ended)
 
     def close(self) -> None:
         """Subscribe to no topic any more."""
@@ -163,20 +163,30 @@ class Webhooks:
             target.pending += 1
             self._live[job.id] = target
 
-    def on_end(self, job: Job) -> None:
-        """Submit the deliveries of a job's end; of a delivery's, count it."""
+    def deliver_ends(self, ended: Sequence[Job]) -> None:
+        """Submit the deliveries of ends that listeners don't hear of, at once."""
+        for job in ended:
+            self._note_end(job)
+        self._tell_ends()
+
+    def _on_ended(self, event: Ended) -> None:
+        is_first = not self._ended
+        self._note_end(event.job)
+        if is_first and self._ended:
+            assert self._backend is not None, "events come from it"
+            self._backend.afterwards(self._tell_ends)
+
+    def _note_end(self, job: Job) -> None:
+        """Note the end of a job that is to be told; count that of a delivery."""
         if job.spec.type == WEBHOOK:
             self._delivery_ended(job)
             return
         targets = [target for target in self._targets.values() if target.wants_end_of(job)]
         if targets or job.spec.callback is not None:
             self._ended.append((job, targets))
-            if len(self._ended) == 1:
-                assert self._backend is not None, "events come from it"
-                self._backend.afterwards(self._tell_ends)
 
     def _tell_ends(self) -> None:
-        """Submit the deliveries of the ends that were heard."""
+        """Submit the deliveries of the ends that were noted."""
         ended, self._ended = self._ended, []
         for job, targets in ended:
             told = end_of_job(job, self._wall)
