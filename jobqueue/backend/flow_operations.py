@@ -4,13 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
+
+from jobqueue.core.flow import FlowSummary
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jobqueue.core.flow import FlowResult, FlowView
+    from jobqueue.core.flow import FlowResult, FlowState, FlowView
     from jobqueue.core.job_view import JobView
     from jobqueue.core.lineage import Link
     from jobqueue.core.submit import Asked, SubmitResult
+
+
+class FlowPage(msgspec.Struct, frozen=True):
+    """Flows, newest first, and where the next page begins (None: this is the last one).
+
+    A page may hold fewer flows than asked for, even none, and still have a next one: the search ends after a bounded
+    amount of work.
+    """
+
+    flows: list[FlowSummary]
+    cursor: str | None
 
 
 class FlowOperations(Protocol):
@@ -57,8 +72,25 @@ class FlowOperations(Protocol):
         """
         ...
 
-    async def flow(self, flow_id: str, owner: str | None = None) -> FlowView:
-        """Return a flow. Raises JobNotFound, JobGone: As `get` of a job's id."""
+    async def flow(
+        self, flow_id: str, owner: str | None = None, *, cursor: str | None = None, limit: int | None = None
+    ) -> FlowView:
+        """Return a flow.
+
+        Args:
+            cursor: Of its jobs the view has those from there on: a `FlowView.cursor`.
+            limit: Up to so many of them; None: all.
+
+        Raises:
+            JobNotFound, JobGone: As `get` of a job's id.
+            InvalidCursor: There is no such cursor.
+        """
+        ...
+
+    async def flows(
+        self, state: FlowState | None = None, *, owner: str | None = None, limit: int, cursor: str | None = None
+    ) -> FlowPage:
+        """Return the flows in a state, newest first, from `cursor` on: a page's. Raises InvalidCursor."""
         ...
 
     async def cancel_flow(self, flow_id: str, owner: str | None = None) -> FlowView:

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, get_args
 
 from jobqueue.backend.drain import Drain
+from jobqueue.backend.memory_flows import MemoryFlows
 from jobqueue.backend.ready_queue import ReadyQueue
 from jobqueue.backend.rows import rows_of
 from jobqueue.backend.searches import Searches
@@ -32,12 +33,10 @@ if TYPE_CHECKING:
     from jobqueue.core.counting.stats import QueueStats, StoreStats
     from jobqueue.core.engine import Engine
     from jobqueue.core.failure_groups import Failures
-    from jobqueue.core.flow import FlowResult, FlowView
     from jobqueue.core.job import Job, JobId, JobSpec, Lease, Uniqueness
     from jobqueue.core.job_filter import JobFilter
     from jobqueue.core.job_view import AnyJob, JobView
     from jobqueue.core.limits.limiter_stats import LimiterStats
-    from jobqueue.core.lineage import Link
     from jobqueue.core.policy import QueuePolicy
     from jobqueue.core.quotas import Quotas
     from jobqueue.core.report import Failure, Progress, Success
@@ -46,7 +45,7 @@ if TYPE_CHECKING:
     from jobqueue.core.tuning import Tuning
 
 
-class MemoryBackend:
+class MemoryBackend(MemoryFlows):
     """The backend in this process: the engine, its clock, and the listeners of its events.
 
     Args:
@@ -141,42 +140,6 @@ class MemoryBackend:
         finally:
             if alone:
                 self._publish()
-
-    async def submit_together(
-        self,
-        many: Sequence[Asked],
-        links: Sequence[Link | None] | None = None,
-        *,
-        flow: str | None = None,
-        owner: str | None = None,
-    ) -> list[SubmitResult[JobView]]:
-        results = self._engine.submit_together(many, links, flow=flow, owner=owner, now=self._now())
-        self._publish()
-        return [SubmitResult(view_of(result.job), result.duplicate) for result in results]
-
-    async def submit_flow(
-        self, many: Sequence[Asked], links: Sequence[Link | None], *, owner: str | None = None
-    ) -> FlowResult:
-        result = self._engine.submit_flow(many, links, owner=owner, now=self._now())
-        self._publish()
-        return result
-
-    async def flow(self, flow_id: str, owner: str | None = None) -> FlowView:
-        return self._engine.flows.view(flow_id, owner)
-
-    async def cancel_flow(self, flow_id: str, owner: str | None = None) -> FlowView:
-        flow = self._engine.flows.cancel(flow_id, owner, now=self._now())
-        self._publish()
-        return flow
-
-    async def retry_flow(self, flow_id: str, owner: str | None = None) -> FlowView:
-        flows = self._engine.flows
-        while flows.prepare_retry(flow_id, owner, now=self._now()):
-            self._publish()  # before a job is live again whose end is still to be told
-            await self._searches.turns.next()
-        flow = flows.retry(flow_id, owner, now=self._now())
-        self._publish()
-        return flow
 
     def when_kept(self, done: Callable[[JournalFailed | None], None], submitted: JobId | None = None) -> None:
         raise AssertionError("nothing is deferred")

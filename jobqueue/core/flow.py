@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from jobqueue.core.ids import cursor_at
 from jobqueue.core.job import CANCELLED, EXPIRED, FAILED, SUCCEEDED, JobId, JobState
 from jobqueue.core.lineage import OnFailure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping, Sequence
 
     from jobqueue.core.job import Job
 
@@ -33,11 +35,15 @@ class Flow:
         jobs: Those with a record.
         names: The jobs with a name.
         live: The number of live jobs.
-        evicted: The number of jobs without a record any more, by the state in which they ended.
+        ended: The number of the others, by their state.
+        evicted: Of these the ones without a record any more.
         versions: The sum of their versions, and one for each.
     """
 
-    __slots__ = ("caller", "created_at", "evicted", "finished_at", "id", "jobs", "live", "names", "owner", "versions")
+    __slots__ = (
+        *("caller", "created_at", "ended", "evicted", "finished_at", "id"),
+        *("jobs", "live", "names", "owner", "versions"),
+    )
 
     def __init__(self, id: JobId, *, created_at: float, caller: str | None, owner: str | None) -> None:
         self.id = id
@@ -48,6 +54,7 @@ class Flow:
         self.jobs: dict[JobId, None] = {}
         self.names: dict[str, JobId] = {}
         self.live = 0
+        self.ended: dict[JobState, int] = {}
         self.evicted: dict[JobState, int] = {}
         self.versions = 0
 
@@ -62,16 +69,21 @@ class Flow:
         if name is not None:
             self.names[name] = job.id
         if job.live:
-            self.begin()
+            self.live += 1
+            self.finished_at = None
+        else:
+            self.ended[job.state] = self.ended.get(job.state, 0) + 1
 
-    def begin(self) -> None:
-        """Count a job that became live."""
+    def revive(self, was: JobState) -> None:
+        """Count a job that became live again. Args: was: The state in which it had ended."""
+        self.ended[was] -= 1
         self.live += 1
         self.finished_at = None
 
     def end(self, job: Job) -> None:
         """Count a job that ended."""
         self.live -= 1
+        self.ended[job.state] = self.ended.get(job.state, 0) + 1
         if not self.live:
             self.finished_at = job.finished_at
 
@@ -80,11 +92,13 @@ class Flow:
         del self.jobs[job.id]
         if name is not None:
             self.names.pop(name, None)
-        self.count_gone(job)
-
-    def count_gone(self, job: Job) -> None:
-        """Count a job without a record."""
         self.evicted[job.state] = self.evicted.get(job.state, 0) + 1
+        self.versions += job.version + 1
+
+    def add_gone(self, job: Job) -> None:
+        """Add a terminal job without a record."""
+        for counts in (self.ended, self.evicted):
+            counts[job.state] = counts.get(job.state, 0) + 1
         self.versions += job.version + 1
 
 
@@ -107,7 +121,8 @@ class FlowView(msgspec.Struct, frozen=True, kw_only=True):
         finished_at: When its last job ended; None: it runs.
         counts: The number of its jobs by state, of all that it has had.
         evicted: The number of those without a record any more.
-        jobs: Those with one, parents before their children.
+        jobs: Those with one, parents before their children; all, or a part of them.
+        cursor: Where the part after them begins; None: there is none.
         version: Grows with every change of a job that a client can see.
     """
 
@@ -120,7 +135,27 @@ class FlowView(msgspec.Struct, frozen=True, kw_only=True):
     counts: dict[JobState, int]
     evicted: int
     jobs: tuple[FlowJob, ...]
+    cursor: str | None
     version: int
+
+
+class FlowSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A flow in a list of them, as it was at one instant, without its jobs.
+
+    Attributes:
+        live: The number of its live jobs.
+        ended: The number of the others, by their state, of all that it has had.
+        finished_at, evicted: As of `FlowView`.
+    """
+
+    id: JobId
+    owner: str | None
+    created_at: float
+    finished_at: float | None
+    state: FlowState
+    live: int
+    ended: dict[JobState, int]
+    evicted: int
 
 
 class FlowResult(msgspec.Struct, frozen=True):
@@ -130,12 +165,20 @@ class FlowResult(msgspec.Struct, frozen=True):
     duplicate: bool
 
 
-def view_of_flow(flow: Flow, jobs: Iterable[Job]) -> FlowView:
-    """Return a flow as it is now. Args: jobs: Those of `flow.jobs`, in their order."""
+def view_of_flow(flow: Flow, jobs: Sequence[Job], *, after: str | None = None, limit: int | None = None) -> FlowView:
+    """Return a flow as it is now.
+
+    Args:
+        jobs: Those of `flow.jobs`, in their order, which is that of their ids.
+        after: The view has the jobs beyond this text, up to `limit`.
+    """
     counts, version, shown = dict(flow.evicted), flow.versions, []
     for job in jobs:
         counts[job.state] = counts.get(job.state, 0) + 1
         version += job.version + 1
+    begin = 0 if after is None else bisect_right(jobs, after, key=lambda job: job.id)
+    end = len(jobs) if limit is None else min(len(jobs), begin + limit)
+    for job in jobs[begin:end]:
         lineage = job.lineage
         assert lineage is not None, "a job of a flow has a lineage"
         spec = job.spec
@@ -148,20 +191,37 @@ def view_of_flow(flow: Flow, jobs: Iterable[Job]) -> FlowView:
         caller=flow.caller,
         created_at=flow.created_at,
         finished_at=flow.finished_at,
-        state=_state_of(flow, counts),
+        state=state_of(flow),
         counts={state: counts[state] for state in JobState if counts.get(state)},
         evicted=sum(flow.evicted.values()),
         jobs=tuple(shown),
+        cursor=cursor_at(jobs[end - 1].id, oldest_first=True) if begin < end < len(jobs) else None,
         version=version,
     )
 
 
-def _state_of(flow: Flow, counts: dict[JobState, int]) -> FlowState:
+def summary_of_flow(flow: Flow) -> FlowSummary:
+    """Return a flow as it is now, without looking at its jobs."""
+    return FlowSummary(
+        id=flow.id,
+        owner=flow.owner,
+        created_at=flow.created_at,
+        finished_at=flow.finished_at,
+        state=state_of(flow),
+        live=flow.live,
+        ended=dict(flow.ended),
+        evicted=sum(flow.evicted.values()),
+    )
+
+
+def state_of(flow: Flow) -> FlowState:
+    """Return the state of a flow."""
+    ended = flow.ended
     if flow.live:
         return "running"
-    if counts.get(FAILED) or counts.get(EXPIRED):
+    if ended.get(FAILED) or ended.get(EXPIRED):
         return "failed"
-    if counts.get(CANCELLED):
+    if ended.get(CANCELLED):
         return "cancelled"
-    assert counts.get(SUCCEEDED), "a flow has jobs"
+    assert ended.get(SUCCEEDED), "a flow has jobs"
     return "succeeded"

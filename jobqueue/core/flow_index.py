@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from jobqueue.core.id_order import IdOrder
 from jobqueue.core.job import SUCCEEDED, WAITING
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class FlowIndex:
         children: By parent: the children that need its record, and whether each is still to be told of its end.
         pending: By waiting job: the number of parents of whose end it is still to be told.
         flows: By id.
+        flow_ids: Their ids, in order.
         work: What is to be done, in order.
     """
 
@@ -75,6 +77,7 @@ class FlowIndex:
         self.children: dict[JobId, dict[JobId, bool]] = {}
         self.pending: dict[JobId, int] = {}
         self.flows: dict[JobId, Flow] = {}
+        self.flow_ids = IdOrder()
         self.work: deque[Notice | Release] = deque()
 
     def link(self, child: Job) -> tuple[JobId, JobState | None] | None:
@@ -130,12 +133,18 @@ class FlowIndex:
         if flow is not None:
             flow.end(job)
 
-    def revived(self, job: Job) -> None:
-        """Note that a terminal job is live again."""
+    def revived(self, job: Job, was: JobState) -> None:
+        """Note that a terminal job is live again. Args: was: The state in which it had ended."""
         lineage = job.lineage
         flow = None if lineage is None or lineage.flow is None else self.flows.get(lineage.flow)
         if flow is not None:
-            flow.begin()
+            flow.revive(was)
+
+    def enter(self, flow: Flow) -> None:
+        """Note a flow that is not known."""
+        self.flows[flow.id] = flow
+        self.flow_ids.add(flow.id)
+        self.any = True
 
     def dropped(self, job: Job) -> Flow | None:
         """Note that a record was removed; return its flow, if it is still held."""
@@ -154,6 +163,7 @@ class FlowIndex:
         if flow.jobs:
             return flow
         del self.flows[flow.id]
+        self.flow_ids.remove(flow.id)
         self.any = bool(self.children or self.flows or self.work)
         return None
 

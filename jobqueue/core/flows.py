@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from jobqueue.core.events import FlowChanged, ParentsEnded
-from jobqueue.core.flow import Flow, FlowView, FoundFlow, view_of_flow
+from jobqueue.core.flow import Flow, FlowView, FoundFlow, state_of, view_of_flow
 from jobqueue.core.flow_index import GONE, FlowIndex, Notice
 from jobqueue.core.job import CANCELLED, DELAYED, FAILED, QUEUED, SUCCEEDED, WAITING, Job, JobId
 from jobqueue.core.report import ErrorCode, JobError
@@ -67,10 +67,23 @@ class Flows:
         """Return all flows."""
         return list(self._index.flows.values())
 
-    def view(self, flow_id: str, owner: str | None = None) -> FlowView:
-        """Return a flow as it is now. Raises JobNotFound, JobGone: As `Engine.get`."""
+    def newest(self, after: str | None, limit: int) -> list[Flow]:
+        """Return up to `limit` flows, the newest first, whose ids sort before a text; None: the newest of all."""
+        return [self._index.flows[flow_id] for flow_id in self._index.flow_ids.before(after, limit)]
+
+    def view(
+        self, flow_id: str, owner: str | None = None, *, after: str | None = None, limit: int | None = None
+    ) -> FlowView:
+        """Return a flow as it is now.
+
+        Args:
+            after, limit: Which of its jobs the view has, as of `view_of_flow`.
+
+        Raises:
+            JobNotFound, JobGone: As `Engine.get`.
+        """
         flow = self.get(flow_id, owner)
-        return view_of_flow(flow, self._jobs(flow))
+        return view_of_flow(flow, self._jobs(flow), after=after, limit=limit)
 
     def cancel(self, flow_id: str, owner: str | None = None, *, now: float) -> FlowView:
         """Cancel all live jobs of a flow.
@@ -81,7 +94,7 @@ class Flows:
         """
         flow = self.get(flow_id, owner)
         if not flow.live:
-            state = self.view(flow_id).state
+            state = state_of(flow)
             raise WrongState(f"the flow is {state} already, so it can't be cancelled", state=state)
         for job in self._jobs(flow):
             if job.live:
@@ -118,7 +131,7 @@ class Flows:
         flow = self.get(flow_id, owner)
         again = self._to_retry(flow)
         if not again:
-            state = self.view(flow_id).state
+            state = state_of(flow)
             raise WrongState(f"the flow is {state}, and no job of it can be retried", state=state)
         for job in again.values():
             self._submitter.check_retry(job)
@@ -224,8 +237,7 @@ class Flows:
     def enter(self, flow: Flow) -> None:
         """Note a flow that gets jobs, unless it is known."""
         if flow.id not in self._index.flows:
-            self._index.flows[flow.id] = flow
-            self._index.any = True
+            self._index.enter(flow)
             self._transitions.events.append(FlowChanged(flow))
 
     def keep(self, parents: Iterable[Job]) -> None:
@@ -239,9 +251,9 @@ class Flows:
         flow = self._index.flows.get(flow_id)
         if flow is None:
             created_at, caller, owner, evicted, versions = found
-            flow = self._index.flows[flow_id] = Flow(flow_id, created_at=created_at, caller=caller, owner=owner)
-            flow.evicted, flow.versions = dict(evicted), versions
-            self._index.any = True
+            flow = Flow(flow_id, created_at=created_at, caller=caller, owner=owner)
+            flow.ended, flow.evicted, flow.versions = dict(evicted), dict(evicted), versions
+            self._index.enter(flow)
         flow.add(job, name)
         if not flow.live and (flow.finished_at is None or (job.finished_at or 0.0) > flow.finished_at):
             flow.finished_at = job.finished_at
@@ -250,7 +262,7 @@ class Flows:
         """Count a job of an earlier process whose record is gone in its flow, and return that; None: it is gone too."""
         flow = self._index.flows.get(flow_id)
         if flow is not None:
-            flow.count_gone(job)
+            flow.add_gone(job)
             if flow.finished_at is not None and (job.finished_at or 0.0) > flow.finished_at:
                 flow.finished_at = job.finished_at
         return flow

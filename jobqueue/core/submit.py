@@ -156,10 +156,11 @@ class Submitter:
         job.attempts_before = job.attempt
         job.run_at = now
         job.started_at = job.finished_at = job.progress = job.stopping = job.error = None
+        was = job.state
         job.move(state)
         transitions.begin(job, now)
         if transitions.flow_index.any:
-            transitions.flow_index.revived(job)
+            transitions.flow_index.revived(job, was)
         transitions.events.append(Retried(job))
         if state is QUEUED:
             transitions.make_ready(job, now)

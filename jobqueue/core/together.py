@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from jobqueue.api_limits import PARENTS_MAX
 from jobqueue.core.events import Together
-from jobqueue.core.flow import Flow, FlowResult
+from jobqueue.core.flow import Flow, FlowResult, state_of
 from jobqueue.core.lineage import Lineage
 from jobqueue.core.record_size import EXTRAS_BYTES, held_bytes, key_bytes, link_bytes
 from jobqueue.core.submit import SubmitResult
@@ -82,7 +82,7 @@ class TogetherSubmitter:
         """
         joined = None if flow is None else self._flows.get(flow, owner)
         if joined is not None and not joined.live:
-            state = self._flows.view(joined.id).state
+            state = state_of(joined)
             raise WrongState(f"the flow is {state} already, so no job can join it", state=state)
         known = self._known(many, now)
         found = self._found(links, known, owner)

@@ -34,6 +34,7 @@ from jobqueue.http.resources.console_session import ConsoleSession
 from jobqueue.http.resources.events import Streams
 from jobqueue.http.resources.failures import FailedJobs
 from jobqueue.http.resources.findings import Findings
+from jobqueue.http.resources.flow_list import FlowList
 from jobqueue.http.resources.flows import Flows
 from jobqueue.http.resources.health import Health
 from jobqueue.http.resources.index import Index
@@ -148,6 +149,7 @@ class Api:
             streams=Streams(service, self.waiters, event_log),
             topics=Topics(service, self.waiters, bodies, early, self._rate_limits, self._topic_log),
             flows=Flows(service, self.waiters, bodies, early, self._rate_limits),
+            flow_list=FlowList(service),
             job_types=JobTypes(service),
             schedules=Schedules(service, bodies),
             server=Server(service, bodies, self.waiters, lambda: event_log.count, lag),

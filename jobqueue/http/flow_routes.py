@@ -6,6 +6,7 @@ from jobqueue import errors
 from jobqueue.handlers.flow_submission import FlowSubmission
 from jobqueue.http.errors import InvalidRequest, MalformedRequest, TooManyLongPolls
 from jobqueue.http.request.body import BodyKind
+from jobqueue.http.resources.flow_list import FlowsDocument, FlowsQuery
 from jobqueue.http.resources.flows import FlowQuery
 from jobqueue.http.response.flow_document import FlowDocument
 from jobqueue.http.route import EVENT_STREAM, JSON_TYPE, Answer, Body, Route
@@ -38,6 +39,17 @@ FLOW_ROUTES: tuple[Route, ...] = (
             Answer(304, headers=("ETag", "Preference-Applied"), when="The tag still holds"),
         ),
         problems=(MalformedRequest, *NO_FLOW, errors.NotInStore),
+    ),
+    Route(
+        method="GET",
+        path=FLOWS,
+        name="list_flows",
+        scope="read",
+        summary="Answers with a page of the flows, newest first, without their jobs",
+        handler=lambda resources: resources.flow_list.list_flows,
+        query=FlowsQuery,
+        answers=(Answer(200, FlowsDocument, JSON_TYPE, when="The list"),),
+        problems=(MalformedRequest, errors.NotInStore),
     ),
     Route(
         method="POST",

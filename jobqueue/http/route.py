@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from jobqueue.http.resources.events import Streams
     from jobqueue.http.resources.failures import FailedJobs
     from jobqueue.http.resources.findings import Findings
+    from jobqueue.http.resources.flow_list import FlowList
     from jobqueue.http.resources.flows import Flows
     from jobqueue.http.resources.health import Health
     from jobqueue.http.resources.index import Index
@@ -101,6 +102,7 @@ class Resources:
     streams: Streams
     topics: Topics
     flows: Flows
+    flow_list: FlowList
     health: Health
     job_types: JobTypes
     schedules: Schedules

@@ -107,6 +107,7 @@ class FarBackend:
         # What a store doesn't have.
         self.submit_together, self.submit_flow = no_flows.submit_together, no_flows.submit_flow
         self.flow = self.cancel_flow = self.retry_flow = no_flows.of_flow
+        self.flows = no_flows.flows
         # What concerns this process alone.
         self.pass_on, self.cursor_after, self.set_permits = memory.pass_on, memory.cursor_after, memory.set_permits
         self.stop_admitting, self.excuse, self.subscribe = memory.stop_admitting, memory.excuse, memory.subscribe

@@ -179,6 +179,8 @@ async def test_a_job_waits_for_its_parents_and_a_flow_for_its_jobs(make: Make) -
         for operation in (backend.flow, backend.cancel_flow, backend.retry_flow):
             with pytest.raises(NotInStore):
                 await operation("an id")
+        with pytest.raises(NotInStore):
+            await backend.flows(limit=10)
         for submit in (backend.submit_flow, backend.submit_together):
             with pytest.raises(NotInStore):
                 await submit([asked], [Link()])
@@ -199,6 +201,36 @@ async def test_a_job_waits_for_its_parents_and_a_flow_for_its_jobs(make: Make) -
     assert (await backend.cancel_flow(flow.id)).state == "cancelled"
     with pytest.raises(JobNotFound):
         await backend.flow("nothing")
+
+
+@virtual_time
+async def test_flows_are_listed_by_pages_with_cursors(make: Make) -> None:
+    backend = make()
+    if backend.shared:
+        return
+    await backend.start(Workers())
+    mine = Uniqueness("ann", owner="ann")
+    ids = [(await backend.submit_flow([(SPEC, b"{}", None, mine)] * 2, [None] * 2)).flow.id for _ in range(3)]
+    other = (await backend.submit_flow([(SPEC, b"{}", None, None)], [None])).flow.id
+    await backend.cancel_flow(ids[1])
+    page = await backend.flows(limit=3)
+    assert [(flow.id, flow.live, flow.state) for flow in page.flows] == [
+        (other, 1, "running"),
+        (ids[2], 2, "running"),
+        (ids[1], 0, "cancelled"),
+    ]
+    rest = await backend.flows(limit=3, cursor=page.cursor)
+    assert ([flow.id for flow in rest.flows], rest.cursor) == (ids[:1], None)
+    own = await backend.flows("running", owner="ann", limit=3)
+    assert ([flow.id for flow in own.flows], own.cursor) == ([ids[2], ids[0]], None)
+    assert (await backend.flows(owner="bob", limit=3)).flows == []
+    part = await backend.flow(ids[0], limit=1)
+    (last,) = (await backend.flow(ids[0], cursor=part.cursor, limit=1)).jobs
+    assert last == (await backend.flow(ids[0])).jobs[1]
+    assert part.cursor is not None
+    for ask in (backend.flows(limit=1, cursor=part.cursor), backend.flow(ids[0], cursor=page.cursor)):
+        with pytest.raises(InvalidCursor):
+            await ask
 
 
 @virtual_time

@@ -8,6 +8,7 @@ import pytest
 
 from jobqueue.api_limits import PARENTS_MAX
 from jobqueue.core.events import Ended, ParentsEnded, Ready
+from jobqueue.core.flow import summary_of_flow
 from jobqueue.core.flows import FLOW_JOBS_MAX
 from jobqueue.core.job import IdempotencyKey, Job, JobId, JobSpec, JobState, Unique, Uniqueness
 from jobqueue.core.lineage import Lineage, Link
@@ -530,6 +531,51 @@ def test_a_flow_counts_evicted_jobs_and_goes_with_its_last_record() -> None:
     with pytest.raises(JobNotFound):
         driver.engine.flows.view("nothing")
     assert not driver.engine._transitions.flow_index.any
+
+
+def test_a_flow_knows_its_state_and_ends_without_looking_at_its_jobs() -> None:
+    driver = Driver(bounds=BOUNDS)
+    jobs = driver.submit_flow({"a": [], "b": ["a"], "c": []})
+    assert summary(driver) == ("running", 3, {}, 0)
+    end(driver, jobs["a"], "failed")
+    assert (jobs["b"].state, summary(driver)) == ("cancelled", ("running", 1, {"failed": 1, "cancelled": 1}, 0))
+    end(driver, jobs["c"], "succeeded")
+    assert summary(driver) == ("failed", 0, {"failed": 1, "cancelled": 1, "succeeded": 1}, 0)
+    driver.engine.flows.retry(flow_of(jobs), now=driver.now)
+    assert summary(driver) == ("running", 2, {"failed": 0, "cancelled": 0, "succeeded": 1}, 0)
+    end(driver, jobs["a"], "succeeded")
+    driver.advance(11.0)
+    assert jobs["b"].state == "queued"
+    assert summary(driver) == ("running", 1, {"failed": 0, "cancelled": 0, "succeeded": 2}, 1)
+
+
+def summary(driver: Driver) -> tuple[str, int, dict[str, int], int]:
+    """Return the state and counts of the newest flow."""
+    (flow,) = driver.engine.flows.newest(None, 1)
+    told = summary_of_flow(flow)
+    assert told.state == driver.engine.flows.view(flow.id).state
+    return told.state, told.live, {str(state): count for state, count in told.ended.items()}, told.evicted
+
+
+def test_the_newest_flows_come_first() -> None:
+    driver = Driver(capacity=100)
+    ids = [flow_of(driver.submit_flow({"a": []})) for _ in range(5)]
+    newest = driver.engine.flows.newest
+    assert [flow.id for flow in newest(None, 2)] == ids[:2:-1]
+    assert [flow.id for flow in newest(ids[3], 10)] == ids[2::-1]
+    assert newest(ids[0], 10) == []
+
+
+def test_a_view_has_a_part_of_the_jobs_and_the_cursor_of_the_next() -> None:
+    driver = Driver()
+    jobs = driver.submit_flow({"a": [], "b": ["a"], "c": ["a"]})
+    flow_id, view_of = flow_of(jobs), driver.engine.flows.view
+    first = view_of(flow_id, limit=2)
+    assert ([job.name for job in first.jobs], sum(first.counts.values())) == (["a", "b"], 3)
+    rest = view_of(flow_id, after=first.cursor, limit=2)
+    assert ([job.name for job in rest.jobs], rest.cursor) == (["c"], None)
+    assert rest.version == first.version
+    assert [view_of(flow_id, limit=limit).cursor for limit in (3, 4, None)] == [None] * 3
 
 
 def test_a_shutdown_ends_waiting_jobs_as_all_others() -> None:

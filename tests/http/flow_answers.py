@@ -52,6 +52,8 @@ async def answers(serving: Serving, http: aiohttp.ClientSession, ask: Ask) -> No
     await ask(http, "POST", FLOWS, json=graph("echo", job["id"]))
     await ask(http, "POST", "/v1/jobs", json={"type": "echo", "after": [job["id"]]})
     for method in ("GET", "HEAD"):
+        for query in ("", "?state=running&limit=2", "?state=nope"):
+            await ask(http, method, f"{FLOWS}{query}")
         for flow_id in (live, done, gone, UNKNOWN):
             await ask(http, method, FLOW, flow_id, headers={"Prefer": "wait=0"})
             await ask(http, method, FLOW, f"{flow_id}?include=nope")
@@ -93,6 +95,8 @@ async def rejected_in_a_store(start: Start, http_to: Open, ask: Ask) -> None:
     http = await http_to(serving)
     await ask(http, "POST", "/v1/jobs", json={"type": "echo", "after": [UNKNOWN]})
     await ask(http, "POST", FLOWS, json=graph("echo"))
+    for method in ("GET", "HEAD"):
+        await ask(http, method, FLOWS)
     for method, path in (("GET", FLOW), ("HEAD", FLOW), ("GET", EVENTS), ("POST", f"{FLOW}:cancel")):
         await ask(http, method, path, UNKNOWN)
     await ask(http, "POST", f"{FLOW}:retry", UNKNOWN)

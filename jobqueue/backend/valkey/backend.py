@@ -216,6 +216,7 @@ class ValkeyBackend:
         self.submit_many, self.submit_soon = submissions.submit_many, submissions.submit_soon
         self.submit_together, self.submit_flow = no_flows.submit_together, no_flows.submit_flow
         self.flow = self.cancel_flow = self.retry_flow = no_flows.of_flow
+        self.flows = no_flows.flows
         self.lease, self.lease_now, self.pass_on = leases.lease, leases.lease_now, leases.pass_on
         self.look_soon, self.excuse = self._looks.look, self._stops.excuse
         self.subscribe = self._listeners.subscribe

@@ -19,8 +19,13 @@ async def submit_flow(many: Any, links: Any, *, owner: Any = None) -> NoReturn:
     raise no_flows()
 
 
-async def of_flow(flow_id: str, owner: str | None = None) -> NoReturn:
+async def of_flow(flow_id: str, owner: str | None = None, *, cursor: Any = None, limit: Any = None) -> NoReturn:
     """As `Backend.flow`, `Backend.cancel_flow` and `Backend.retry_flow`. Raises NotInStore, always."""
+    raise no_flows()
+
+
+async def flows(state: Any = None, *, owner: Any = None, limit: int, cursor: Any = None) -> NoReturn:
+    """As `Backend.flows`. Raises NotInStore, always."""
     raise no_flows()
 
 

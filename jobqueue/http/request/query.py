@@ -30,6 +30,20 @@ def parameters(request: web.Request, known: Sequence[str], beginning: str | None
     return given
 
 
+def limit_of(text: str | None, default: int, maximum: int, of: str = "") -> int:
+    """Return the value of a parameter `limit`. Raises MalformedRequest.
+
+    Args:
+        of: The things that it counts, in an error.
+    """
+    if text is None:
+        return default
+    if not text.isascii() or not text.isdecimal() or len(text) > len(str(maximum)) or not 1 <= int(text) <= maximum:
+        things = f" of {of}" if of else ""
+        raise MalformedRequest(f"limit is a number{things} from 1 to {maximum}, got {shown(text)!r}")
+    return int(text)
+
+
 def near_or_all(name: str, known: Sequence[str]) -> str:
     """Suggest the known name that was probably meant, or else all of them."""
     near = difflib.get_close_matches(name[:100], known, n=1)

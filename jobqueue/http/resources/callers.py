@@ -20,13 +20,13 @@ import msgspec
 import orjson
 
 from jobqueue.errors import InvalidField, shown
-from jobqueue.http.errors import InvalidRequest, MalformedRequest, PathNotFound
+from jobqueue.http.errors import InvalidRequest, PathNotFound
 from jobqueue.http.request.auth import caller_of_request
 from jobqueue.http.request.blocks import BLOCKS_MAX, FOR_S_MAX, TooManyBlocks
 from jobqueue.http.request.body import check_head
 from jobqueue.http.request.caller import caller_of
 from jobqueue.http.request.json_body import decode
-from jobqueue.http.request.query import parameters
+from jobqueue.http.request.query import limit_of, parameters
 from jobqueue.http.response.long_response import whole_answer
 from jobqueue.http.response.reply import JSON
 from jobqueue.http.response.timestamps import timestamp
@@ -187,7 +187,8 @@ class Callers:
 
     async def all(self, request: web.Request) -> web.StreamResponse:
         """GET /v1/callers: those that use most."""
-        limit = _limit(parameters(request, CallersQuery.__struct_fields__).get("limit"))
+        given = parameters(request, CallersQuery.__struct_fields__)
+        limit = limit_of(given.get("limit"), CALLERS_DEFAULT, CALLERS_SHOWN_MAX, "callers")
         async with self._turn:  # one at a time, so that each iteration of the loop has one slice of them all
             await self._service.backend.refresh(())
             names, complete = self._read()
@@ -317,11 +318,3 @@ def _unseen(given: str) -> str | None:
     except ValueError:
         return None
     return caller_of(address) if not bits or (version == 6 and bits == "64") else None
-
-
-def _limit(text: str | None) -> int:
-    if text is None:
-        return CALLERS_DEFAULT
-    if not text.isascii() or not text.isdecimal() or len(text) > 3 or not 1 <= int(text) <= CALLERS_SHOWN_MAX:
-        raise MalformedRequest(f"limit is a number of callers from 1 to {CALLERS_SHOWN_MAX}, got {shown(text)!r}")
-    return int(text)

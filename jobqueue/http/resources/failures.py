@@ -14,12 +14,12 @@ from msgspec import UNSET, UnsetType
 from jobqueue.core.failure_groups import FAILURE_SAMPLE_MAX
 from jobqueue.core.masking import ID_FORM, MASKED_LENGTH_MAX
 from jobqueue.core.report import ErrorCode
-from jobqueue.errors import JobGone, JobNotFound, shown
+from jobqueue.errors import JobGone, JobNotFound
 from jobqueue.http.errors import MalformedRequest, PathNotFound
 from jobqueue.http.request.auth import GRANT
 from jobqueue.http.request.instant import GivenInstant
 from jobqueue.http.request.job_filter import ARG, ID_PREFIX, MESSAGE, InvalidFilter, conditions_of, job_filter_of
-from jobqueue.http.request.query import not_one_of, parameters
+from jobqueue.http.request.query import limit_of, not_one_of, parameters
 from jobqueue.http.resources.included import shown_args
 from jobqueue.http.resources.job_list import ArgValue, MessagePart
 from jobqueue.http.response.long_response import whole_answer
@@ -180,7 +180,8 @@ class FailedJobs:
     async def all(self, request: web.Request) -> web.StreamResponse:
         """GET /v1/failures: the groups."""
         given = parameters(request, PARAMETERS, ARG)
-        by_count, limit = _by_count(given.pop("sort", None)), _limit(given.pop("limit", None))
+        by_count = _by_count(given.pop("sort", None))
+        limit = limit_of(given.pop("limit", None), GROUPS_DEFAULT, GROUPS_SHOWN_MAX, "groups")
         try:
             job_filter = job_filter_of(conditions_of(given), self._service, request[GRANT].sees)
         except InvalidFilter as fault:
@@ -265,11 +266,3 @@ def _by_count(text: str | None) -> bool:
     if text is not None and text not in words:
         raise MalformedRequest(f"sort {not_one_of(text, words)}")
     return text == "count"
-
-
-def _limit(text: str | None) -> int:
-    if text is None:
-        return GROUPS_DEFAULT
-    if not text.isascii() or not text.isdecimal() or len(text) > 3 or not 1 <= int(text) <= GROUPS_SHOWN_MAX:
-        raise MalformedRequest(f"limit is a number of groups from 1 to {GROUPS_SHOWN_MAX}, got {shown(text)!r}")
-    return int(text)

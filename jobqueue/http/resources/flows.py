@@ -11,13 +11,14 @@ Rules:
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import msgspec
 from aiohttp import web
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
+from jobqueue.backend.base import InvalidCursor
 from jobqueue.core.job_view import JobView
 from jobqueue.errors import shown
 from jobqueue.http.cut import cut
@@ -28,10 +29,10 @@ from jobqueue.http.request.head import head_of
 from jobqueue.http.request.idempotency import json_key
 from jobqueue.http.request.json_body import decode_flow
 from jobqueue.http.request.prefer import preferred_wait_s
-from jobqueue.http.request.query import near_or_all, parameters
+from jobqueue.http.request.query import limit_of, near_or_all, parameters
 from jobqueue.http.resources.event_stream import LAST_EVENT_ID, beginning, write_stream
 from jobqueue.http.response.documents import missing_document
-from jobqueue.http.response.flow_document import flow_document
+from jobqueue.http.response.flow_document import SHOWN_MAX, flow_document
 from jobqueue.http.response.list_reply import listed_document
 from jobqueue.http.response.long_response import PIECE_BYTES, LongResponse, document_pieces, whole_answer
 from jobqueue.http.response.reply import COMMON, DEDUPLICATED, JSON, SERVER, names_tag
@@ -61,9 +62,13 @@ class FlowQuery(msgspec.Struct):
 
     Attributes:
         include: `jobs`: each job has its whole document.
+        limit: Jobs that the document shows at most.
+        cursor: The `next_cursor` of the document before.
     """
 
     include: Literal["jobs"] | UnsetType = UNSET
+    limit: Annotated[int, msgspec.Meta(ge=1, le=SHOWN_MAX)] = SHOWN_MAX
+    cursor: str | UnsetType = UNSET
 
 
 class Flows:
@@ -97,9 +102,9 @@ class Flows:
 
     async def look(self, request: web.Request) -> web.StreamResponse:
         """GET or HEAD /v1/flows/{id}: 202 while it runs, 200 once it has ended; with `Prefer: wait=N` it waits."""
-        with_documents = _includes_jobs(request)
+        asked = _asked(request)
         flow_id, sees = request.match_info["id"], request[GRANT].sees
-        flow = await self._service.backend.flow(flow_id, sees)
+        flow = await self._page(flow_id, sees, asked)
 
         async def end() -> None:
             await self._service.flows.ended(flow_id, sees)
@@ -108,8 +113,15 @@ class Flows:
             request, preferred_wait_s(request.headers), end if flow.state == "running" else None
         )
         if applied:
-            flow = await self._service.backend.flow(flow_id, sees)
-        return self._answer(request, flow, applied, with_documents=with_documents)
+            flow = await self._page(flow_id, sees, asked)
+        return self._answer(request, flow, applied, with_documents=asked.with_documents)
+
+    async def _page(self, flow_id: str, sees: str | None, asked: _Asked) -> FlowView:
+        try:
+            return await self._service.backend.flow(flow_id, sees, cursor=asked.cursor, limit=asked.limit)
+        except InvalidCursor as error:
+            detail = f"cursor is the next_cursor of an earlier answer with this flow, got {shown(str(error))!r}"
+            raise MalformedRequest(detail) from None
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         """GET /v1/flows/{id}/events: the flow as it is, the events of its jobs, and its end."""
@@ -202,10 +214,17 @@ class Flows:
         yield b"]}" if jobs else before + b"]}"
 
 
-def _includes_jobs(request: web.Request) -> bool:
-    if not request.query_string:
-        return False
-    text = parameters(request, FlowQuery.__struct_fields__).get("include", "jobs")
-    if text not in INCLUDABLE:
+class _Asked(NamedTuple):
+    """What a request asks for of a flow."""
+
+    with_documents: bool
+    limit: int
+    cursor: str | None
+
+
+def _asked(request: web.Request) -> _Asked:
+    given = parameters(request, FlowQuery.__struct_fields__) if request.query_string else {}
+    text = given.get("include")
+    if text is not None and text not in INCLUDABLE:
         raise MalformedRequest(f"include takes no {shown(text)!r}; {near_or_all(text, INCLUDABLE)}")
-    return True
+    return _Asked(text is not None, limit_of(given.get("limit"), SHOWN_MAX, SHOWN_MAX, "jobs"), given.get("cursor"))

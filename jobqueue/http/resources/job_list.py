@@ -31,7 +31,7 @@ from jobqueue.http.request.job_filter import (
     job_filter_of,
 )
 from jobqueue.http.request.prefer import preferred_wait_s
-from jobqueue.http.request.query import not_one_of, parameters
+from jobqueue.http.request.query import limit_of, not_one_of, parameters
 from jobqueue.http.response.job_document import (
     JobDocument,  # noqa: TC001  # read from the annotations of ListDocument
     UnknownJobDocument,  # noqa: TC001  # as below
@@ -141,7 +141,8 @@ class JobList:
             if len(given) > 1:
                 raise MalformedRequest("ids can't be combined with a filter")
             return await self._some(request, _ids(given["ids"]))
-        limit, cursor, backend = _limit(given.get("limit")), given.get("cursor"), self._service.backend
+        limit = limit_of(given.get("limit"), PAGE_DEFAULT, PAGE_MAX)
+        cursor, backend = given.get("cursor"), self._service.backend
         oldest_first = _word(given, "sort", ("newest", "oldest")) == "oldest"
         counted = _word(given, "count", ("0", "1")) == "1"
         try:
@@ -260,11 +261,3 @@ def _ids(text: str) -> list[str]:
     if len(ids) > IDS_MAX or not all(ids):
         raise MalformedRequest(f"ids takes 1 to {IDS_MAX} job ids, separated by commas; got {len(ids)}")
     return list(dict.fromkeys(ids))
-
-
-def _limit(text: str | None) -> int:
-    if text is None:
-        return PAGE_DEFAULT
-    if not text.isascii() or not text.isdecimal() or len(text) > 3 or not 1 <= int(text) <= PAGE_MAX:
-        raise MalformedRequest(f"limit is a number from 1 to {PAGE_MAX}, got {shown(text)!r}")
-    return int(text)

@@ -8,18 +8,21 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from jobqueue.core.flow import FlowState
-from jobqueue.core.job import JobState
+from jobqueue.core.ids import cursor_at
+from jobqueue.core.job import LIVE, JobState
 from jobqueue.core.lineage import OnFailure
 from jobqueue.http.response.job_document import JobDocument, UnknownJobDocument
 from jobqueue.http.response.timestamps import timestamp
 from jobqueue.http.response.value_types import Count, Id, Instant
 
 if TYPE_CHECKING:
-    from jobqueue.core.flow import FlowJob, FlowView
+    from jobqueue.core.flow import FlowJob, FlowSummary, FlowView
     from jobqueue.service import Service
 
 SHOWN_MAX = 1000
-"""Jobs that a document shows: a whole graph, and of the jobs that were submitted at run time the first ones."""
+"""Jobs that a document shows at most: a whole graph, and more of those that were submitted at run time by cursors."""
+
+_ENDED = tuple(state for state in JobState if state not in LIVE)
 
 
 class FlowJobDocument(msgspec.Struct, gc=False):
@@ -57,7 +60,8 @@ class FlowDocument(msgspec.Struct, gc=False):
         finished_at: When its last job ended; null: it runs.
         counts: The number of its jobs in each state, of all that it has had.
         evicted: The number of jobs without a record any more.
-        jobs: Its jobs with a record, parents before their children; the first 1,000.
+        next_cursor: The `cursor` of the jobs after these; null: there are none.
+        jobs: Its jobs with a record, parents before their children; the first 1,000, or those at the `cursor`.
     """
 
     id: Id
@@ -66,11 +70,37 @@ class FlowDocument(msgspec.Struct, gc=False):
     finished_at: Instant | None
     counts: dict[JobState, Count]
     evicted: Count
+    next_cursor: str | None
     jobs: list[FlowJobDocument]
 
 
+class FlowSummaryDocument(msgspec.Struct, gc=False):
+    """A flow in a list of flows, without its jobs.
+
+    Attributes:
+        id: Names the flow.
+        state: As of the flow.
+        created_at: When it was accepted.
+        finished_at: When its last job ended; null: it runs.
+        live: The number of its live jobs.
+        ended: The number of the others in each state, of all that it has had.
+        evicted: The number of jobs without a record any more.
+    """
+
+    id: Id
+    state: FlowState
+    created_at: Instant
+    finished_at: Instant | None
+    live: Count
+    ended: dict[JobState, Count]
+    evicted: Count
+
+
 def flow_document(flow: FlowView, service: Service, *, with_jobs: bool = True) -> FlowDocument:
-    """Return a flow's document. Args: with_jobs: Whether it shows its jobs."""
+    """Return a flow's document, with the first `SHOWN_MAX` jobs of the view. Args: with_jobs: Whether it has any."""
+    shown, cursor = (flow.jobs, flow.cursor) if with_jobs else ((), None)
+    if len(shown) > SHOWN_MAX:
+        shown, cursor = shown[:SHOWN_MAX], cursor_at(shown[SHOWN_MAX - 1].id, oldest_first=True)
     wall = service.wall_offset_s()
     finished_at = flow.finished_at
     return FlowDocument(
@@ -80,7 +110,23 @@ def flow_document(flow: FlowView, service: Service, *, with_jobs: bool = True) -
         finished_at=None if finished_at is None else timestamp(wall + finished_at),
         counts={state: flow.counts.get(state, 0) for state in JobState},
         evicted=flow.evicted,
-        jobs=[_job_document(job) for job in flow.jobs[:SHOWN_MAX]] if with_jobs else [],
+        next_cursor=cursor,
+        jobs=[_job_document(job) for job in shown],
+    )
+
+
+def summary_document(flow: FlowSummary, service: Service) -> FlowSummaryDocument:
+    """Return a flow's document in a list."""
+    wall = service.wall_offset_s()
+    finished_at = flow.finished_at
+    return FlowSummaryDocument(
+        id=flow.id,
+        state=flow.state,
+        created_at=timestamp(wall + flow.created_at),
+        finished_at=None if finished_at is None else timestamp(wall + finished_at),
+        live=flow.live,
+        ended={state: flow.ended.get(state, 0) for state in _ENDED},
+        evicted=flow.evicted,
     )
 
 

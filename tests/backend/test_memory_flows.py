@@ -1,0 +1,63 @@
+"""Flows of the memory backend: lists in slices, bounds."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from jobqueue.backend.memory import MemoryBackend
+from jobqueue.core.job import JobSpec, Uniqueness
+from jobqueue.testing import virtual_time
+from tests.backend.test_searches import SMALL, memory
+
+PLAIN = (JobSpec(type="t"), b"{}", None, None)
+ANNS = (JobSpec(type="t"), b"{}", None, Uniqueness("ann", owner="ann"))
+
+
+async def filled(backend: MemoryBackend, flows: int) -> list[str]:
+    return [(await backend.submit_flow([PLAIN], [None])).flow.id for _ in range(flows)]
+
+
+@virtual_time
+async def test_lists_of_flows_together_read_one_slice_in_an_iteration_of_the_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    backend = memory()
+    await filled(backend, 95)
+    flows: Any = backend._engine.flows
+    newest, read = flows.newest, [0]
+
+    def counted(after: str | None, limit: int) -> Any:
+        found = newest(after, limit)
+        read[-1] += len(found)
+        return found
+
+    monkeypatch.setattr(flows, "newest", counted)
+    lists = [asyncio.create_task(backend.flows("failed", limit=5)) for _ in range(7)]
+    while not all(each.done() for each in lists):
+        await asyncio.sleep(0)
+        read.append(0)
+    assert {(len(each.result().flows), each.result().cursor) for each in lists} == {(0, None)}
+    first, *later = read
+    assert first == 7 * SMALL.search_first
+    assert max(later) <= SMALL.search_slice + 1  # and whether there is one more
+    assert sum(later) >= 7 * 90
+
+
+@virtual_time
+async def test_a_list_of_flows_ends_after_its_bound_and_goes_on_at_its_cursor() -> None:
+    backend = memory()
+    oldest = (await backend.submit_flow([ANNS], [None])).flow.id
+    await filled(backend, 250)
+    cursor, pages = None, 0
+    while True:
+        page = await backend.flows(owner="ann", limit=5, cursor=cursor)
+        pages += 1
+        if page.flows:
+            break
+        assert page.cursor not in (None, cursor)
+        cursor = page.cursor
+    assert ([flow.id for flow in page.flows], page.cursor) == ([oldest], None)
+    assert pages == -(-251 // (SMALL.search_max + SMALL.search_first))
