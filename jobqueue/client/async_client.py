@@ -232,7 +232,8 @@ class Client(AsyncFlows, AsyncTopics, AsyncOperations):
         """Yield all jobs that match, page by page; `limit` is the number of jobs on a page."""
         pages = Pages(filters)
         while not pages.over:
-            for job in pages.take(await self.list(**pages.filters)):
+            page = await self.list(**pages.filters)
+            for job in pages.take(page.jobs, page.next_cursor):
                 yield job
 
     async def wait(

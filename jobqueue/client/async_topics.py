@@ -63,7 +63,7 @@ class AsyncTopics(ABC):
             Refused, NoAnswer: No stream could be opened for `retry_for_s`.
         """
         path = topics.events_path(pattern)
-        listener = Listener(path, ends=False, last_event_id=last_event_id, retry_for_s=retry_for_s)
+        listener = Listener(path, is_last=None, last_event_id=last_event_id, retry_for_s=retry_for_s)
         async with aclosing(self._heard(listener)) as events:
             async for event in events:
                 yield TopicEvent.of(event)

@@ -1,14 +1,14 @@
 """Event streams over connections that may break: the next request, without the I/O.
 
-A stream of one job ends with its terminal event; the stream of all jobs doesn't end. A
-stream that ends before is reopened after the server's `retry`, from the last event
+A stream of one job ends with its terminal event, that of a flow with the flow's end; the stream of all jobs doesn't
+end. A stream that ends before is reopened after the server's `retry`, from the last event
 received on.
 """
 
 from __future__ import annotations
 
 import random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -29,6 +29,9 @@ from jobqueue.client.protocol import (
 from jobqueue.client.retry_after import PAUSE_S_MIN
 from jobqueue.client.sse import EventParser
 from jobqueue.core.job import LIVE, JobState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 QUIET_S = 30.0  # between two signs of life of a stream, beside the client's timeout; a server gives one each 15 s
 
@@ -71,7 +74,7 @@ class Listener:
 
     Args:
         target: The path of the stream.
-        ends: Whether it ends with the last event of a job.
+        is_last: Whether the stream ends with an event; None: it has no end.
         retry_for_s: How long to try while no stream can be opened.
 
     Attributes:
@@ -79,9 +82,11 @@ class Listener:
         over: No more events follow.
     """
 
-    def __init__(self, target: str, *, ends: bool, last_event_id: str, retry_for_s: float) -> None:
+    def __init__(
+        self, target: str, *, is_last: Callable[[JobEvent], bool] | None, last_event_id: str, retry_for_s: float
+    ) -> None:
         self._target = target
-        self._ends = ends
+        self._is_last = is_last
         self._retry_for_s = retry_for_s
         self._retry_s = PAUSE_S
         self._patience = Patience(retry_for_s)
@@ -140,7 +145,7 @@ class Listener:
         except ValueError as error:  # msgspec's DecodeError is one
             raise ErrorAnswer(200, f"not an event of this API: {error}") from error
         for number, event in enumerate(heard, 1):
-            if self._ends and event.over:
+            if self._is_last is not None and self._is_last(event):
                 self.over = True
                 return heard[:number]
         return heard
@@ -159,4 +164,9 @@ class Listener:
 def listener_of(job_id: str | None, *, last_event_id: str, retry_for_s: float) -> Listener:
     """Return a listener to the events of a job; None: of all jobs."""
     target = "/v1/events" if job_id is None else f"{job_path(job_id)}/events"
-    return Listener(target, ends=job_id is not None, last_event_id=last_event_id, retry_for_s=retry_for_s)
+    is_last = None if job_id is None else _ends_job
+    return Listener(target, is_last=is_last, last_event_id=last_event_id, retry_for_s=retry_for_s)
+
+
+def _ends_job(event: JobEvent) -> bool:
+    return event.over

@@ -1,17 +1,18 @@
-"""Calls on flows: submitting a graph, reading it, waiting for its end, cancelling and retrying it."""
+"""Calls on flows: submitting a graph, reading and listing them, waiting for an end, events, cancelling, retrying."""
 
 from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING
-from urllib.parse import quote
+from typing import TYPE_CHECKING, TypedDict, cast
+from urllib.parse import quote, urlencode
 
 import msgspec
 
 from jobqueue import errors
+from jobqueue.client.events import JobEvent, Listener
 from jobqueue.client.keyed import keyed
-from jobqueue.client.models import FlowDocument
+from jobqueue.client.models import FlowDocument, FlowPage
 from jobqueue.client.prefer import SLACK_S
 from jobqueue.client.protocol import PAUSE_S, NoAnswer, Patience, Request, Steps, decoded
 from jobqueue.client.retry_after import PAUSE_S_MIN
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 RUNNING = "running"
 
+FLOW_EVENT = "flow"
+"""The name of the event with a flow as it is."""
+
 
 def submit(graph: Graph | Mapping[str, Any], idempotency_key: str | None, retry_for_s: float) -> Steps[FlowDocument]:
     body = graph.encoded() if isinstance(graph, Graph) else encode(graph)
@@ -33,9 +37,53 @@ def submit(graph: Graph | Mapping[str, Any], idempotency_key: str | None, retry_
     return msgspec.structs.replace(flow, deduplicated=deduplicated)
 
 
-def get(id: str, *, include_jobs: bool = False) -> Steps[FlowDocument]:
-    query = "?include=jobs" if include_jobs else ""
-    return decoded((yield Request(method="GET", target=path_of(id) + query)), FlowDocument)
+class FlowsQuery(TypedDict, total=False):
+    """The parameters of a page of flows."""
+
+    state: str
+    limit: int
+    cursor: str
+
+
+class FlowQuery(TypedDict, total=False):
+    """The parameters of a flow's document."""
+
+    include: str
+    limit: int
+    cursor: str
+
+
+def query_of(state: str | None, limit: int | None, cursor: str | None) -> FlowsQuery:
+    """Return the parameters of a page of flows that are given."""
+    given = {"state": state, "limit": limit, "cursor": cursor}
+    return cast("FlowsQuery", {name: value for name, value in given.items() if value is not None})
+
+
+def job_query_of(include_jobs: bool, limit: int | None, cursor: str | None) -> FlowQuery:
+    """Return the parameters of a flow's document that are given."""
+    given = {"include": "jobs" if include_jobs else None, "limit": limit, "cursor": cursor}
+    return cast("FlowQuery", {name: value for name, value in given.items() if value is not None})
+
+
+def get(id: str, query: FlowQuery) -> Steps[FlowDocument]:
+    return decoded((yield Request(method="GET", target=_with(path_of(id), query))), FlowDocument)
+
+
+def page(query: FlowsQuery) -> Steps[FlowPage]:
+    return decoded((yield Request(method="GET", target=_with("/v1/flows", query))), FlowPage)
+
+
+def listener_of(id: str, retry_for_s: float) -> Listener:
+    """Return a listener to the events of a flow."""
+    return Listener(f"{path_of(id)}/events", is_last=_ends_flow, last_event_id="", retry_for_s=retry_for_s)
+
+
+def _ends_flow(event: JobEvent) -> bool:
+    return event.name == FLOW_EVENT and event.data.get("state") != RUNNING
+
+
+def _with(path: str, query: FlowQuery | FlowsQuery) -> str:
+    return f"{path}?{urlencode(query)}" if query else path
 
 
 def wait(id: str, timeout_s: float | None, retry_for_s: float) -> Steps[FlowDocument]:

@@ -139,7 +139,8 @@ class FlowDocument(msgspec.Struct, frozen=True, kw_only=True):
         state: `running`, `succeeded`, `failed` or `cancelled`.
         counts: The number of its jobs by state.
         evicted: The number of its jobs without a record any more.
-        jobs: Those with one, parents before their children; the first 1,000.
+        jobs: Those with one, parents before their children; the first 1,000, or those at a cursor.
+        next_cursor: The cursor of the jobs after these; None: there are none.
         deduplicated: Of a submission's answer: this is an earlier submission's flow, by its key.
     """
 
@@ -150,6 +151,7 @@ class FlowDocument(msgspec.Struct, frozen=True, kw_only=True):
     counts: dict[str, int]
     evicted: int
     jobs: tuple[FlowJob, ...]
+    next_cursor: str | None = None
     deduplicated: bool = False
 
     @property
@@ -159,6 +161,35 @@ class FlowDocument(msgspec.Struct, frozen=True, kw_only=True):
     def job(self, name: str) -> FlowJob:
         """Return one of its jobs, by name. Raises KeyError."""
         return {job.name: job for job in self.jobs}[name]
+
+
+class FlowSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A flow in a list, without its jobs.
+
+    Attributes:
+        live: The number of its live jobs.
+        ended: The number of the others by state.
+        state, evicted: As of `FlowDocument`.
+    """
+
+    id: str
+    state: str
+    created_at: datetime
+    finished_at: datetime | None
+    live: int
+    ended: dict[str, int]
+    evicted: int
+
+    @property
+    def over(self) -> bool:
+        return self.state != "running"
+
+
+class FlowPage(msgspec.Struct, frozen=True):
+    """Flows, newest first; `next_cursor` begins the next page (None: the last page)."""
+
+    flows: tuple[FlowSummary, ...]
+    next_cursor: str | None
 
 
 class JobPage(msgspec.Struct, frozen=True):

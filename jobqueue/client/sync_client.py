@@ -169,7 +169,8 @@ class SyncClient(SyncFlows, SyncTopics, SyncOperations):
         """As `Client.iter_all`."""
         pages = Pages(filters)
         while not pages.over:
-            yield from pages.take(self.list(**pages.filters))
+            page = self.list(**pages.filters)
+            yield from pages.take(page.jobs, page.next_cursor)
 
     def wait(
         self,

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from jobqueue.client import flows
+from jobqueue.client.pages import Pages
 from jobqueue.client.submit import RETRY_FOR_S
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Generator, Mapping
 
-    from jobqueue.client.models import FlowDocument
+    from jobqueue.client.events import JobEvent, Listener
+    from jobqueue.client.models import FlowDocument, FlowJob, FlowPage, FlowSummary
     from jobqueue.client.protocol import Steps
     from jobqueue.graph import Graph
 
@@ -38,13 +41,65 @@ class SyncFlows(ABC):
         """
         return self._run(flows.submit(graph, idempotency_key, retry_for_s))
 
-    def flow(self, id: str, *, include_jobs: bool = False) -> FlowDocument:
+    def flow(
+        self, id: str, *, include_jobs: bool = False, limit: int | None = None, cursor: str | None = None
+    ) -> FlowDocument:
         """Return a flow: its state, counts and graph; with `include_jobs` the document of each job, too.
+
+        Args:
+            limit: Jobs at most, up to 1,000, which is the default.
+            cursor: The `next_cursor` of a document before: it has the jobs after those.
 
         Raises:
             JobNotFound, JobGone: There is none, or none any more.
         """
-        return self._run(flows.get(id, include_jobs=include_jobs))
+        return self._run(flows.get(id, flows.job_query_of(include_jobs, limit, cursor)))
+
+    def flows(self, state: str | None = None, *, limit: int | None = None, cursor: str | None = None) -> FlowPage:
+        """Return a page of the flows, newest first.
+
+        Args:
+            state: Only those in it: `running`, `succeeded`, `failed` or `cancelled`.
+            limit: Flows at most, up to 100. Defaults to 50.
+            cursor: The `next_cursor` of the page before.
+        """
+        return self._run(flows.page(flows.query_of(state, limit, cursor)))
+
+    def iter_flows(self, state: str | None = None, *, limit: int | None = None) -> Generator[FlowSummary, None, None]:
+        """Yield all flows in a state, page by page; `limit` is the number on a page."""
+        pages = Pages(flows.query_of(state, limit, None))
+        while not pages.over:
+            page = self._run(flows.page(pages.filters))
+            yield from pages.take(page.flows, page.next_cursor)
+
+    def iter_flow_jobs(
+        self, id: str, *, include_jobs: bool = False, limit: int | None = None
+    ) -> Generator[FlowJob, None, None]:
+        """Yield all jobs of a flow, page by page, parents before their children; `limit` is the number on a page.
+
+        Raises:
+            JobNotFound, JobGone: As `flow`.
+        """
+        pages = Pages(flows.job_query_of(include_jobs, limit, None))
+        while not pages.over:
+            page = self._run(flows.get(id, pages.filters))
+            yield from pages.take(page.jobs, page.next_cursor)
+
+    def flow_events(self, id: str, *, retry_for_s: float = 30.0) -> Generator[JobEvent, None, None]:
+        """Yield the events of a flow's jobs, until all have ended; the first and the last event are `flow`s.
+
+        A `flow` has the flow's document as its data, at the end without jobs. A broken stream is opened again, and
+        begins with the flow as it is.
+
+        Args:
+            retry_for_s: How long to try to open a stream.
+
+        Raises:
+            JobNotFound, JobGone: As `flow`.
+            Refused, NoAnswer: No stream could be opened for `retry_for_s`.
+        """
+        with closing(self._heard(flows.listener_of(id, retry_for_s))) as events:
+            yield from events
 
     def wait_flow(self, id: str, timeout_s: float | None = None, *, retry_for_s: float = RETRY_FOR_S) -> FlowDocument:
         """Wait until all jobs of a flow have ended, by long polls.
@@ -73,3 +128,6 @@ class SyncFlows(ABC):
 
     @abstractmethod
     def _run(self, steps: Steps[T]) -> T: ...
+
+    @abstractmethod
+    def _heard(self, listener: Listener) -> Generator[JobEvent, None, None]: ...

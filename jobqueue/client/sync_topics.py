@@ -36,7 +36,7 @@ class SyncTopics(ABC):
     ) -> Generator[TopicEvent, None, None]:
         """As `Client.listen`."""
         path = topics.events_path(pattern)
-        listener = Listener(path, ends=False, last_event_id=last_event_id, retry_for_s=retry_for_s)
+        listener = Listener(path, is_last=None, last_event_id=last_event_id, retry_for_s=retry_for_s)
         with closing(self._heard(listener)) as events:
             for event in events:
                 yield TopicEvent.of(event)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -38,6 +40,36 @@ async def test_a_failed_flow_ends_the_command_with_exit_code_1(run: Run) -> None
     assert (await run("flow", "wait", id)).code == 1
     ran = await run("flow", "retry", "nothing")
     assert ran.code == 1
+
+
+async def test_flows_are_listed_by_state(run: Run) -> None:
+    assert (await run("flow", "list")).code == 1
+    ids = []
+    for kind in ("echo", "hold", "hold"):
+        ran = await run("flow", "submit", json.dumps({"jobs": [{"name": "a", "type": kind}]}))
+        ids.append(ran.lines[0]["id"])
+    await run("flow", "wait", ids[0])
+    ran = await run("flow", "list", "--state", "running")
+    assert [(flow["id"], flow["live"]) for flow in ran.lines] == [(ids[2], 1), (ids[1], 1)]
+    assert (await run("flow", "list", "-o", "id")).out.split() == ids[::-1]
+    table = await run("flow", "list", "--limit", "1", "-o", "table")
+    assert table.out.splitlines()[0].split() == ["id", "state", "live", "ended", "age", "took"]
+    assert (table.out.split()[6:9], "the first 1; more with" in table.err) == ([ids[2], "running", "1"], True)
+    ended = (await run("flow", "list", "--state", "succeeded", "--all", "-o", "table")).out.splitlines()
+    assert (ended[-1].split()[:5], len(ended)) == ([ids[0], "succeeded", "0", "1", "succeeded"], 2)
+    ran = await run("flow", "list", "--state", "failed")
+    assert (ran.code, ran.err.strip()) == (1, "no flow matches")
+    assert (await run("flow", "list", "--state", "nope")).code == 2
+
+
+async def test_all_pages_of_a_flow_are_shown(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobqueue.http.resources.flows.SHOWN_MAX", 2)
+    graph = {"jobs": [{"name": f"job-{number}", "type": "echo"} for number in range(5)]}
+    id = (await run("flow", "submit", json.dumps(graph), "--wait")).lines[0]["id"]
+    (flow,) = (await run("flow", "show", id)).lines
+    assert ([job["name"] for job in flow["jobs"]], flow["next_cursor"]) == ([f"job-{n}" for n in range(5)], None)
+    table = (await run("flow", "show", id, "-o", "table")).out.splitlines()
+    assert [line.split()[0] for line in table[-5:]] == [f"job-{n}" for n in range(5)]
 
 
 async def test_a_flow_is_cancelled(run: Run) -> None:

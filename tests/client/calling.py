@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Call = Callable[..., Awaitable[Any]]
 
 
-YIELDING = ("events", "iter_all", "listen")
+YIELDING = ("events", "flow_events", "iter_all", "iter_flow_jobs", "iter_flows", "listen")
 
 
 def caller(kind: str, client: Any) -> Call:

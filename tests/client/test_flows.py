@@ -12,6 +12,7 @@ from jobqueue.errors import InvalidSubmission, JobNotFound, KeyReused, WrongStat
 if TYPE_CHECKING:
     from tests.client.calling import Call
 
+AFTER = {"name": "b", "type": "echo", "after": ["a"]}
 PARTS = ({"type": "echo", "args": {"value": 1}}, group("echo", "echo"), {"type": "echo", "name": "last"})
 
 
@@ -59,6 +60,45 @@ async def test_the_faults_of_a_graph_have_their_places(call: Call) -> None:
     with pytest.raises(InvalidSubmission) as raised:
         await call("submit_flow", chain("echo", {"type": "echo", "after": "nothing"}))
     assert [fault.pointer for fault in raised.value.errors] == ["/jobs/1/after/1"]
+
+
+async def test_flows_are_listed_by_pages(call: Call) -> None:
+    ids = [(await call("submit_flow", chain("hold"))).id for _ in range(3)]
+    await call("cancel_flow", ids[1])
+    await call("wait_flow", ids[1], 10)
+    page = await call("flows", limit=2)
+    assert ([flow.id for flow in page.flows], [flow.over for flow in page.flows]) == (ids[:0:-1], [False, True])
+    rest = await call("flows", limit=2, cursor=page.next_cursor)
+    assert ([flow.id for flow in rest.flows], rest.next_cursor) == (ids[:1], None)
+    assert [flow.id for flow in await call("iter_flows", limit=1)] == ids[::-1]
+    (cancelled,) = await call("iter_flows", "cancelled")
+    assert (cancelled.id, cancelled.live, cancelled.ended["cancelled"]) == (ids[1], 0, 1)
+
+
+async def test_the_jobs_of_a_flow_come_page_by_page(call: Call) -> None:
+    flow = await call("submit_flow", chain(*PARTS))
+    await call("wait_flow", flow.id, 10)
+    page = await call("flow", flow.id, limit=3)
+    assert [job.name for job in page.jobs] == ["echo", "echo-2", "echo-3"]
+    (last,) = (await call("flow", flow.id, cursor=page.next_cursor)).jobs
+    jobs = await call("iter_flow_jobs", flow.id, include_jobs=True, limit=1)
+    assert ([job.name for job in jobs], jobs[-1].id) == (["echo", "echo-2", "echo-3", "last"], last.id)
+    assert jobs[0].job["result"] == 1
+
+
+async def test_the_events_of_a_flow_end_with_it(call: Call) -> None:
+    flow = await call("submit_flow", {"jobs": [{"name": "a", "type": "echo", "delay_s": 0.2}, AFTER]})
+    first, *of_jobs, last = await call("flow_events", flow.id)
+    assert (first.name, first.data["state"], len(first.data["jobs"])) == ("flow", "running", 2)
+    assert (last.name, last.data["state"], last.data["jobs"]) == ("flow", "succeeded", [])
+    assert [event.data["id"] for event in of_jobs if event.name == "succeeded"] == [job.id for job in flow.jobs]
+    (only,) = await call("flow_events", flow.id)
+    assert (only.name, only.data["state"]) == ("flow", "succeeded")
+
+
+async def test_the_events_of_an_unknown_flow_are_not_found(call: Call) -> None:
+    with pytest.raises(JobNotFound):
+        await call("flow_events", "nothing")
 
 
 async def test_an_unknown_flow_is_not_found(call: Call) -> None:

@@ -49,7 +49,7 @@ async def test_a_cursor_that_does_not_advance_is_an_error(kind: str) -> None:
 async def test_empty_pages_without_end_are_an_error(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pages, "EMPTY_PAGES_MAX", 3)
     async with scripted(kind, *[page(then=str(n)) for n in range(9)]) as (call, script):
-        with pytest.raises(ErrorAnswer, match="more than 3 pages of the list in a row have no job"):
+        with pytest.raises(ErrorAnswer, match="more than 3 pages of the list in a row are empty"):
             await call("iter_all")
     assert len(script.requests) == 4
 

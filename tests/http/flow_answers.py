@@ -53,14 +53,16 @@ async def answers(serving: Serving, http: aiohttp.ClientSession, ask: Ask) -> No
     await ask(http, "POST", "/v1/jobs", json={"type": "echo", "after": [job["id"]]})
     for method in ("GET", "HEAD"):
         for query in ("", "?state=running&limit=2", "?state=nope"):
-            await ask(http, method, f"{FLOWS}{query}")
+            await ask(http, method, FLOWS, query)
         for flow_id in (live, done, gone, UNKNOWN):
             await ask(http, method, FLOW, flow_id, headers={"Prefer": "wait=0"})
             await ask(http, method, FLOW, f"{flow_id}?include=nope")
         await ask(http, method, FLOW, done, headers={"Prefer": "wait=0", "If-None-Match": "*"})
     for flow_id in (live, gone, UNKNOWN):
         await ask(http, "GET", EVENTS, flow_id)
-    await ask(http, "GET", EVENTS, done, headers={"Last-Event-ID": "1"})
+    async with http.get(EVENTS.format(id=done)) as response:
+        (line,) = (line for line in (await response.text()).splitlines() if line.startswith("id: "))
+    await ask(http, "GET", EVENTS, done, headers={"Last-Event-ID": line.removeprefix("id: ")})
     delayed = (await ask(http, "POST", FLOWS, json=graph("echo", delay_s=60)))["id"]
     for flow_id in (live, delayed, done, gone, UNKNOWN):
         await ask(http, "POST", f"{FLOW}:cancel", flow_id)

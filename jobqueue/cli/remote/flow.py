@@ -1,8 +1,9 @@
-"""`jobqueue flow`: submits a graph of jobs, shows it, waits for its end, cancels and retries it."""
+"""`jobqueue flow`: submits a graph of jobs, lists flows, shows one, waits for its end, cancels and retries it."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -10,12 +11,15 @@ import msgspec
 from jobqueue.cli.command import Command
 from jobqueue.cli.remote.connection import Connection, talking
 from jobqueue.cli.remote.failures import FAILED
+from jobqueue.cli.remote.output import BLOCK_ROWS
 from jobqueue.cli.remote.server_flags import add_flags
 from jobqueue.cli.remote.submit import FOREVER, completed, waiting
 from jobqueue.cli.terminal.table import Column
 from jobqueue.cli.terminal.times import since
 from jobqueue.cli.terminal.visible import visible
-from jobqueue.cli.values import arguments, duration
+from jobqueue.cli.values import arguments, count, duration
+from jobqueue.client import FlowSummary
+from jobqueue.duration import spell
 
 if TYPE_CHECKING:
     import argparse
@@ -25,6 +29,11 @@ if TYPE_CHECKING:
     from jobqueue.client import FlowDocument, FlowJob
 
 __all__ = ["COMMANDS", "completed"]
+
+LIMIT = 20
+PAGE_MAX = 100
+
+FLOW_STATES = ("running", "succeeded", "failed", "cancelled")
 
 EPILOG = (
     'A graph is JSON: {"jobs": [{"name": "fetch", "type": "fetch", "args": {…}}, {"name": "resize", "type": "resize", '
@@ -42,9 +51,26 @@ def submit(connection: Connection, output: Output, options: argparse.Namespace) 
     return _end(connection, output, flow.id, None if options.wait == FOREVER else options.wait)
 
 
+def listing(connection: Connection, output: Output, options: argparse.Namespace) -> int:
+    """Print flows, newest first."""
+    limit = None if options.all else options.limit
+    flows = islice(connection.iter_flows(options.state, limit=min(PAGE_MAX, limit or PAGE_MAX)), limit)
+    found = output.listing(map(document_of, flows), LIST_COLUMNS, FlowSummary)
+    if not found:
+        output.say("no flow matches" if options.state else "there are no flows")
+        return FAILED
+    if output.is_table and found == limit:
+        output.say(f"the first {found:,}; more with --limit N or --all")
+    return 0
+
+
 def show(connection: Connection, output: Output, options: argparse.Namespace) -> int:
     """Print a flow: its state, and a row for each job."""
-    _write(output, connection.flow(options.id))
+    flow = connection.flow(options.id)
+    if flow.next_cursor is not None:
+        jobs = tuple(connection.iter_flow_jobs(options.id))
+        flow = msgspec.structs.replace(flow, jobs=jobs, next_cursor=None)
+    _write(output, flow)
     return 0
 
 
@@ -72,7 +98,7 @@ def line_of(flow: FlowDocument) -> str:
     return visible(f"{flow.id}  {flow.state}: {counts}; {since(flow.created_at)} old{again}", 300)
 
 
-def document_of(flow: FlowDocument) -> dict[str, Any]:
+def document_of(flow: FlowDocument | FlowSummary) -> dict[str, Any]:
     """Return a flow as a document, its instants as the server writes them."""
     document: dict[str, Any] = msgspec.to_builtins(flow, builtin_types=(datetime,))
     for name in ("created_at", "finished_at"):
@@ -93,7 +119,10 @@ def _write(output: Output, flow: FlowDocument) -> None:
         return
     output.line(line_of(flow))
     names = {job.id: job.name or job.id for job in flow.jobs}
-    output.table(_columns(names), flow.jobs)
+    for begin in range(0, len(flow.jobs), BLOCK_ROWS):
+        output.table(_columns(names), flow.jobs[begin : begin + BLOCK_ROWS])
+    if flow.next_cursor is not None:
+        output.say(f"the first {len(flow.jobs):,} jobs; all of them with `jobqueue flow show {flow.id}`")
 
 
 def _columns(names: dict[str, str]) -> tuple[Column, ...]:
@@ -107,6 +136,32 @@ def _columns(names: dict[str, str]) -> tuple[Column, ...]:
         Column("after", after, cut=60, flexible=True),
         Column("id", lambda job: job.id, cut=64, drop=1),
     )
+
+
+def _ended(flow: FlowSummary) -> str:
+    return ", ".join(f"{count:,} {state}" for state, count in flow.ended.items() if count)
+
+
+def _took(flow: FlowSummary) -> str:
+    """Return how long it has run."""
+    return spell(((flow.finished_at or datetime.now(UTC)) - flow.created_at).total_seconds())
+
+
+LIST_COLUMNS = (
+    Column("id", lambda flow: flow.id, cut=64),
+    Column("state", lambda flow: flow.state, cut=32),
+    Column("live", lambda flow: f"{flow.live:,}", right=True),
+    Column("ended", _ended, cut=60, flexible=True),
+    Column("age", lambda flow: since(flow.created_at)),
+    Column("took", _took),
+)
+
+
+def _add_list(parser: Parser) -> None:
+    parser.add_argument("--state", choices=FLOW_STATES, help="flows in this state")
+    parser.add_argument("--limit", type=count, default=LIMIT, metavar="N", help=f"flows at most (default: {LIMIT})")
+    parser.add_argument("--all", action="store_true", help="all of them, page by page")
+    add_flags(parser)
 
 
 def _add_submission(parser: Parser) -> None:
@@ -139,6 +194,7 @@ def _add_wait(parser: Parser) -> None:
 
 COMMANDS = (
     Command("submit", "Submit a graph of jobs: all, or none.", talking(submit), _add_submission, EPILOG),
+    Command("list", "List flows, newest first.", talking(listing), _add_list),
     Command("show", "Show a flow and its jobs.", talking(show), _add_id),
     Command("wait", "Wait for the end of a flow.", talking(wait), _add_wait),
     Command("cancel", "Cancel the live jobs of a flow.", talking(cancel), _add_id),

@@ -37,7 +37,7 @@ from jobqueue.http.response.list_reply import listed_document
 from jobqueue.http.response.long_response import PIECE_BYTES, LongResponse, document_pieces, whole_answer
 from jobqueue.http.response.reply import COMMON, DEDUPLICATED, JSON, SERVER, names_tag
 from jobqueue.http.response.responses import error_answer, known_tags
-from jobqueue.http.streams.flow_log import FlowLog, FlowReader
+from jobqueue.http.streams.flow_log import FlowLog, FlowReader, end_id
 from jobqueue.http.streams.waiters import NO_PLACE_RETRY_AFTER_S
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class Flows:
         try:
             return await self._service.backend.flow(flow_id, sees, cursor=asked.cursor, limit=asked.limit)
         except InvalidCursor as error:
-            detail = f"cursor is the next_cursor of an earlier answer with this flow, got {shown(str(error))!r}"
+            detail = f"cursor is the next_cursor of an earlier page of this flow, got {shown(str(error))!r}"
             raise MalformedRequest(detail) from None
 
     async def events(self, request: web.Request) -> web.StreamResponse:
@@ -130,7 +130,7 @@ class Flows:
             raise ConnectionResetError
         flow_id, sees = request.match_info["id"], request[GRANT].sees
         flow = await self._service.backend.flow(flow_id, sees)
-        if flow.state != "running" and LAST_EVENT_ID in request.headers:  # the client knows its end
+        if flow.state != "running" and request.headers.get(LAST_EVENT_ID) == end_id(flow):  # the client knows its end
             return web.Response(status=204, headers={"Cache-Control": "no-store", "Server": SERVER})
         reader = FlowReader(flow_id, partial(cut, transport), sees)
         self._waiters.check_stream(request)

@@ -4,7 +4,9 @@ Rules:
 
 1. A stream begins with the flow as it is, so that a client that comes back has missed nothing: no event is kept for it.
    The jobs of a large one are left out, since all of it is in memory until the client has read it.
-2. It ends with the flow, once all its jobs have ended and none was added or retried meanwhile.
+2. It ends with the flow, once all its jobs have ended and none was added or retried meanwhile. The id of this event
+   names the end, so that a client that comes back with it is told that nothing follows; one that has missed the end
+   gets it.
 3. Events are heard while there is a stream; of a job in no flow with a stream it costs a look at its flow.
 """
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from jobqueue.backend.base import LocalBackend
     from jobqueue.core.events import JobEvent
+    from jobqueue.core.flow import FlowView
     from jobqueue.core.job import JobId
     from jobqueue.service import Service
 
@@ -40,6 +43,11 @@ OPENING_BYTES_MAX = 64 * 1024
 _HEARD = (Submitted, Started, StopRequested, BackedOff, Ready, Progressed, Ended)
 
 _encode = msgspec.json.Encoder().encode
+
+
+def end_id(flow: FlowView) -> str:
+    """Return the id of the event that tells the end of a flow: of this one, since a retry changes the version."""
+    return f"end-{flow.version}"
 
 
 class FlowReader(Subscriber):
@@ -95,12 +103,13 @@ class FlowLog:
         """Return the flow as it is, as the first event of a stream. Raises JobNotFound, JobGone."""
         flow = await self._service.backend.flow(reader.flow_id, reader.sees)
         reader.live = {job.id for job in flow.jobs if job.state in LIVE}
-        if flow.state != "running":
-            reader.end()
         document = _encode(flow_document(flow, self._service))
         if len(document) > OPENING_BYTES_MAX:
             document = _encode(flow_document(flow, self._service, with_jobs=False))
-        return frame(reader.next_id(), FLOW, document)
+        if flow.state == "running":
+            return frame(reader.next_id(), FLOW, document)
+        reader.end()
+        return frame(end_id(flow), FLOW, document)
 
     def last_id(self, reader: FlowReader) -> str:
         """Return the id of the latest event."""
@@ -118,7 +127,7 @@ class FlowLog:
         reader.live = {job.id for job in flow.jobs if job.state in LIVE}
         if flow.state != "running":
             document = _encode(flow_document(flow, self._service, with_jobs=False))
-            reader.offer(frame(reader.next_id(), FLOW, document))
+            reader.offer(frame(end_id(flow), FLOW, document))
             reader.end()
         return b""
 

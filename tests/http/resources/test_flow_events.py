@@ -75,6 +75,16 @@ async def test_a_stream_of_a_flow_that_has_ended_is_the_flow_alone(http: aiohttp
         assert response.status == 204
 
 
+@pytest.mark.parametrize("known", ["1", "end-1", "x" * 1000])
+async def test_a_client_that_has_missed_the_end_gets_it(http: aiohttp.ClientSession, known: str) -> None:
+    flow_id = await submitted(http, {"name": "a", "type": "echo"})
+    async with http.get(f"/v1/flows/{flow_id}", headers={"Prefer": "wait=5"}) as response:
+        assert response.status == 200
+    async with http.get(f"/v1/flows/{flow_id}/events", headers={"Last-Event-ID": known}) as response:
+        ((_, name, flow),) = [each async for each in events(response)]
+    assert (name, flow["state"]) == ("flow", "succeeded")
+
+
 async def test_a_client_that_comes_back_gets_the_flow_as_it_is(serving: Serving, http: aiohttp.ClientSession) -> None:
     flow_id = await submitted(http, HOLD, LATER)
     for _ in range(2):
