@@ -19,6 +19,7 @@ import sys
 import traceback
 from enum import StrEnum
 from itertools import cycle, islice
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, cast
 from uuid import UUID
 
@@ -31,8 +32,9 @@ from bench.load.driving import end_with_parent
 from bench.peers.contenders import BATCH as MANY
 from bench.peers.contenders import STATUS, SUBMISSION, Kind, request
 from bench.speed.operations import ORDERS, EngineBench, make_jobs, measure_order
-from jobqueue.config import AuthSettings, KeySettings, LimitsSettings, Settings
-from jobqueue.demo import queue
+from jobqueue import JobQueue
+from jobqueue.config import AuthSettings, JournalSettings, KeySettings, LimitsSettings, Settings
+from jobqueue.demo import echo, queue
 from jobqueue.http import api
 from jobqueue.http.assembly import FAST_PATH
 from jobqueue.http.resources import submissions
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
+    from jobqueue.errors import JournalFailed
+
 ENGINE = "engine, a round of operations"
 ORDER = "a round of order: "
 REQUESTS = 1000
@@ -56,6 +60,7 @@ TURNS = 20
 """Jobs that wait at once where jobs are run, and loop iterations until the next: more than enough."""
 
 SILENT_S = 3600.0
+SYNC_S = 60.0
 WAIT = {"Prefer": "wait=10"}
 KEYS = 2 * REQUESTS + BATCH
 """Idempotency-Keys of each kind: those of the longer child, and of the warm-up."""
@@ -73,6 +78,18 @@ class Life(StrEnum):
     def code(self) -> bytes:
         """The status of its POST."""
         return b"200" if self in (Life.WAIT, Life.WAIT_REPEATABLE) else b"202"
+
+
+class Kept(StrEnum):
+    """A life by HEAD on a server with a journal, by when that promises that a job is kept."""
+
+    INTERVAL = "life by HEAD, journal interval"
+    ALWAYS = "life by HEAD, journal always"
+
+    @property
+    def settings(self) -> JournalSettings:
+        """Those of its journal, without a folder: no sync comes but those that are waited for."""
+        return JournalSettings(sync="always" if self is Kept.ALWAYS else "interval", interval_s=SYNC_S)
 
 
 class Repeatable(StrEnum):
@@ -111,14 +128,14 @@ class Child(msgspec.Struct, frozen=True):
 
 
 def parts() -> list[str]:
-    return [*Kind, *Keyed, *Repeatable, *Life, ENGINE, *(f"{ORDER}{name}" for name in ORDERS)]
+    return [*Kind, *Keyed, *Repeatable, *Life, *Kept, ENGINE, *(f"{ORDER}{name}" for name in ORDERS)]
 
 
 def units_of(part: str) -> int:
     """Return how many units of a part are worth counting."""
     if part in set(Kind):
         return REQUESTS // Kind(part).jobs
-    return REQUESTS if part in {*Life, *Keyed, *Repeatable} else ROUNDS
+    return REQUESTS if part in {*Life, *Kept, *Keyed, *Repeatable} else ROUNDS
 
 
 class Deaf(asyncio.Transport):
@@ -141,9 +158,10 @@ class Deaf(asyncio.Transport):
 
 
 class Served:
-    """The server without sockets, with some finished jobs."""
+    """The server of a queue without sockets, with some finished jobs."""
 
-    def __init__(self) -> None:
+    def __init__(self, queue: JobQueue) -> None:
+        self._queue = queue
         self._transport = Deaf()
         self._others: list[tuple[web.RequestHandler, Deaf]] = []
         # Of their own, since the stock path leaves a connection a task.
@@ -160,18 +178,8 @@ class Served:
         self._tag = ""
 
     async def start(self) -> None:
-        # While instructions are counted, a second takes a minute: the connection was not silent, a worker's row of
-        # jobs ends by their number, and a batch is one turn.
-        workers.ROW_S = submissions.BATCH_TURN_S = SILENT_S
-        queue.configure(Settings(limits=LimitsSettings(idle_timeout_s=SILENT_S)))
-        await queue.start()
-        app = api(queue, lag=lambda: 0.0)
-        server = JobServer(app, queue.settings.limits, connections_max=3 * BATCH, fast_path=app[FAST_PATH])
-        self._connection = server()
-        self._connection.connection_made(self._transport)
-        self._others, self._streaming = ([(server(), Deaf()) for _ in range(BATCH)] for _ in range(2))
-        for connection, transport in (*self._others, *self._streaming):
-            connection.connection_made(transport)
+        """Serve, and do each part that needs nothing else, so that what is made once is made."""
+        await self._serve(JournalSettings())
         await self.ask(Kind.RUN, HELD)
         first = await self._exchange(request("GET", f"/v1/jobs/{self._ids[0]}"))
         self._tag = (header(first, b"etag") or b"").decode()
@@ -183,10 +191,30 @@ class Served:
             if life is not Life.EVENTS:  # after a stream, events are recorded for a while
                 await self.live(life, BATCH)
 
+    async def start_kept(self, journal: JournalSettings) -> None:
+        """Serve with a journal, and have some jobs live."""
+        await self._serve(journal)
+        await self.live(Life.HEAD, BATCH)
+
+    async def _serve(self, journal: JournalSettings) -> None:
+        # While instructions are counted, a second takes a minute: the connection was not silent, a worker's row of
+        # jobs ends by their number, and a batch is one turn.
+        workers.ROW_S = submissions.BATCH_TURN_S = SILENT_S
+        queue = self._queue
+        queue.configure(Settings(limits=LimitsSettings(idle_timeout_s=SILENT_S), journal=journal))
+        await queue.start()
+        app = api(queue, lag=lambda: 0.0)
+        server = JobServer(app, queue.settings.limits, connections_max=3 * BATCH, fast_path=app[FAST_PATH])
+        self._connection = server()
+        self._connection.connection_made(self._transport)
+        self._others, self._streaming = ([(server(), Deaf()) for _ in range(BATCH)] for _ in range(2))
+        for connection, transport in (*self._others, *self._streaming):
+            connection.connection_made(transport)
+
     async def ask_for_keys(self) -> None:
         """Take requests with the key only, from now on, and run some jobs for it."""
         key = KeySettings(id=KEY.id, sha256=KEY.digest, scopes=("read", "submit"))
-        await queue.reload(replace(queue.settings, auth=AuthSettings(keys={"bench": key})))
+        await self._queue.reload(replace(self._queue.settings, auth=AuthSettings(keys={"bench": key})))
         self._headers = {"Authorization": f"Bearer {KEY.text}"}
         self._post = request("POST", "/v1/jobs", self._headers, body=SUBMISSION)
         self._ids.clear()
@@ -200,13 +228,14 @@ class Served:
         new, post = life is Life.WAIT_REPEATABLE, self._post_and_wait if life is Life.WAIT else self._post
         for _ in range(count // BATCH):
             if life is Life.EVENTS:
-                await queue.pause("default")
+                await self._queue.pause("default")
             for connection, transport in connections:
                 transport.last = b""
                 connection.data_received(self._repeatable_waits.pop() if new else post)
             if life is Life.EVENTS:
                 await self._begin_streams()
-                await queue.resume("default")
+                await self._queue.resume("default")
+            await self._kept()
             await self._settle()
             for connection, transport in connections:
                 if life is Life.EVENTS:
@@ -230,10 +259,10 @@ class Served:
         """Send `count` requests, and check their answers. Args: new: Requests that are sent once."""
         expected = f"HTTP/1.1 {STATUS[kind]} ".encode()
         if kind.held:
-            await queue.pause("default")
+            await self._queue.pause("default")
         if kind is Kind.REFUSED:
             await self._exchange(self._post)
-            await queue.change("default", capacity=1)
+            await self._queue.change("default", capacity=1)
         requests = cycle(self._requests(kind)) if new is None else (new.pop() for _ in range(count))
         for number, text in enumerate(islice(requests, count), 1):
             answer = await self._exchange(text)
@@ -256,10 +285,18 @@ class Served:
             await asyncio.sleep(0)  # it was left to a task
         raise RuntimeError(f"no answer to {text!r}")
 
+    async def _kept(self) -> None:
+        """Wait until the answers that wait for the journal are sent."""
+        local = self._queue.service.local
+        if local.defers:
+            kept: asyncio.Future[JournalFailed | None] = asyncio.get_running_loop().create_future()
+            local.when_kept(kept.set_result)
+            assert await kept is None
+
     async def _settle(self) -> None:
         for _ in range(TURNS):
             await asyncio.sleep(0)
-        assert not queue.service.backend.stats()[0].live
+        assert not self._queue.service.backend.stats()[0].live
 
     def _requests(self, kind: Kind) -> Sequence[bytes]:
         if kind is Kind.BATCH:
@@ -292,6 +329,8 @@ def act(served: Served, loop: asyncio.AbstractEventLoop, part: str, units: int) 
         loop.run_until_complete(served.ask(Keyed(part).kind, units))
     elif part in set(Repeatable):
         loop.run_until_complete(served.ask_repeatable(Repeatable(part), units))
+    elif part in set(Kept):
+        live_kept(loop, Kept(part), units)
     elif part in set(Life):
         loop.run_until_complete(served.live(Life(part), units))
     elif part == ENGINE:
@@ -300,10 +339,20 @@ def act(served: Served, loop: asyncio.AbstractEventLoop, part: str, units: int) 
         measure_order(part.removeprefix(ORDER), make_jobs(JOBS), units)
 
 
+def live_kept(loop: asyncio.AbstractEventLoop, kept: Kept, units: int) -> None:
+    """Have jobs live on a server with a journal, in a folder that ends with it."""
+    jobs = JobQueue()
+    jobs.handler(echo)
+    served = Served(jobs)
+    with TemporaryDirectory() as folder:
+        loop.run_until_complete(served.start_kept(replace(kept.settings, dir=f"{folder}/journal")))
+        loop.run_until_complete(served.live(Life.HEAD, units))  # not stopped: that would write a snapshot of all jobs
+
+
 def main(arguments: Sequence[str]) -> None:
     logging.disable()  # what is logged once a second depends on the clock
     loop = uvloop.new_event_loop()
-    served = Served()
+    served = Served(queue)
     loop.run_until_complete(served.start())
     gc.collect()
     gc.freeze()
