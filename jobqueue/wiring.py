@@ -333,7 +333,8 @@ class Wiring:
             await self._restore(self.journal)
         else:
             self._deliver_ends()
-        self.backend.subscribe(self.spool.on_event, *self.spool.kinds)
+        for kind, hear in self.spool.listeners().items():
+            self.backend.subscribe(hear, kind)
         self.backend.subscribe(self._job_log.on_event, *self._job_log.kinds)
         if self.store is not None:
             self._follow_policies(self.store)

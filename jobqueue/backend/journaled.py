@@ -12,6 +12,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from jobqueue.backend.memory import MemoryBackend
@@ -37,7 +38,18 @@ if TYPE_CHECKING:
 
 
 class Keeper(Protocol):
-    """Keeps what the events of a backend tell. Called on the loop only."""
+    """Keeps what the events of a backend tell. Called on the loop only.
+
+    Attributes:
+        troubled: Nothing can be kept now: `check` raises.
+        waits: What is recorded is kept later. False before it records anything.
+    """
+
+    @property
+    def troubled(self) -> bool: ...
+
+    @property
+    def waits(self) -> bool: ...
 
     def attach(self, backend: MemoryBackend, engine: Engine) -> None:
         """Take over a backend, before anything happens in it."""
@@ -88,11 +100,15 @@ class JournaledBackend(MemoryBackend):
     def submit_now(
         self, spec: JobSpec, args: bytes = b"{}", upload: Upload | None = None, uniqueness: Uniqueness | None = None
     ) -> SubmitResult[Job]:
-        self._keeper.check()
+        keeper = self._keeper
+        if keeper.troubled:
+            keeper.check()
         result = MemoryBackend.submit_now(self, spec, args, upload, uniqueness)
         if result.duplicate:
             self._alone.discard(result.job.id)
-        self._settle(() if result.duplicate else (result.job.id,))
+            self._settle(())
+        else:  # it is recorded
+            self.defers = keeper.waits
         return result
 
     async def submit_many(self, many: Sequence[Asked]) -> Sequence[SubmitReceipt | Exception]:
@@ -149,12 +165,15 @@ class JournaledBackend(MemoryBackend):
         return flow
 
     def when_kept(self, done: Callable[[JournalFailed | None], None], submitted: JobId | None = None) -> None:
-        def told(error: JournalFailed | None) -> None:
-            if error is not None and submitted is not None:
-                self._withdraw(submitted)
-            done(error)
+        self._keeper.when_kept(done if submitted is None else partial(self._tell, done, submitted))
 
-        self._keeper.when_kept(told)
+    def _tell(
+        self, done: Callable[[JournalFailed | None], None], submitted: JobId, error: JournalFailed | None
+    ) -> None:
+        """Tell what has become of a submission, which leaves no job if it is not kept."""
+        if error is not None:
+            self._withdraw(submitted)
+        done(error)
 
     async def cancel(self, job_id: str) -> JobView:
         self._keeper.check()

@@ -18,7 +18,7 @@ import stat
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jobqueue.core.events import Submitted
 from jobqueue.errors import ConfigError, SpoolFull
@@ -50,8 +50,6 @@ class KeptSpool(Spool):
         syncs: Files have to be on disk before their record is.
         when_kept: As `Keeper.when_kept`.
     """
-
-    kinds = (Submitted, *Spool.kinds)
 
     def __init__(
         self,
@@ -123,14 +121,14 @@ class KeptSpool(Spool):
         self._received.pop(folder, None)
         super().discard(folder)
 
-    def on_event(self, event: Event) -> None:
-        """Let a new job have its files, and as `Spool.on_event`."""
-        if isinstance(event, Submitted):
-            upload = event.job.upload
-            if upload is not None and (received := self._received.pop(upload.folder, None)) is not None:
-                received.keep()
-        else:
-            super().on_event(event)
+    def listeners(self) -> dict[type[Event], Callable[[Any], None]]:
+        return {**super().listeners(), Submitted: self._on_submitted}
+
+    def _on_submitted(self, event: Submitted) -> None:
+        """Let a new job have its files."""
+        upload = event.job.upload
+        if upload is not None and (received := self._received.pop(upload.folder, None)) is not None:
+            received.keep()
 
     def _remove(self, doomed: Doomed) -> None:
         self._when_kept(partial(self._on_kept, [doomed]))

@@ -23,7 +23,7 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -96,13 +96,7 @@ class Found(NamedTuple):
 
 
 class Spool:
-    """The files of one run. Every method is for the loop's thread, except `folder_of`.
-
-    Attributes:
-        kinds: The events that `on_event` is for.
-    """
-
-    kinds: ClassVar[tuple[type[Event], ...]] = (Ended, Evicted)
+    """The files of one run. Every method is for the loop's thread, except `folder_of`."""
 
     def __init__(self, settings: SpoolSettings) -> None:
         self._dir = settings.dir
@@ -234,8 +228,12 @@ class Spool:
         self._handed[job_id] = folder
         return Path(folder)
 
+    def listeners(self) -> dict[type[Event], Callable[[Any], None]]:
+        """Return what is to be subscribed to the backend, by the class of events."""
+        return dict.fromkeys((Ended, Evicted), self.on_event)
+
     def on_event(self, event: Event) -> None:
-        """Remove what an event has made useless; to be subscribed to the backend for `kinds`."""
+        """Remove what the end of a job, or the loss of its record, has made useless."""
         if isinstance(event, Ended):
             self._end(event.job)
         elif isinstance(event, Evicted) and (self._held or self._handed):

@@ -65,6 +65,10 @@ class HeldKeeper:
     def unlock(self) -> None:
         pass
 
+    @property
+    def troubled(self) -> bool:
+        return self.broken
+
     def check(self) -> None:
         if self.broken:
             raise JournalFailed(BROKEN, 10.0)

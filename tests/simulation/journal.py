@@ -36,7 +36,7 @@ class SimulatedJournal:
         self._policies = {name: state.policy for name, state in engine.queue_states.items()}
         self._records: list[bytes] = []
         self._encoder = RecordEncoder(
-            self._records.append, engine=engine, ids=self._ids, configured=self._configured, offset_s=OFFSET_S
+            self._records, engine=engine, ids=self._ids, configured=self._configured, offset_s=OFFSET_S
         )
         self._image = self._empty()
         # A snapshot in progress: its bodies, and those of the log that belongs to it.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from asyncio import Future
+
+FRAME_BYTES: Final = 8 * 1024 * 1024
+"""Bytes of records after which the next one begins another frame."""
 
 
 class Begin(NamedTuple):
@@ -32,8 +35,23 @@ class Batch:
 
     __slots__ = ("begin", "last", "records", "size_bytes")
 
-    def __init__(self) -> None:
-        self.records: list[bytes] = []
-        self.size_bytes = 0
-        self.last = 0
-        self.begin: Begin | None = None
+    def __init__(self, records: list[bytes], size_bytes: int, last: int, begin: Begin | None = None) -> None:
+        self.records = records
+        self.size_bytes = size_bytes
+        self.last = last
+        self.begin = begin
+
+
+def batches_of(records: list[bytes], size_bytes: int, last: int, begin: Begin | None) -> list[Batch]:
+    """Return the batches of records that have gathered: one, unless they are more than a frame's. Args: of `Batch`."""
+    if size_bytes < FRAME_BYTES:
+        return [Batch(records, size_bytes, last, begin)]
+    batches: list[Batch] = []
+    before = last - len(records)
+    start = size_bytes = 0
+    for end, record in enumerate(records, 1):
+        size_bytes += len(record)
+        if size_bytes >= FRAME_BYTES or end == len(records):
+            batches.append(Batch(records[start:end], size_bytes, before + end, None if batches else begin))
+            start, size_bytes = end, 0
+    return batches

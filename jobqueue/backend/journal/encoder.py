@@ -6,7 +6,7 @@ beyond its event, it is written whole, as the `job` record that a snapshot has.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
@@ -76,11 +76,22 @@ if TYPE_CHECKING:
 _encode: Final[Callable[[object], bytes]] = msgspec.msgpack.Encoder().encode
 
 
+class Log(Protocol):
+    """What records are written to.
+
+    Attributes:
+        append: Takes an encoded record; to be read for each.
+    """
+
+    @property
+    def append(self) -> Callable[[bytes], None]: ...
+
+
 class RecordEncoder:
-    """Writes records of one log or one snapshot, each by a call of `append`.
+    """Writes records of one log or one snapshot.
 
     Args:
-        append: Takes an encoded record.
+        log: Takes the records.
         engine, ids: They are read where an event doesn't tell enough.
         configured: Returns a queue's settings by the configuration.
 
@@ -91,15 +102,15 @@ class RecordEncoder:
 
     def __init__(
         self,
-        append: Callable[[bytes], None],
+        log: Log,
         *,
         engine: Engine,
         ids: IdIssuer,
         configured: Callable[[str], QueuePolicy],
         offset_s: float,
     ) -> None:
-        self._append = self._append_to_log = append
         self._gathered: list[bytes] = []
+        self._log = self._whole_log = log
         self._index, self._ids = engine.uniqueness_index, ids
         self._configured = configured
         self.offset_s = offset_s
@@ -145,19 +156,19 @@ class RecordEncoder:
         self._numbered.clear()
         position = "" if snapshot else self._ids.position
         begun = [int(start * 1000) for start in starts]
-        self._append(_encode([BEGIN, self._ms(now), position, self._ids.has_owners, begun]))
+        self._log.append(_encode([BEGIN, self._ms(now), position, self._ids.has_owners, begun]))
 
     def process(self, now: float) -> None:
         """Write that a process begins."""
-        self._append(_encode([PROCESS, self._ms(now)]))
+        self._log.append(_encode([PROCESS, self._ms(now)]))
 
     def clean(self, now: float) -> None:
         """Write that the process stops, and that nothing follows."""
-        self._append(_encode([CLEAN, self._ms(now)]))
+        self._log.append(_encode([CLEAN, self._ms(now)]))
 
     def whole(self, jobs: int) -> None:
         """Write the end of a snapshot of this number of jobs."""
-        self._append(_encode([WHOLE, self._ids.position, jobs]))
+        self._log.append(_encode([WHOLE, self._ids.position, jobs]))
 
     def job(self, job: Job) -> None:
         """Write a whole job."""
@@ -196,7 +207,7 @@ class RecordEncoder:
     def flow(self, flow: Flow) -> None:
         """Write a flow; its jobs name it themselves."""
         evicted = {state._value_: count for state, count in flow.evicted.items()}
-        self._append(
+        self._log.append(
             _encode([FLOW, flow.id, self._ms(flow.created_at), flow.caller, flow.owner, evicted or None, flow.versions])
         )
 
@@ -234,7 +245,8 @@ class RecordEncoder:
         uniqueness = job.uniqueness
         record: list[object] = [SUBMIT, job.id, spec, job.args, created_at]
         if uniqueness is not None:
-            record.append(_identity(uniqueness))
+            plain = [uniqueness.caller, uniqueness.owner]
+            record.append(plain if uniqueness.plain else _identity(uniqueness))
         extras = job.extras
         lineage = None if extras is None else extras.lineage
         if lineage is not None or job.state is DELAYED or job.start_by_at is not None or job.upload is not None:
@@ -244,7 +256,7 @@ class RecordEncoder:
             record += (self._ms_or_none(job.start_by_at), _upload(job.upload))
         if lineage is not None:
             record.append(_lineage(lineage))
-        self._append(_encode(record))
+        self._log.append(_encode(record))
 
     def _on_started(self, event: Started) -> None:
         job = event.job
@@ -253,9 +265,9 @@ class RecordEncoder:
             return
         at = int((job.started_at + self.offset_s) * 1000.0 + 0.5)
         if job.extras is None or not job.extras.attempts_before:
-            self._append(_encode([START, job.id, job.version, job.attempt, at]))
+            self._log.append(_encode([START, job.id, job.version, job.attempt, at]))
         else:
-            self._append(_encode([START, job.id, job.version, job.attempt, at, job.extras.attempts_before]))
+            self._log.append(_encode([START, job.id, job.version, job.attempt, at, job.extras.attempts_before]))
 
     def _on_ended(self, event: Ended) -> None:
         job = event.job
@@ -267,7 +279,7 @@ class RecordEncoder:
             record = [SUCCESS, job.id, job.version, at, job.result]
             if job.file is not None:
                 record.append(_file(job.file))
-            self._append(_encode(record))
+            self._log.append(_encode(record))
             return
         error = job.error
         shown = None if error is None else [error.code, error.message]
@@ -285,7 +297,7 @@ class RecordEncoder:
         if job.state is not RUNNING:
             self.job(job)
             return
-        self._append(_encode([STOP, job.id, job.version, job.stopping]))
+        self._log.append(_encode([STOP, job.id, job.version, job.stopping]))
 
     def _on_requeued(self, event: Requeued) -> None:
         job = event.job
@@ -303,40 +315,40 @@ class RecordEncoder:
         uniqueness = job.uniqueness
         if uniqueness is not None and uniqueness.unique is not None:
             record += ([uniqueness.owner, job.spec.type, uniqueness.unique.value], self._ids.position)
-        self._append(_encode(record))
+        self._log.append(_encode(record))
 
     def _on_run_now(self, event: RunNow) -> None:
         job = event.job
         if job.state is not QUEUED:
             self.job(job)
             return
-        self._append(_encode([RUN_NOW, job.id, job.version, self._ms(job.run_at)]))
+        self._log.append(_encode([RUN_NOW, job.id, job.version, self._ms(job.run_at)]))
 
     def _on_debounced(self, event: Debounced) -> None:
         job = event.job
         if job.state is not DELAYED:
-            self._append(_encode([DEBOUNCE, job.id, job.version, job.args]))
+            self._log.append(_encode([DEBOUNCE, job.id, job.version, job.args]))
             return
         record = [DEBOUNCE, job.id, job.version, job.args, self._spec(job.spec), self._ms(job.run_at)]
-        self._append(_encode([*record, self._ms_or_none(job.start_by_at)]))
+        self._log.append(_encode([*record, self._ms_or_none(job.start_by_at)]))
 
     def _on_key_shared(self, event: KeyShared) -> None:
-        self._append(_encode([SHARE, event.job.id, event.caller, event.key.key, event.key.fingerprint]))
+        self._log.append(_encode([SHARE, event.job.id, event.caller, event.key.key, event.key.fingerprint]))
 
     def _on_evicted(self, event: Evicted) -> None:
-        self._append(_encode([GONE, [job.id for job in event.jobs]]))
+        self._log.append(_encode([GONE, [job.id for job in event.jobs]]))
 
     def _on_policy_changed(self, event: PolicyChanged) -> None:
         configured = self._configured(event.queue)
-        self._append(_encode([POLICY, event.queue, event.policy, configured]))
+        self._log.append(_encode([POLICY, event.queue, event.policy, configured]))
 
     def _on_paused(self, event: Paused) -> None:
         pause = event.pause
         shown = [self._ms(pause.since), pause.reason, self._ms_or_none(pause.until), pause.by]
-        self._append(_encode([PAUSE, event.queue, shown]))
+        self._log.append(_encode([PAUSE, event.queue, shown]))
 
     def _on_resumed(self, event: Resumed) -> None:
-        self._append(_encode([PAUSE, event.queue]))
+        self._log.append(_encode([PAUSE, event.queue]))
 
     def _on_parents_ended(self, event: ParentsEnded) -> None:
         job = event.job
@@ -352,11 +364,11 @@ class RecordEncoder:
     def _on_together(self, event: Together) -> None:
         """Gather the records that follow; at the end, write them as one."""
         if event.begins:
-            self._append = self._gathered.append
+            self._log = self._gathered
             return
-        self._append = self._append_to_log
+        self._log = self._whole_log
         if self._gathered:
-            self._append(_encode([TOGETHER, [msgspec.Raw(record) for record in self._gathered]]))
+            self._log.append(_encode([TOGETHER, [msgspec.Raw(record) for record in self._gathered]]))
             self._gathered.clear()
 
     # -- parts of records
@@ -371,7 +383,7 @@ class RecordEncoder:
         """Write a record without the fields at its end that are null."""
         while record[-1] is None:
             record.pop()
-        self._append(_encode(record))
+        self._log.append(_encode(record))
 
     def _spec(self, spec: JobSpec) -> object:
         """Return the number of a spec that jobs share, whose record may have to be written before; else its fields."""
@@ -381,7 +393,7 @@ class RecordEncoder:
         if number is None:
             number = self._numbers[id(spec)] = len(self._numbered)
             self._numbered.append(spec)
-            self._append(_encode([SPEC, number, self._fields(spec)]))
+            self._log.append(_encode([SPEC, number, self._fields(spec)]))
         return number
 
     def _fields(self, spec: JobSpec) -> list[object]:

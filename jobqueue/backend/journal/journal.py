@@ -74,6 +74,7 @@ class Journal:
         with_files: The restored jobs that have files.
         policies: Settings of queues that were changed in use, and hold on.
         schedules: What is kept of schedules.
+        troubled, waits: As of `Keeper`.
         unclean_starts: Starts within `UNCLEAN_WITHIN_S` that followed no clean stop, this one included.
     """
 
@@ -94,11 +95,12 @@ class Journal:
         self.unclean_starts = 0
         self._folder, self._settings, self._ids = folder, settings, ids
         self._now, self._offset_s = now, offset_s
-        self._segment_bytes, self._thread = segment_bytes, thread
+        self._segment_bytes, self._disk_thread = segment_bytes, thread
         self._backend: MemoryBackend | None = None
         self._engine: Engine | None = None
         self._writer: Writer | None = None
         self._closed = False
+        self.troubled = self.waits = False
         self._encoder: RecordEncoder | None = None
         self._snapshots: Snapshotting | None = None
         self._configured: dict[str, QueuePolicy] = {}
@@ -177,7 +179,7 @@ class Journal:
             on_failed=self._on_trouble,
             on_recovered=self._on_recovered,
             segment_bytes=self._segment_bytes,
-            thread=self._thread,
+            thread=self._disk_thread,
         )
         journal_log.opened(
             self._folder.path, sync=settings.sync, segments=writer.segments, size_bytes=writer.bytes_used
@@ -243,7 +245,7 @@ class Journal:
         # The first of them followed a clean stop, or was long ago.
         self.unclean_starts = sum(unix_s - start <= UNCLEAN_WITHIN_S for start in self._starts[1:])
         self._encoder = encoder = RecordEncoder(
-            writer.append, engine=engine, ids=self._ids, configured=self._configured_of, offset_s=self._offset_s()
+            writer, engine=engine, ids=self._ids, configured=self._configured_of, offset_s=self._offset_s()
         )
         self._snapshots = Snapshotting(
             self._folder,
@@ -254,6 +256,7 @@ class Journal:
             configured=self._configured_of,
             schedules=lambda: self.schedules.kept,
         )
+        self.waits = True
         self.schedules.begin(image.schedules, encoder)
         self._read_log_bytes = self._read.log_bytes
         encoder.begin(now, starts=image.starts)
@@ -279,8 +282,10 @@ class Journal:
 
     def check(self) -> None:
         """As `Keeper.check`."""
+        if self._closed:
+            raise self._not_open("it is closed")
         trouble = None if self._writer is None else self._writer.trouble
-        if trouble is not None and trouble.kind != "full":
+        if self.troubled and trouble is not None:
             raise JournalFailed(trouble.reason, RETRY_AFTER_S)
 
     def settle(self) -> bool:
@@ -297,23 +302,15 @@ class Journal:
             reason = "it is closed" if self._closed else "it is not open"
             asyncio.get_running_loop().call_soon(done, self._not_open(reason))
             return
-        within = True
-
-        def told(error: JournalFailed | None) -> None:
-            if within:
-                asyncio.get_running_loop().call_soon(done, error)
-            else:
-                done(error)
-
-        writer.when_kept(told)
-        within = False
+        writer.when_kept(done)
 
     def _not_open(self, reason: str) -> JournalFailed:
         return JournalFailed(f"journal folder {self._folder.path}: {reason}", RETRY_AFTER_S)
 
     async def close(self) -> None:
         """Write a snapshot, and say that this is a clean stop. The folder stays locked."""
-        writer, self._writer, self._closed = self._writer, None, True
+        writer, self._writer = self._writer, None
+        self._closed = self.troubled = True
         self._stop_timers()
         if self._working is not None:
             self._working.cancel()
@@ -427,6 +424,7 @@ class Journal:
         assert engine is not None, "a backend has an engine"
         if self._troubled_at is None:
             self._troubled_at = self._now()
+        self.troubled = trouble.kind != "full"
         engine.admission.close(lambda: _refusal(trouble))
         if trouble.kind == "full":
             journal_log.full(0 if writer is None else writer.bytes_used, bytes_max=self._settings.bytes_max)
@@ -441,7 +439,7 @@ class Journal:
         assert engine is not None, "a backend has an engine"
         engine.admission.reopen()
         journal_log.resumed(self._now() - (self._troubled_at or self._now()))
-        self._troubled_at, self._tries = None, 0
+        self._troubled_at, self._tries, self.troubled = None, 0, False
 
     def _revive_later(self, writer: Writer) -> None:
         """Have the next try to go on after a failure, if there is one."""

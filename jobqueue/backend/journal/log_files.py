@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from jobqueue.backend.journal.reading import LogEnd, cut_log
 from jobqueue.backend.journal.segment import Segment, SegmentHead, grow_segment, make_segment, new_salt
-from jobqueue.backend.journal.tail import PlacedFrame, Tail
+from jobqueue.backend.journal.tail import Tail
 from jobqueue.errors import JournalError
 
 if TYPE_CHECKING:
@@ -43,13 +43,6 @@ class MadeSpare(NamedTuple):
 
     segment: Segment
     usage: Usage
-
-
-class Committed(NamedTuple):
-    """Bytes that were written, and how long that and the sync took."""
-
-    bytes_written: int
-    seconds: float
 
 
 def usage_of(folder: JournalFolder) -> Usage:
@@ -127,24 +120,23 @@ def grow_spare(folder: JournalFolder, spare: Segment, size_bytes: int) -> MadeSp
     return MadeSpare(spare, usage_of(folder))
 
 
-def commit_frames(
-    disk: Disk, frames: Sequence[PlacedFrame], retired: Sequence[Segment], current: Segment | None
-) -> Committed:
-    """Write frames, and sync the segments; those that are full are closed, whatever happens. Raises OSError."""
-    started = time.perf_counter()
-    written = 0
+def sync_segments(disk: Disk, retired: Sequence[Segment], current: Segment | None, began: float) -> float:
+    """Sync segments; return the seconds since a commit began. Those that are full are closed, whatever happens.
+
+    Args:
+        began: By `time.perf_counter`.
+
+    Raises:
+        OSError
+    """
     try:
-        for frame in frames:
-            data = frame.encode()
-            disk.write(frame.segment.fd, data, frame.offset)
-            written += len(data)
         for segment in retired:
             disk.sync_data(segment.fd)
         if current is not None:
             disk.sync_data(current.fd)
     finally:
         close_all(disk, retired)
-    return Committed(written, time.perf_counter() - started)
+    return time.perf_counter() - began
 
 
 def remove_before(folder: JournalFolder, number: int) -> Usage:

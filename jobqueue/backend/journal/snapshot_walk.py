@@ -61,9 +61,7 @@ class SnapshotWalk:
         self._engine, self._sink = engine, sink
         self._starts, self._portion = starts, portion
         self._records: list[bytes] = []
-        self._encoder = RecordEncoder(
-            self._records.append, engine=engine, ids=ids, configured=configured, offset_s=offset_s
-        )
+        self._encoder = RecordEncoder(self._records, engine=engine, ids=ids, configured=configured, offset_s=offset_s)
         self._schedules = list((schedules or {}).items())
         self._after: JobId | None = None
         self._flows: list[Flow] = []

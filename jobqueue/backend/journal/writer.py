@@ -2,9 +2,9 @@
 
 Rules:
 
-1. Records gather during an iteration of the loop, and are one frame. `always`: a thread writes and syncs it; what
-   gathers meanwhile is the next one. `interval`: the loop writes it into the page cache, and the thread syncs all that
-   was written, every `interval_s`. The loop never waits for a sync.
+1. Records gather during an iteration of the loop, and are one frame, which the loop writes into the page cache. A
+   thread syncs what was written. `always`: at once, and what gathers meanwhile is the next frame, written when the sync
+   has ended. `interval`: every `interval_s`. The loop never waits for a sync.
 2. A record is *kept* when it is as durable as the policy promises: synced, or written.
 3. The next segment is made while the current one has room. Where none can be made, the journal is *full*: nothing more
    should be admitted, and what is admitted goes on to be logged.
@@ -20,12 +20,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from functools import partial
+from itertools import islice
+from time import perf_counter
 from typing import TYPE_CHECKING, Final, Literal
 
-from jobqueue.backend.journal.batch import Batch, Begin
+from jobqueue.backend.journal.batch import Batch, Begin, batches_of
 from jobqueue.backend.journal.commit_times import CommitTimes
 from jobqueue.backend.journal.disk_thread import DiskThread, settle
-from jobqueue.backend.journal.log_files import Committed, OpenedLog, close_all, commit_frames, open_log
+from jobqueue.backend.journal.log_files import OpenedLog, close_all, open_log, sync_segments
 from jobqueue.backend.journal.segment import SEGMENT_BYTES
 from jobqueue.backend.journal.spares import Spares
 from jobqueue.backend.journal.trouble import RETRY_AFTER_S, Trouble, Troubles
@@ -44,16 +46,14 @@ STALLED_BYTES: Final = 64 * 1024 * 1024
 GIVEN_UP_BYTES: Final = 4 * STALLED_BYTES
 """Bytes of records that wait for a stalled or full disk, at most. With more the journal fails."""
 
-FRAME_BYTES: Final = 8 * 1024 * 1024
-"""Bytes of records after which the next one begins another frame."""
-
 
 class Writer:
     """The end of the log. Every method is for the loop's thread, and none waits for a sync.
 
     Attributes:
-        appended: Number of records that were appended.
-        kept: Number of those that are kept, the first ones.
+        append: Takes an encoded record, which is committed at the end of this iteration of the loop at the latest. It
+            is read at each call: but for the first record of an iteration it is that of the list that gathers them.
+        kept: Number of records that are kept, the first ones of those that were appended.
         times: How long commits took; in `interval` the syncs.
         bytes_written_total: Bytes of all frames.
     """
@@ -68,13 +68,13 @@ class Writer:
         bytes_max: int,
         segment_bytes: int,
     ) -> None:
-        self.appended = 0
+        self.append: Callable[[bytes], None] = self._append_first
         self.kept = 0
         self.times = CommitTimes()
         self.bytes_written_total = 0
         self._folder = folder
         self._disk = folder.disk
-        self._thread = WatchedThread(
+        self._disk_thread = WatchedThread(
             thread,
             on_stalled=self._on_stalled,
             before_report=self._before_report,
@@ -90,15 +90,17 @@ class Writer:
             troubles,
             bytes_max=bytes_max,
             segment_bytes=segment_bytes,
-            submit=self._thread.submit,
+            submit=self._disk_thread.submit,
             on_made=self.commit,
         )
-        # What gathers now, and what has and waits for its place, in order; the bytes of both.
-        self._open = Batch()
+        # What gathers now: its records, the bytes of the first of them, and how many were appended before.
+        self._open: list[bytes] = []
+        self._measured = self._open_bytes = self._appended_before = 0
+        # What has gathered and waits for its place, in order; the bytes of it.
         self._pending: deque[Batch] = deque()
-        self._waiting_bytes = 0
-        # What the thread writes, in `always`; the number of failures tells its reports from later ones.
-        self._committing: list[Batch] = []
+        self._pending_bytes = 0
+        # Number of records that are written. The number of failures tells the thread's reports from later ones.
+        self._written = 0
         self._failures = 0
         self._syncing = False
         # Waits: for the number of records that must be kept, and for the lsn that must be synced.
@@ -169,38 +171,38 @@ class Writer:
 
     # -- appending
 
-    def append(self, record: bytes) -> None:
-        """Take an encoded record, and commit it at the end of this iteration of the loop at the latest."""
-        self.appended += 1
+    @property
+    def appended(self) -> int:
+        """Number of records that were appended."""
+        return self._appended_before + len(self._open)
+
+    def _append_first(self, record: bytes) -> None:
+        """Take the first record of an iteration of the loop, or one that is dropped."""
         if self._dropping:
+            self._appended_before += 1
             return
-        batch = self._open
-        batch.records.append(record)
-        batch.size_bytes += len(record)
-        self._waiting_bytes += len(record)
+        self._open.append(record)
+        self.append = self._open.append
         if self._turn is None:
             self._turn = self._loop.call_soon(self._end_turn)
-        if batch.size_bytes >= FRAME_BYTES:
-            self._close_batch()
 
     def commit(self) -> None:
-        """Commit now what has gathered: `interval` writes it, `always` hands it to the thread, unless that commits."""
-        if self._dropping or self._committing:
-            return
-        self._close_batch()
-        if self._interval_s is None:
-            self._commit_in_thread()
-        else:
+        """Commit now what has gathered, unless what was committed before has to be synced first."""
+        if not (self._dropping or self._awaits_sync):
+            self._close_batch()
             self._write()
 
     def when_kept(self, done: Callable[[JournalFailed | None], None]) -> None:
-        """Call `done` when all that was appended so far is kept, with the error if it can't be; maybe at once."""
-        if self.kept >= self.appended and not self._troubles.failed:
-            done(None)
+        """Call `done`, later, when all that was appended so far is kept, or with the error if it can't be."""
+        troubles, appended = self._troubles, self._appended_before + len(self._open)
+        if self.kept < appended and not (troubles.failed or troubles.stalled or troubles.full):
+            self._waits.append((appended, done))
+        elif self.kept >= appended and not troubles.failed:
+            self._loop.call_soon(self._call, done, None)
         elif hopeless := self._hopeless():
-            done(self._error(hopeless))
+            self._loop.call_soon(self._call, done, self._error(hopeless))
         else:
-            self._waits.append((self.appended, done))
+            self._waits.append((appended, done))
 
     def begin_segment(self, first_records: Sequence[bytes], *, anew: bool = False) -> asyncio.Future[int]:
         """Begin a segment with these records; return its number, once they are on the disk.
@@ -216,11 +218,11 @@ class Writer:
             number.set_exception(self._error(self._troubles.failed or "it is closed"))
             return number
         self._close_batch()
-        self._open.begin = Begin(number, self._dropping)
+        begin = Begin(number, self._dropping)
         self._dropping = False
         for record in first_records:
             self.append(record)
-        self._close_batch()
+        self._close_batch(begin)
         self.commit()
         return number
 
@@ -229,7 +231,7 @@ class Writer:
         if self._dropping:
             return False
         self._troubles.failed = ""
-        if not (self._pending or self._committing or self._open.records):
+        if not (self._pending or self._awaits_sync or self._open):
             self._keep(self.appended)
         self._judge()
         return True
@@ -269,7 +271,7 @@ class Writer:
         for timer in (self._sync_timer, self._turn):
             if timer is not None:
                 timer.cancel()
-        if not await self._thread.close():
+        if not await self._disk_thread.close():
             self._folder.keep_locked()
             raise self._error(f"journal folder {self._folder.path}: the disk has not answered for {STALL_S:g} s")
         spares = [] if self._tail.spare is None else [self._tail.spare]
@@ -277,19 +279,40 @@ class Writer:
 
     # -- committing
 
+    @property
+    def _awaits_sync(self) -> bool:
+        """Whether what was written last is yet to be synced before more is."""
+        return self._syncing and self._interval_s is None
+
     def _end_turn(self) -> None:
         self._turn = None
+        self.append = self._append_first
         self.commit()
-        if self._waiting_bytes > STALLED_BYTES:
-            self._check_backlog()
+        self._measure()
+        if self._pending_bytes + self._open_bytes > STALLED_BYTES:
+            self._check_backlog(self._pending_bytes + self._open_bytes)
 
-    def _close_batch(self) -> None:
-        """Let what gathers be a frame."""
-        batch = self._open
-        if batch.records or batch.begin is not None:
-            batch.last = self.appended
-            self._pending.append(batch)
-            self._open = Batch()
+    def _measure(self) -> None:
+        """Add up the bytes of what gathers."""
+        if self._measured < len(self._open):
+            self._open_bytes += sum(map(len, islice(self._open, self._measured, None)))
+            self._measured = len(self._open)
+
+    def _close_batch(self, begin: Begin | None = None) -> None:
+        """Let what gathers be a frame. Args: begin: The segment that begins with it."""
+        if not self._open and begin is None:
+            return
+        self._measure()
+        self._appended_before += len(self._open)
+        self._pending.extend(batches_of(self._open, self._open_bytes, self._appended_before, begin))
+        self._pending_bytes += self._open_bytes
+        self._gather()
+
+    def _gather(self) -> None:
+        """Let nothing have gathered."""
+        self._open = []
+        self._measured = self._open_bytes = 0
+        self.append = self._append_first
 
     def _place(self) -> tuple[Batch, PlacedFrame] | None:
         """Give the next batch its place; None if there is none, or no place yet."""
@@ -304,7 +327,7 @@ class Writer:
             self._spares.look(batch, must_begin=any(each.begin for each in self._pending))
             return None
         self._pending.popleft()
-        self._waiting_bytes -= batch.size_bytes
+        self._pending_bytes -= batch.size_bytes
         if begin is not None:
             self._begun.append((frame.lsn, frame.segment.number, begin.number))
         return batch, frame
@@ -314,34 +337,9 @@ class Writer:
         if self._tail.spare is None and not self._pending:
             self._spares.look()
 
-    def _commit_in_thread(self) -> None:
-        frames = []
-        while (placed := self._place()) is not None:
-            self._committing.append(placed[0])
-            frames.append(placed[1])
-        if frames:
-            retired = self._tail.take_retired()
-            self._thread.submit(
-                partial(commit_frames, self._disk, frames, retired, self._tail.current),
-                partial(self._on_committed, self._failures),
-            )
-
-    def _on_committed(self, failures: int, committed: Committed | None, error: Exception | None) -> None:
-        if failures != self._failures:
-            return
-        if committed is None:
-            self._fail(error)
-            return
-        last = self._committing[-1].last
-        self._committing = []
-        self._on_synced_to(self._tail.lsn, committed)
-        self._keep(last)
-        if self._pending or self._open.records:
-            self.commit()
-        self._look_for_spare()
-
     def _write(self) -> None:
-        """Write what waits into the page cache."""
+        """Write what waits into the page cache, and have it synced: at once, or within the interval."""
+        began = perf_counter()
         while (placed := self._place()) is not None:
             batch, frame = placed
             data = frame.encode()
@@ -351,44 +349,43 @@ class Writer:
                 self._fail(error)
                 return
             self.bytes_written_total += len(data)
-            self._keep(batch.last)
-        if self._begun:
-            self._sync()
+            self._written = batch.last
+            if self._interval_s is not None:
+                self._keep(batch.last)
+        if self._begun or self._interval_s is None:
+            self._sync(began)
         elif self._sync_timer is None and self._tail.synced < self._tail.lsn and not self._syncing:
-            self._sync_timer = self._loop.call_later(self._interval_s or 0, self._sync)
+            self._sync_timer = self._loop.call_later(self._interval_s, self._sync)
         self._look_for_spare()
 
-    def _sync(self) -> None:
-        """Let the thread sync all that is written, unless it does so already."""
+    def _sync(self, began: float | None = None) -> None:
+        """Let the thread sync all that is written, unless it does so already. Args: began: When it was begun."""
         if self._sync_timer is not None:
             self._sync_timer.cancel()
             self._sync_timer = None
-        if not self._syncing and self._tail.synced < self._tail.lsn and self._interval_s is not None:
+        if not self._syncing and self._tail.synced < self._tail.lsn:
             self._syncing = True
             retired = self._tail.take_retired()
-            self._thread.submit(
-                partial(commit_frames, self._disk, (), retired, self._tail.current),
-                partial(self._on_synced, self._failures, self._tail.lsn),
+            self._disk_thread.submit(
+                partial(sync_segments, self._disk, retired, self._tail.current, began or perf_counter()),
+                partial(self._on_synced, self._failures, self._tail.lsn, self._written),
             )
 
-    def _on_synced(self, failures: int, lsn: int, committed: Committed | None, error: Exception | None) -> None:
+    def _on_synced(self, failures: int, lsn: int, written: int, seconds: float | None, error: Exception | None) -> None:
         if failures != self._failures:
             return
         self._syncing = False
-        if committed is None:
+        if seconds is None:
             self._fail(error)
             return
-        self._on_synced_to(lsn, committed)
-        self._write()
-
-    def _on_synced_to(self, lsn: int, committed: Committed) -> None:
-        self.times.add(committed.seconds)
-        self.bytes_written_total += committed.bytes_written
+        self.times.add(seconds)
         self._tail.synced = lsn
         for begun in [each for each in self._begun if each[0] < lsn]:
             self._begun.remove(begun)
             if not begun[2].done():
                 begun[2].set_result(begun[1])
+        self._keep(written)
+        self.commit()
 
     # -- trouble
 
@@ -400,24 +397,24 @@ class Writer:
         self._end_begins(self._troubles.failed)
         self._drop()
         self._begun = []
-        self._committing = []
         self._syncing = False
         if self._sync_timer is not None:
             self._sync_timer.cancel()
             self._sync_timer = None
-        self._thread.submit(partial(close_all, self._disk, self._tail.abandon()), lambda result, error: None)
+        self._disk_thread.submit(partial(close_all, self._disk, self._tail.abandon()), lambda result, error: None)
         self._judge()
 
     def _drop(self) -> None:
         """Drop what waits, and what comes."""
         self._dropping = True
         self._pending.clear()
-        self._open = Batch()
-        self._waiting_bytes = 0
+        self._pending_bytes = 0
+        self._appended_before += len(self._open)
+        self._gather()
 
     def _end_begins(self, reason: str) -> None:
         """End the waits for segments that are to begin."""
-        begins = [batch.begin.number for batch in (*self._committing, *self._pending, self._open) if batch.begin]
+        begins = [batch.begin.number for batch in self._pending if batch.begin]
         for number in (*begins, *(each[2] for each in self._begun)):
             if not number.done():
                 number.set_exception(self._error(reason))
@@ -436,18 +433,16 @@ class Writer:
         elif begins:
             self.commit()
 
-    def _check_backlog(self) -> None:
-        if self._waiting_bytes > GIVEN_UP_BYTES:
-            self._fail(OSError(0, f"{self._waiting_bytes:,} bytes wait to be written"))
+    def _check_backlog(self, waiting_bytes: int) -> None:
+        if waiting_bytes > GIVEN_UP_BYTES:
+            self._fail(OSError(0, f"{waiting_bytes:,} bytes wait to be written"))
         elif not self._troubles.stalled:
-            self._troubles.stalled = (
-                f"journal folder {self._folder.path}: {self._waiting_bytes:,} bytes wait to be written"
-            )
+            self._troubles.stalled = f"journal folder {self._folder.path}: {waiting_bytes:,} bytes wait to be written"
             self._judge()
 
     def _before_report(self) -> None:
         """The disk has answered."""
-        if self._waiting_bytes <= STALLED_BYTES:
+        if self._pending_bytes + self._open_bytes <= STALLED_BYTES:
             self._troubles.stalled = ""
 
     def _after_report(self) -> None:
@@ -463,7 +458,7 @@ class Writer:
         return (
             self._troubles.failed
             or self._troubles.stalled
-            or (self._troubles.full if self._pending and not self._committing else "")
+            or (self._troubles.full if self._pending and not self._awaits_sync else "")
         )
 
     def _judge(self) -> None:
@@ -478,15 +473,22 @@ class Writer:
         self._troubles.judge()
 
     def _keep(self, count: int) -> None:
-        self.kept = max(self.kept, count)
-        while self._waits and self._waits[0][0] <= self.kept:
-            self._call(self._waits.popleft()[1], None)
+        self.kept = kept = max(self.kept, count)
+        waits = self._waits
+        while waits and waits[0][0] <= kept:
+            try:
+                waits.popleft()[1](None)
+            except Exception as raised:
+                self._on_raised(raised)
 
     def _call(self, done: Callable[[JournalFailed | None], None], error: JournalFailed | None) -> None:
         try:
             done(error)
         except Exception as raised:
-            self._loop.call_exception_handler({"message": "a wait for the journal raised", "exception": raised})
+            self._on_raised(raised)
+
+    def _on_raised(self, raised: Exception) -> None:
+        self._loop.call_exception_handler({"message": "a wait for the journal raised", "exception": raised})
 
     def _error(self, reason: str) -> JournalFailed:
         return JournalFailed(reason, retry_after_s=RETRY_AFTER_S)

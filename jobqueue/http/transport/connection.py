@@ -341,7 +341,8 @@ class Connection(Buffers):
         wire = self._wire
         if wire is None or wire.is_closing():
             return
-        self.count_unread(len(answer))
+        if self._sending is not None:
+            self.count_unread(len(answer))
         self._send(answer, 1, now)
         if self._close:
             self.force_close()

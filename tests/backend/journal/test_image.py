@@ -22,7 +22,7 @@ class Recording:
         engine = self.driver.engine
         self.records: list[bytes] = []
         self.encoder = RecordEncoder(
-            self.records.append, engine=engine, ids=engine._ids, configured=QUEUES.__getitem__, offset_s=OFFSET_S
+            self.records, engine=engine, ids=engine._ids, configured=QUEUES.__getitem__, offset_s=OFFSET_S
         )
         self.driver.hear = self.encoder.hear
         self.encoder.begin(self.driver.now, starts=[])

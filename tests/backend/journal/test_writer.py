@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from jobqueue.backend.journal import batch as batch_module
 from jobqueue.backend.journal import writer as writer_module
 from jobqueue.errors import JournalFailed
 from jobqueue.testing import virtual_time
@@ -111,10 +112,12 @@ async def test_waits_end_in_their_order_each_with_its_commit(sync: Sync) -> None
 
 
 @virtual_time
-async def test_a_wait_with_nothing_to_wait_for_ends_at_once() -> None:
+async def test_a_wait_with_nothing_to_wait_for_ends_in_the_next_iteration_of_the_loop() -> None:
     journal = await Journal.start(FaultyDisk())
     ended: list[object] = []
     journal.writer.when_kept(ended.append)
+    assert ended == []
+    await turn()
     assert ended == [None]
     await journal.close()
 
@@ -205,7 +208,7 @@ async def test_a_record_greater_than_a_segment_gets_a_greater_one(sync: Sync) ->
 
 @virtual_time
 async def test_a_long_batch_becomes_several_frames(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer_module, "FRAME_BYTES", 100)
+    monkeypatch.setattr(batch_module, "FRAME_BYTES", 100)
     journal = await Journal.start(FaultyDisk())
     journal.append(50)
     await journal.kept()

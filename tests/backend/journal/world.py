@@ -94,7 +94,7 @@ class World:
         self.engine, self.ids = self.driver.engine, self.driver.engine._ids
         self._next: tuple[list[bytes], list[bytes], SnapshotWalk] | None = None
         self.encoder = RecordEncoder(
-            self.records.append,
+            self.records,
             engine=self.engine,
             ids=self.ids,
             configured=QUEUES.__getitem__,
