@@ -143,6 +143,7 @@ class ValkeyBackend:
             process=self._name,
             on_freed=self._on_freed,
             on_changed=self._looks.dropped,
+            on_succeeded=self._looks.succeeded,
             note_at=self._ticks.note_at,
             rng=self._rng,
         )

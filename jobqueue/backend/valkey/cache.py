@@ -2,8 +2,8 @@
 
 Rules:
 
-1. A record that has ended changes only by a retry, a deletion or its eviction. For `ttl_s` after it was read it may be
-   answered as it was; what this process itself has changed is dropped at once.
+1. A record that has ended changes only by a retry, a deletion or its eviction. For `ttl_s` after it was read, or was
+   ended by this process, it may be answered as it was; what this process has changed otherwise is dropped at once.
 2. At most `jobs_max` records of `bytes_max` bytes together are kept; the earliest read go first.
 """
 

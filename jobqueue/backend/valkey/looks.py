@@ -4,7 +4,7 @@ Rules:
 
 1. An id that no process of the deployment can have issued is answered without a call (`ids.py`).
 2. A record that has ended may be answered from the cache (`cache.py`). What this process changes is dropped there, and
-   a read that was on its way meanwhile does not bring it back.
+   a read that was on its way meanwhile does not bring it back. What succeeds here is kept as if it had been read.
 3. An error of the store is told as such. It never means that there is no job.
 4. A record that can't be read is the error of those that asked for it, not of others in the same call.
 """
@@ -19,6 +19,7 @@ from jobqueue.backend.valkey.link import fresh
 from jobqueue.backend.valkey.records import position_of
 from jobqueue.core.ids import Origin
 from jobqueue.core.job import Job
+from jobqueue.core.job_view import view_of
 from jobqueue.errors import JobGone, JobNotFound, shown
 
 if TYPE_CHECKING:
@@ -80,6 +81,11 @@ class Looks:
         self._cache.drop(job_id)
         if job_id in self._on_way:
             self._changed.add(job_id)
+
+    def succeeded(self, job: Job) -> None:
+        """This process has just ended a job: keep its record as a read would find it now."""
+        if job.extras is None:  # else the store may hold less of its history
+            self._cache.keep(view_of(job))
 
     def _send(self, key: object, items: list[tuple[str, _Reader]]) -> asyncio.Future[Any]:
         waiting: dict[str, list[_Reader]] = {}

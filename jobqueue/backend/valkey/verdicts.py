@@ -33,13 +33,14 @@ if TYPE_CHECKING:
     from jobqueue.backend.valkey.link import Link
     from jobqueue.backend.valkey.listeners import Listeners
     from jobqueue.backend.valkey.records import Records
+    from jobqueue.core.job import Job
     from jobqueue.core.report import Progress
 
 AGAIN_S: Final = 0.5
 """How long an outcome waits that the store didn't take, before it is sent again, in seconds."""
 
-STALE, TIMED_OUT_BEFORE, NO_ROOM = 0, 3, 4
-"""Codes of the store: the lease is lost; the attempt had timed out; there is no room for its result."""
+STALE, DONE, TIMED_OUT_BEFORE, NO_ROOM = 0, 1, 3, 4
+"""Codes of the store: the lease is lost; done just now; the attempt had timed out; there is no room for its result."""
 
 
 class Verdict:
@@ -60,6 +61,7 @@ class Verdicts:
         process: Returns the name of this process in the store.
         on_freed: Called where places are free again.
         on_changed: Is told the id of each record that has changed.
+        on_succeeded: Is told each job that has succeeded here just now, after `on_changed`.
         note_at: Is told when a job is due that waits for its next attempt.
         rng: Draws the jitter of backoffs.
     """
@@ -74,6 +76,7 @@ class Verdicts:
         process: Callable[[], str],
         on_freed: Callable[[], None],
         on_changed: Callable[[str], None],
+        on_succeeded: Callable[[Job], None],
         note_at: Callable[[float], None],
         rng: Random,
     ) -> None:
@@ -81,6 +84,7 @@ class Verdicts:
         self._attempts, self._listeners = attempts, listeners
         self._process = process
         self._on_freed, self._on_changed, self._note_at = on_freed, on_changed, note_at
+        self._on_succeeded = on_succeeded
         self._rng = rng
         self._batches: Batches[Verdict] = Batches(link.loop, self._send, self._fail)
         self._reports: Batches[tuple[Held, bytes, asyncio.Future[None]]] = Batches(
@@ -239,6 +243,8 @@ class Verdicts:
             job.run_at = self._link.clock.at(told[3])
             self._note_at(job.run_at)
         self._tell(held, outcome, at)
+        if code == DONE and job.state is SUCCEEDED:  # else it was sent again, and ended before
+            self._on_succeeded(job)
         if not verdict.taken.done():
             verdict.taken.set_result(None)
 
@@ -257,7 +263,7 @@ class Verdicts:
         if job.state in (SUCCEEDED, FAILED, CANCELLED):
             job.finished_at = at
         if job.state is SUCCEEDED and isinstance(outcome, Success):
-            job.result = outcome.result
+            job.result, job.args = outcome.result, b""  # the store drops these as well
         elif job.state is FAILED and isinstance(outcome, Failure):
             job.error = JobError(outcome.code, outcome.message[:MESSAGE_LENGTH_MAX])
         if isinstance(outcome, Failure) and job.state in (FAILED, DELAYED, QUEUED):

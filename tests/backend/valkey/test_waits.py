@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from jobqueue.backend.valkey.watches import LOOK_S_MAX
-from jobqueue.core.job import JobSpec, JobState
+from jobqueue.core.job import IdempotencyKey, JobSpec, JobState, Unique, Uniqueness
 from jobqueue.core.report import ErrorCode, Failure, Progress, Success
-from jobqueue.errors import JobGone, StoreUnavailable
+from jobqueue.errors import JobGone, JobNotFound, StoreUnavailable
 from jobqueue.testing import virtual_time
 from tests.backend.valkey.backends import Fleet, Server, pass_time
 
@@ -168,3 +168,46 @@ async def test_a_look_on_its_way_does_not_bring_back_a_record_that_was_changed_m
     assert (await looking).state is JobState.FAILED, "as it was then"
     await retrying
     assert (await server.backend.get(job.id)).state is JobState.QUEUED
+
+
+@virtual_time
+async def test_a_job_that_succeeded_here_is_read_without_a_call_as_the_store_has_it(fleet: Fleet) -> None:
+    server, other = await fleet.server(cache_s=1.0), await fleet.server()
+    identity = Uniqueness("ann", Unique("u"), IdempotencyKey("k", b"f"), owner="ann")
+    job = await server.submit(JobSpec(type="t", priority=3), args=b'{"n":1}', uniqueness=identity)
+    await server.leased()
+    await pass_time(0.25)
+    await server.backend.ack(job.id, 1, Success(b"17"))
+    asked = server.calls.asked.count("look")
+    kept = await server.backend.get(job.id, "ann")
+    assert server.calls.asked.count("look") == asked
+    assert kept == await other.backend.get(job.id, "ann")
+    assert (kept.state, kept.result, kept.args) == (JobState.SUCCEEDED, b"17", b"")
+    with pytest.raises(JobNotFound):
+        await server.backend.get(job.id, "bob")
+
+
+@virtual_time
+async def test_a_job_with_a_history_that_succeeded_here_is_read_from_the_store(fleet: Fleet) -> None:
+    """The store may hold less of its history than this process knows."""
+    server = await fleet.server(cache_s=1.0)
+    job = await server.submit(JobSpec(type="t", attempts_max=2))
+    await server.leased()
+    await server.backend.nack(job.id, 1, Failure(ErrorCode.HANDLER_ERROR, "boom", retry_after_s=0.0))
+    await server.leased()
+    await server.backend.ack(job.id, 2, Success(b"1"))
+    asked = server.calls.asked.count("look")
+    assert len((await server.backend.get(job.id)).history or ()) == 1
+    assert server.calls.asked.count("look") == asked + 1
+
+
+@virtual_time
+async def test_an_outcome_that_is_sent_again_leaves_nothing_in_the_cache(fleet: Fleet) -> None:
+    """Its reply does not tell when the job ended."""
+    server, other = await fleet.server(cache_s=1.0), await fleet.server()
+    job = await server.submit()
+    await server.leased()
+    lost = iter((True,))
+    server.calls.lose = lambda function: function == "ack" and next(lost, False)
+    await server.backend.ack(job.id, 1, Success(b"1"))
+    assert await server.backend.get(job.id) == await other.backend.get(job.id)
