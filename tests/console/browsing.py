@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from playwright.async_api import ConsoleMessage, Page, Request, Response
+    from playwright.async_api import ConsoleMessage, Page, Request, Response, Route
 
 CHROMIUM = Path("/usr/bin/chromium")
 MISSING = f"there is no browser at {CHROMIUM} (Debian: apt install chromium)"
@@ -105,9 +106,28 @@ class Faults:
         return self.found
 
 
-def module(name: str) -> str:
-    """Return an expression that promises a module of the console: the instance of the page, not another one."""
-    return f"import(document.querySelector('script[type=module]').src).then(({{$need}}) => $need('{name}'))"
+NAMES = re.compile(r"^(?:import|const) \{([^}]+)\}(?: from | = \$run)", re.MULTILINE)
+"""The names that the modules of a script share."""
+
+
+async def export_all(page: Page) -> None:
+    """Have each script export all that its modules share, for `script`; without it, only what other scripts import."""
+
+    async def answer(route: Route) -> None:
+        response = await route.fetch()
+        text = await response.text()
+        names = {name.strip() for head in NAMES.findall(text) for name in head.split(",")}
+        names -= {
+            name.strip() for head in re.findall(r"^export \{([^}]+)\}", text, re.MULTILINE) for name in head.split(",")
+        }
+        await route.fulfill(response=response, body=f"{text}\nexport {{{', '.join(sorted(names))}}};\n")
+
+    await page.route(re.compile(r"/(?:console|pages|tools)\.js$"), answer)
+
+
+def script(name: str = "console.js") -> str:
+    """Return an expression that promises a script of the console: the instance of the page, not another one."""
+    return f"import(new URL('{name}', document.querySelector('script[type=module]').src))"
 
 
 async def eventually(page: Page, expression: str, timeout_s: float = 10.0) -> None:

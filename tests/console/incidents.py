@@ -1,4 +1,4 @@
-"""Handlers of a staged incident: a type whose jobs all fail, one that is slow, and one that holds the event loop.
+"""Handlers of a staged incident: a type with jobs that all fail, one that is slow, and one that holds the event loop.
 
     MENDED=/tmp/mended jobqueue serve tests/console/incidents.py
 

@@ -40,11 +40,16 @@ _FORBIDDEN = {
 }
 
 
+def code_of(source: str) -> str:
+    """Return a module without its comments."""
+    return _COMMENT.sub("", source)
+
+
 def breaches(source: str) -> Iterator[str]:
     """Yield the laws that a module breaks."""
     if not source.startswith("/** ") and not source.startswith("/**\n"):
         yield "its first line does not say what it is"
-    code = _COMMENT.sub("", source)
+    code = code_of(source)
     for what, pattern in _FORBIDDEN.items():
         if pattern.search(code):
             yield what
@@ -90,6 +95,64 @@ def test_a_text_of_several_lines_is_a_template_of_html(path: Path) -> None:
 def test_a_text_of_several_lines_is_found() -> None:
     source = "const a = html`\n  <p>${b ? `one` : `two\n  lines`}</p>`; const c = /`{/; const d = '`';"
     assert list(broken_texts(source)) == ["`two\n  lines`"]
+
+
+MADE_OF_PARTS = {
+    "pages": None,
+    "states": None,
+    "actions": None,
+    "queue": {f"{name}{end}" for name in ("workers", "capacity", "weight", "discipline") for end in ("", "Hint")},
+    "webhooks": {"pending", "delivered", "failed", "attempts_failed", "dropped"},
+}
+"""Sections of texts that are looked up by a name which a module has as a value; None: any of their texts."""
+
+
+def texts(source: str) -> Iterator[tuple[str, str]]:
+    """Yield the section and the name of each text."""
+    section = ""
+    for line in source.splitlines():
+        if opened := re.match(r"  (\w+): \{", line):
+            section = opened[1]
+        elif text := re.match(r"    (\w+):", line):
+            yield section, text[1]
+
+
+def texts_used(source: str) -> Iterator[tuple[str, str]]:
+    """Yield the section and the name of each text that a module has."""
+    for alias, section in re.findall(r"^const (\w+) = STRINGS\.(\w+);", source, re.MULTILINE):
+        source = re.sub(rf"(?<![\w.]){alias}(?=\.)", f"STRINGS.{section}", source)
+    yield from re.findall(r"STRINGS\.(\w+)\.(\w+)", source)
+    for names, section in re.findall(r"const \{([\w, ]*)\} = STRINGS\.(\w+);", source):
+        yield from ((section, name.strip()) for name in names.split(","))
+
+
+def unused_texts(source: str, modules: list[str]) -> list[tuple[str, str]]:
+    """Return the texts that no module shows."""
+    used = {each for module in modules for each in texts_used(module)}
+    by_name = {section: names or {name for _, name in texts(source)} for section, names in MADE_OF_PARTS.items()}
+    return [each for each in texts(source) if each not in used and each[1] not in by_name.get(each[0], ())]
+
+
+def test_each_text_is_shown_somewhere() -> None:
+    source = (ROOT / TEXTS).read_text()
+    modules = [path.read_text() for path in MODULES if path.name != TEXTS]
+    assert len(list(texts(source))) > 500
+    assert unused_texts(source, modules) == []
+    assert unused_texts(f"{source}  more: {{\n    unseen: 1,\n  }},\n", modules) == [("more", "unseen")]
+
+
+def unused_classes(sheet: str, words: set[str]) -> set[str]:
+    """Return the classes that no module names; those of uPlot are its own, and those of lines are made of parts."""
+    selectors = re.findall(r"^([^{}@]+)\{", _COMMENT.sub("", sheet), re.MULTILINE)
+    names = {name for selector in selectors for name in re.findall(r"\.([a-zA-Z][\w-]*)", selector)}
+    return {name for name in names - words if not name.startswith(("u-", "line--"))}
+
+
+def test_each_style_is_that_of_an_element() -> None:
+    sources = [(ROOT / "index.html").read_text(), *(path.read_text() for path in MODULES)]
+    words = {word for source in sources for word in re.findall(r"[\w-]+", source)}
+    assert {path.name: unused for path in SHEETS if (unused := unused_classes(path.read_text(), words))} == {}
+    assert unused_classes(".button .unseen,\n.muted {\n}\n", words) == {"unseen"}
 
 
 @pytest.mark.parametrize("path", SHEETS, ids=lambda path: path.name)

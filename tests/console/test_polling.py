@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.console.browsing import eventually, module
+from tests.console.browsing import eventually, script
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -19,11 +19,10 @@ if TYPE_CHECKING:
 
     Show = Callable[..., Awaitable[Page]]
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("all_exported")]
 
 PROBE = f"""async ([path, firstMs, thenMs]) => {{
-    const {{html, render, useState}} = await {module("ui.js")};
-    const {{usePolled}} = await {module("data/polling.js")};
+    const {{html, render, usePolled, useState}} = await {script()};
     const Probe = () => {{
         const [everyMs, put] = useState(firstMs);
         window.change = () => put(thenMs);
@@ -32,7 +31,7 @@ PROBE = f"""async ([path, firstMs, thenMs]) => {{
     }};
     render(html`<${{Probe}} />`, document.body.appendChild(document.createElement('div')));
 }}"""
-FORGET = f"{module('data/polling.js')}.then(({{forgetAll}}) => forgetAll())"
+FORGET = f"{script()}.then(({{forgetAll}}) => forgetAll())"
 
 
 async def probe(page: Page, told: str) -> None:

@@ -6,13 +6,18 @@ Rules:
 
 1. `SCRIPTS` are loaded one after the other: the first has the shell and the first page, the others come with the first
    page that isn't in those before. Each has what its pages import, as far as none before it has that.
-2. A module is a function there, which runs when it is first needed, and returns what the module exports. Its lines stay
-   as they are, but for imports, the word `export`, the space before a line, and comments that have lines of their own
-   (a sixth of all bytes). So a text of several lines may only be a template of `html`, where such space means nothing.
-3. Modules import each other in no circle, change no export later, and have imports and exports in the forms of
-   `_IMPORT` and `_EXPORT` alone. Anything else is a ValueError: a test of all modules finds it, not a server.
-4. A source map leads a debugger to the modules themselves, which are served beside the bundles, with their comments.
-5. Vendored modules stay files of their own: their digests are known.
+2. A script is a module. What its modules export are names of the script, so that none of them imports anything: that
+   is a twentieth of all bytes. The rest of a module stays in a function of its own, which runs once, after those that
+   it imports. If one throws, its names are undefined, the others work, and the page that needs it fails alone.
+3. So each name is exported once in the whole console, under one name; only pages may all export `default` and `title`:
+   they are loaded, never imported.
+4. The lines of a module stay as they are, but for imports, the word `export`, the space before a line, and comments
+   that have lines of their own (a sixth of all bytes). So a text of several lines may only be a template of `html`,
+   where such space means nothing.
+5. Modules import each other in no circle, change no export later, and have imports and exports in the forms of
+   `_IMPORT`, `_PASSED` and `_EXPORT` alone. Anything else is a ValueError, which a test of all modules finds.
+6. A source map leads a debugger to the modules themselves, which are served beside the bundles, with their comments.
+7. Vendored modules stay files of their own: their digests are known.
 """
 
 from __future__ import annotations
@@ -23,47 +28,58 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
+from jobqueue.http.resources.script_spaces import without_spaces
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
 ENTRY: Final = "main.js"
 SCRIPT: Final = "console.js"
+FURTHER: Final = "tools.js"
 SCRIPTS: Final = {
-    SCRIPT: (ENTRY, "pages/overview.js"),
-    "pages.js": ("pages/jobs.js", "pages/job.js", "pages/queues.js", "pages/queue.js", "pages/failures.js"),
-    "tools.js": (),
+    SCRIPT: ("pages/overview.js", ENTRY),
+    "pages.js": ("pages/job.js", "pages/jobs.js", "pages/failures.js", "pages/queues.js", "pages/queue.js"),
+    FURTHER: (
+        *("pages/type.js", "pages/topics.js", "pages/flow.js", "pages/server.js", "pages/schedules.js"),
+        *("pages/callers.js", "pages/schedule.js", "pages/types.js", "pages/live.js", "pages/sign_in.js"),
+    ),
 }
-"""Their pages; the last one has all others. Compressed, each is to be one small answer (`in_flight.SMALL_BYTES`)."""
+"""Their pages, in an order that compresses well; the last one has all others, too.
+
+Compressed, each is to be one small answer (`in_flight.SMALL_BYTES`).
+"""
 
 VENDOR: Final = "vendor/"
 
 _COMMENT = re.compile(r"^[ \t]*/\*.*?\*/[ \t]*\n", re.MULTILINE | re.DOTALL)
-_IMPORT = re.compile(
-    r'^(?:import (?:(?P<default>\w+)|\{(?P<names>[^{}]*)\})|export \{(?P<passed>[^{}]*)\}) from "(?P<of>\.[^"]+)";',
-    re.MULTILINE,
-)
+_IMPORT = re.compile(r'^import \{(?P<names>[\w\s,]*)\} from "(?P<of>\.[^"]+)";', re.MULTILINE)
+_PASSED = re.compile(rf'^export \{{(?P<names>[\w\s,]*)\}} from "(?P<of>\.[^"]*{VENDOR}[^"]+)";', re.MULTILINE)
 _EXPORT = re.compile(
-    r"^export (?:(?P<default>default )?(?P<declared>(?:async )?function\*? ?|class |const )(?P<name>\w+)"
-    r"|\{(?P<names>[^{}]*)\};)",
-    re.MULTILINE,
+    r"^export (?P<default>default )?(?P<declared>(?:async )?function\*? ?|class |const )(?P<name>\w+)", re.MULTILINE
 )
 _STATEMENT = re.compile(r"^(?:import|export)\b", re.MULTILINE)
 _LOAD = re.compile(r'\bimport\("(\.[^"]+)"\)')
+_OWN: Final = ("$at", "$load", "$pages", "$run")
+"""What each script has of the first one."""
 
 _FURTHER = ", ".join(f'() => import("./{name}")' for name in SCRIPTS if name != SCRIPT)
 _HEAD = f"""\
-const $modules = {{}};
-const $made = {{}};
-const $need = (name) => ($made[name] ??= $modules[name]());
-const $further = [{_FURTHER}];
+const $pages = {{}};
+const $run = (module) => {{
+  try {{
+    return module();
+  }} catch (fault) {{
+    reportError(fault);
+    return {{}};
+  }}
+}};
 const $load = async (name) => {{
-  for (const script of $further) if (!$modules[name]) await script();
-  return $need(name);
+  for (const script of [{_FURTHER}]) if (!$pages[name]) await script();
+  if (!$pages[name].default) throw new Error(name);
+  return $pages[name];
 }};
 const $at = (name) => new URL(name, import.meta.url).href;
-export {{$at, $load, $modules, $need}};
 """
-_FURTHER_HEAD = f'import {{$at, $load, $modules, $need}} from "./{SCRIPT}";\n'
 
 
 def bundles_of(contents: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -72,25 +88,35 @@ def bundles_of(contents: Mapping[str, bytes]) -> dict[str, bytes]:
     Args:
         contents: All files of the console, by name.
     """
-    left = {
+    modules = {
         name: _Module(name, content.decode())
         for name, content in contents.items()
         if name.endswith(".js") and not name.startswith(VENDOR)
     }
-    for module in left.values():
-        _check(module, left)
-    vendored = sorted({of for module in left.values() for of in module.imports if of.startswith(VENDOR)})
-    head = "".join(f'import * as $vendor{number} from "./{name}";\n' for number, name in enumerate(vendored))
-    head += _HEAD + "".join(f'$modules["{name}"] = () => $vendor{number};\n' for number, name in enumerate(vendored))
+    pages = {name for module in modules.values() for name in module.loads}
+    _check(modules, pages)
+    places = _places(modules, pages)
+    wanted = {name for module in modules.values() for names in module.imports.values() for name in names}
+    for module in modules.values():
+        if module.name not in pages:  # a test may take more of it
+            module.exports = {name: own for name, own in module.exports.items() if name in wanted}
+    taken: set[str] = set()
+    scripts: dict[str, list[_Module]] = {}
+    for script, roots in SCRIPTS.items():
+        names = [
+            name for name in _ordered(modules, (*roots, *(modules if script == FURTHER else ()))) if name not in taken
+        ]
+        taken.update(names)
+        scripts[script] = [modules[name] for name in names if modules[name].lines]
+    at = {module.name: script for script, each in scripts.items() for module in each}
+    heads = {script: _names_of_others(script, each, places, at) for script, each in scripts.items()}
     made: dict[str, bytes] = {}
-    for script, pages in SCRIPTS.items():
-        taken = _closure(left, pages) if pages else {*left}
-        modules = [left[name] for name in left if name in taken]
-        left = {name: module for name, module in left.items() if name not in taken}
-        if script == SCRIPT:
-            _bundle(made, script, head, modules, f'$need("{ENTRY}");\n')
-        else:
-            _bundle(made, script, _FURTHER_HEAD, modules)
+    for script, each in scripts.items():
+        given = {name for head in heads.values() for name in head.get(script, ())}
+        own = _HEAD if script == SCRIPT else ""
+        head = "".join(f'import {{{", ".join(sorted(names))}}} from "./{of}";\n' for of, names in heads[script].items())
+        foot = f"export {{{', '.join(sorted(given))}}};\n" if given else ""
+        _bundle(made, script, head + own, each, pages, foot)
     return made
 
 
@@ -107,6 +133,7 @@ class _Module:
         lines: Its lines, each with the number that it has in the source, from 0 on.
         imports: The names that it takes of each module.
         exports: The names that it gives, with their values.
+        passed: The names that it gives of a vendored module.
         loads: Modules that it loads when they are needed.
 
     Raises:
@@ -117,33 +144,31 @@ class _Module:
         self.name = name
         self.imports: dict[str, list[str]] = {}
         self.exports: dict[str, str] = {}
+        self.passed: dict[str, str] = {}
         self.loads: list[str] = []
         self._left = len(_STATEMENT.findall(source))
         text = _COMMENT.sub(lambda match: "\n" * match[0].count("\n"), source)
-        for pattern, write in ((_IMPORT, self._taken), (_EXPORT, self._given), (_LOAD, self._loaded)):
+        for pattern, write in ((_IMPORT, self._taken), (_PASSED, self._let_through), (_EXPORT, self._given)):
             text = pattern.sub(write, text)
         if self._left:
             raise ValueError(f"{name}: {self._left} of its imports and exports have a form that a bundle does not know")
-        text = text.replace("import.meta.url", f'$at("{name}")')
-        lines = ((line.lstrip(), number) for number, line in enumerate(text.split("\n")))
-        self.lines = [(line, number) for line, number in lines if line and not line.startswith("//")]
+        text = _LOAD.sub(self._loaded, text).replace("import.meta.url", f'$at("{name}")')
+        lines = ((line.strip(), number) for number, line in enumerate(without_spaces(text).split("\n")))
+        self.lines = [(line, number) for line, number in lines if line]
 
     def _taken(self, match: re.Match[str]) -> str:
         self._left -= 1
-        of = self._resolved(match["of"])
-        pairs = [("default", match["default"])] if match["default"] else _pairs(match["names"] or match["passed"])
-        self.imports.setdefault(of, []).extend(theirs for theirs, _ in pairs)
-        if match["passed"]:
-            self.exports |= {own: own for _, own in pairs}
-        names = ", ".join(theirs if theirs == own else f"{theirs}: {own}" for theirs, own in pairs)
+        self.imports.setdefault(self._resolved(match["of"]), []).extend(_names(match["names"]))
         # As many line breaks as it had, so that the lines after it keep their numbers.
-        return f'const {{{names}}} = $need("{of}");' + "\n" * match[0].count("\n")
+        return "\n" * match[0].count("\n")
+
+    def _let_through(self, match: re.Match[str]) -> str:
+        self._left -= 1
+        self.passed |= dict.fromkeys(_names(match["names"]), self._resolved(match["of"]))
+        return "\n" * match[0].count("\n")
 
     def _given(self, match: re.Match[str]) -> str:
         self._left -= 1
-        if match["name"] is None:
-            self.exports |= {theirs: own for own, theirs in _pairs(match["names"])}
-            return "\n" * match[0].count("\n")
         self.exports["default" if match["default"] else match["name"]] = match["name"]
         return f"{match['declared']}{match['name']}"
 
@@ -158,45 +183,85 @@ class _Module:
         return normpath(join(dirname(self.name), path))
 
 
-def _pairs(names: str) -> list[tuple[str, str]]:
-    """Return the names in braces: before and after their `as`."""
-    words = [name.split() for name in names.split(",") if name.strip()]
-    return [(each[0], each[-1]) for each in words]
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def _check(module: _Module, modules: Mapping[str, _Module]) -> None:
-    """Raise ValueError if a module takes what none gives, or imports itself by way of others."""
-    own = [of for of in module.imports if not of.startswith(VENDOR)]
-    for of in (*own, *module.loads):
-        if of not in modules:
-            raise ValueError(f"{module.name}: there is no module {of}")
-    for of in own:
-        if missing := [name for name in module.imports[of] if name not in modules[of].exports]:
-            raise ValueError(f"{module.name}: {of} does not export {', '.join(missing)}")
-    if module.name in _closure(modules, own):
-        raise ValueError(f"{module.name}: it imports itself, by way of others")
+def _check(modules: Mapping[str, _Module], pages: Collection[str]) -> None:
+    """Raise ValueError if a module imports what none gives, or a page, or loads one that is not there.
+
+    Only a page, which is loaded, may export a default.
+    """
+    for module in modules.values():
+        if absent := [of for of in (*module.imports, *module.loads) if of not in modules]:
+            raise ValueError(f"{module.name}: there is no module {absent[0]}")
+    if named := [name for name, module in modules.items() if "default" in module.exports and name not in pages]:
+        raise ValueError(f"{named[0]}: only a page exports a default")
+    for module in modules.values():
+        for of, names in module.imports.items():
+            if of in pages:
+                raise ValueError(f"{module.name}: {of} is a page: it is loaded, not imported")
+            if missing := [name for name in names if name not in {**modules[of].exports, **modules[of].passed}]:
+                raise ValueError(f"{module.name}: {of} does not export {', '.join(missing)}")
 
 
-def _closure(modules: Mapping[str, _Module], names: Sequence[str]) -> set[str]:
-    """Return modules and all that they import."""
-    found: set[str] = set()
-    left = [*names]
-    while left:
-        name = left.pop()
-        if name not in found and name in modules:
-            found.add(name)
-            left += modules[name].imports
-    return found
+def _places(modules: Mapping[str, _Module], pages: Collection[str]) -> dict[str, str]:
+    """Return the module of each exported name, or the vendored one. Raises ValueError if two export the same."""
+    places: dict[str, str] = {}
+    for module in modules.values():
+        own = {} if module.name in pages else dict.fromkeys(module.exports, module.name)
+        given = {**own, **module.passed}
+        if twice := [name for name in given if name in places]:
+            raise ValueError(f"{module.name}: {twice[0]} is exported by {places[twice[0]]}, too")
+        places |= given
+    return places
 
 
-def _bundle(made: dict[str, bytes], name: str, head: str, modules: Sequence[_Module], foot: str = "") -> None:
+def _ordered(modules: Mapping[str, _Module], roots: Iterable[str]) -> list[str]:
+    """Return modules and all that they import, each after what it imports. Raises ValueError if there is a circle."""
+    ordered: dict[str, None] = {}
+    begun: set[str] = set()
+
+    def visit(name: str) -> None:
+        if name in begun:
+            raise ValueError(f"{name}: it imports itself, by way of others")
+        begun.add(name)
+        for of in sorted(modules[name].imports):
+            if of not in ordered:
+                visit(of)
+        ordered[name] = None
+
+    for root in roots:
+        if root in modules and root not in ordered:
+            visit(root)
+    return [*ordered]
+
+
+def _names_of_others(
+    script: str, modules: Sequence[_Module], places: Mapping[str, str], at: Mapping[str, str]
+) -> dict[str, set[str]]:
+    """Return the names that a script takes of each other script and vendored module."""
+    taken: dict[str, set[str]] = {} if script == SCRIPT else {SCRIPT: {*_OWN}}
+    for module in modules:
+        for name in (name for names in module.imports.values() for name in names):
+            of = at.get(places[name], places[name])
+            if of != script:
+                taken.setdefault(of, set()).add(name)
+    return taken
+
+
+def _bundle(
+    made: dict[str, bytes], name: str, head: str, modules: Sequence[_Module], pages: Collection[str], foot: str
+) -> None:
     """Add a script of some modules, and its source map."""
     lines: list[tuple[str, int, int]] = []
     for number, module in enumerate(modules):
-        lines.append((f'$modules["{module.name}"] = () => {{', number, 0))
-        lines += [(line, number, at) for line, at in module.lines]
         given = ", ".join(key if key == value else f"{key}: {value}" for key, value in module.exports.items())
-        lines.append((f"return {{{given}}};}};", number, module.lines[-1][1]))
+        is_page = module.name in pages
+        taken = f'$pages["{module.name}"] = ' if is_page else f"const {{{given}}} = " if given else ""
+        lines.append((f"{taken}$run(() => {{", number, 0))
+        lines += [(line, number, at) for line, at in module.lines]
+        lines.append((f"return {{{given}}};}});", number, module.lines[-1][1]))
     script = head + "".join(f"{line}\n" for line, _, _ in lines) + foot + f"//# sourceMappingURL={name}.map\n"
     made[name] = script.encode()
     mappings = ";" * head.count("\n") + _mappings([place for _, *place in lines])

@@ -75,7 +75,7 @@ class ConsoleFiles(msgspec.Struct, frozen=True):
 
 @functools.cache
 def console_files(depth: int = 1) -> ConsoleFiles:
-    """Read, bundle and compress all files: some 80 ms, so it is for a thread.
+    """Read, bundle and compress all files: some 200 ms, so it is for a thread.
 
     Args:
         depth: Folders between the API and the page's files: 2 for the path `/internal/console`.

@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import {test} from "node:test";
 
-import {shellQuoted, snippetsOf, submissionOf, warningsOf} from "../../../jobqueue/http/console/data/snippets.js";
+import {snippetsOf, submissionOf, warningsOf} from "../../../jobqueue/http/console/data/snippets.js";
+import {shellQuoted} from "../../../jobqueue/http/console/data/shell_words.js";
 
 const JOB = {type: "echo", queue: "default", priority: 0, group: null, attempts_max: 1};
 const submission = (changes = {}, args = "{}", files = []) => submissionOf({...JOB, ...changes}, args, null, files);

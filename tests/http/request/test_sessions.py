@@ -1,4 +1,4 @@
-"""Sessions: sign-in, what the cookie may do, whose page it is from, and its end."""
+"""Sessions: sign-in, what the cookie may do, the page that it is from, and its end."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ function finish(result, onDone) {
 }
 
 /** Return what an action did, as a sentence: "12 queued again, 3 skipped: queue full". */
-export function sentenceOf(action, {count, skipped, stopped}) {
+function sentenceOf(action, {count, skipped, stopped}) {
   const parts = [STRINGS.actions[action].done(count)];
   for (const [why, number] of Object.entries(skipped)) parts.push(STRINGS.actions.skipped(number, why.replaceAll("-", " ")));
   return parts.join(", ") + (stopped ? STRINGS.actions.stopped : "");

@@ -1,13 +1,12 @@
 /** One group of failures: what its jobs have in common, a sample of them, and actions on all of them. */
 
 import {ActionDialog} from "./action_dialog.js";
-import {Age} from "./age.js";
 import {Awaited} from "./awaited.js";
 import {Badge} from "./badge.js";
 import {CopyButton} from "./copy_button.js";
 import {durationText} from "./duration.js";
 import {Empty} from "./empty.js";
-import {Instant} from "./instant.js";
+import {Age, Instant} from "./instant.js";
 import {countText} from "./number.js";
 import {PageHead} from "./page_head.js";
 import {Problem} from "./problem.js";

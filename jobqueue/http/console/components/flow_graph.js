@@ -35,11 +35,11 @@ function Box({job, x, y}) {
       <rect width=${JOB_WIDTH} height=${JOB_HEIGHT} rx="6" />
       <svg x="10" y="11" width="11" height="11" aria-hidden="true"><${StateShape} state=${job.state} /></svg>
       <g clip-path="url(#flow-job-clip)">
-        <text class="flow-name" x=${TEXT_X} y="20">${visibleText(nameOf(job), NAME_MAX)}</text>${" "}
-        <text class="flow-type" x=${TEXT_X} y="37">${nameOf(job) === job.type ? word : `${visibleText(job.type, LINE_MAX - word.length)} · ${word}`}</text>
+        <text class="flow-name" x=${TEXT_X} y="20">${visibleText(memberName(job), NAME_MAX)}</text>${" "}
+        <text class="flow-type" x=${TEXT_X} y="37">${memberName(job) === job.type ? word : `${visibleText(job.type, LINE_MAX - word.length)} · ${word}`}</text>
       </g>
     </a>`;
 }
 
 /** The name of a job in its flow; one without a name has its type. */
-export const nameOf = ({name, type}) => name ?? type;
+export const memberName = ({name, type}) => name ?? type;

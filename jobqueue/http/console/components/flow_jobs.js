@@ -1,13 +1,14 @@
 /** The jobs of a flow in a table, all or those in one state, a page at a time. */
 
 import {layersOf} from "../data/flow_layout.js";
+import {STATES} from "../data/states.js";
 import {go, href} from "../shell/router.js";
 import {STRINGS} from "../strings.js";
 import {html, useEffect, useMemo, useState} from "../ui.js";
-import {nameOf} from "./flow_graph.js";
+import {memberName} from "./flow_graph.js";
 import {countText} from "./number.js";
 import {PageSteps} from "./page_steps.js";
-import {State, STATES, StateShape} from "./state.js";
+import {State, StateShape} from "./state.js";
 import {Table} from "./table.js";
 import {Text} from "./text.js";
 
@@ -24,7 +25,7 @@ export function FlowJobs({flow, state, onState}) {
   const rows = flow.jobs.filter((job) => state === null || job.state === state);
   const from = Math.min(page, Math.floor(Math.max(0, rows.length - 1) / PAGE_MAX)) * PAGE_MAX;
   const columns = [
-    {key: "name", title: S.name, align: "whole", render: (job) => html`<a href=${href("job", {id: job.id})}><${Text} value=${nameOf(job)} max=${40} /></a>`},
+    {key: "name", title: S.name, align: "whole", render: (job) => html`<a href=${href("job", {id: job.id})}><${Text} value=${memberName(job)} max=${40} /></a>`},
     {key: "type", title: S.type, render: ({type}) => html`<a href=${href("type", {name: type})}><${Text} value=${type} max=${40} /></a>`},
     {key: "state", title: S.state, align: "whole", render: (job) => html`<span><${State} state=${job.state} /></span>`},
     {key: "layer", title: S.layerTitle, align: "end", render: ({id}) => layers.get(id) + 1},
@@ -49,7 +50,7 @@ function StateFilter({counts, state, onState}) {
 
 function Parents({ids, byId}) {
   return html`<span class="row">
-    ${ids.slice(0, PARENTS_SHOWN).map((id) => html`<a key=${id} href=${href("job", {id})}><${Text} value=${byId.has(id) ? nameOf(byId.get(id)) : `…${id.slice(-10)}`} max=${30} /></a>`)}
+    ${ids.slice(0, PARENTS_SHOWN).map((id) => html`<a key=${id} href=${href("job", {id})}><${Text} value=${byId.has(id) ? memberName(byId.get(id)) : `…${id.slice(-10)}`} max=${30} /></a>`)}
     ${ids.length > PARENTS_SHOWN && html`<span class="muted">${STRINGS.actions.more(ids.length - PARENTS_SHOWN)}</span>`}
   </span>`;
 }

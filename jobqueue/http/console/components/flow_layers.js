@@ -1,10 +1,10 @@
 /** The layers of a flow that is too large for a graph: the number of jobs in each, by state. */
 
 import {layersOf} from "../data/flow_layout.js";
+import {STATES} from "../data/states.js";
 import {STRINGS} from "../strings.js";
 import {html, useMemo} from "../ui.js";
 import {countText} from "./number.js";
-import {STATES} from "./state.js";
 
 const S = STRINGS.flow;
 const LAYERS_MAX = 40;

@@ -4,7 +4,7 @@ import {usePolled} from "../data/polling.js";
 import {href} from "../shell/router.js";
 import {STRINGS} from "../strings.js";
 import {html} from "../ui.js";
-import {nameOf} from "./flow_graph.js";
+import {memberName} from "./flow_graph.js";
 import {State} from "./state.js";
 import {Text} from "./text.js";
 
@@ -31,7 +31,7 @@ export function LineageFacts({id, lineage}) {
 function Relatives({ids, count, jobs}) {
   return html`<ul class="plain-list">
     ${ids.slice(0, SHOWN_MAX).map((id) => html`
-      <li key=${id}><a href=${href("job", {id})}>${jobs.has(id) ? html`<${Text} value=${nameOf(jobs.get(id))} max=${60} />` : html`<code>…${id.slice(-ID_SHOWN)}</code>`}</a>
+      <li key=${id}><a href=${href("job", {id})}>${jobs.has(id) ? html`<${Text} value=${memberName(jobs.get(id))} max=${60} />` : html`<code>…${id.slice(-ID_SHOWN)}</code>`}</a>
         ${" "}${jobs.has(id) && html`<${State} state=${jobs.get(id).state} />`}</li>`)}
     ${count > SHOWN_MAX && html`<li class="muted">${STRINGS.actions.more(count - SHOWN_MAX)}</li>`}
   </ul>`;

@@ -7,9 +7,10 @@
  * 2. Data is sent digit by digit as it was entered.
  */
 
-import {Problem as ProblemError, curlOf, send} from "../data/api.js";
+import {curlOf, send} from "../data/api.js";
 import {write} from "../data/exact_json.js";
 import {reloadAll} from "../data/polling.js";
+import {ProblemError} from "../data/problem.js";
 import {faultsOf} from "../data/schema_check.js";
 import {isTopic, LENGTH_MAX} from "../data/topics.js";
 import {href} from "../shell/router.js";

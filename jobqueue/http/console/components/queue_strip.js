@@ -12,16 +12,16 @@ const S = STRINGS.strip;
 const FULL = 0.9;
 
 /** The live states, in the order of a strip. */
-export const STATES = ["running", "queued", "delayed", "waiting"];
+export const LIVE_STATES = ["running", "queued", "delayed", "waiting"];
 
 /** The number of live jobs of a queue. */
-export const liveOf = (queue) => STATES.reduce((sum, state) => sum + queue[state], 0);
+export const liveOf = (queue) => LIVE_STATES.reduce((sum, state) => sum + queue[state], 0);
 
 /** @param {object} props `queue`: its document; `facts`: further ones, `[{title, text}]`; the children stand below. */
 export function QueueStrip({queue, facts = [], children}) {
   const live = liveOf(queue);
   const share = queue.capacity ? live / queue.capacity : 1;
-  const words = S.bar(...STATES.map((state) => countText(queue[state])), countText(queue.capacity));
+  const words = S.bar(...LIVE_STATES.map((state) => countText(queue[state])), countText(queue.capacity));
   return html`
     <article class="strip">
       <div class="strip-head">
@@ -33,7 +33,7 @@ export function QueueStrip({queue, facts = [], children}) {
         </span>
       </div>
       <div class="bar" role="img" aria-label=${words} title=${words}>
-        ${STATES.map((state) => html`<${Part} key=${state} kind=${state} count=${queue[state]} of=${queue.capacity} />`)}
+        ${LIVE_STATES.map((state) => html`<${Part} key=${state} kind=${state} count=${queue[state]} of=${queue.capacity} />`)}
       </div>
       <dl class="strip-facts">
         <div><dt>${S.taken}</dt><dd>${countText(live)} / ${countText(queue.capacity)} (${shareText(share)})</dd></div>

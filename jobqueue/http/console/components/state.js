@@ -16,7 +16,6 @@ const SHAPES = {
 };
 
 /** The states, in the order of a job's life. */
-export const STATES = ["waiting", "delayed", "queued", "running", "succeeded", "failed", "cancelled", "expired"];
 
 export function State({state}) {
   return html`<span class="state ${state in SHAPES ? state : ""}"><${StateShape} state=${state} />${STRINGS.states[state] ?? state}</span>`;

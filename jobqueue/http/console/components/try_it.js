@@ -8,11 +8,12 @@
  * 3. What is entered stays after a submission, for the next one.
  */
 
-import {Problem as ProblemError, send} from "../data/api.js";
+import {send} from "../data/api.js";
 import {parse} from "../data/exact_json.js";
 import {DOCUMENT_BYTES_MAX, readText} from "../data/job_text.js";
 import {blankObject} from "../data/json_schema.js";
 import {reloadAll, usePolled} from "../data/polling.js";
+import {ProblemError} from "../data/problem.js";
 import {untilAnswered} from "../data/repetition.js";
 import {faultsOf} from "../data/schema_check.js";
 import {argumentsAgain, argumentsSchema, faultsByForm, optionsSchema, requestOf} from "../data/submission.js";

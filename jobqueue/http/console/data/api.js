@@ -4,7 +4,7 @@
  * Rules:
  *
  * 1. Paths are relative to where the API is mounted, such as `v1/jobs`; nothing is absolute.
- * 2. An answer of 400 or more is a `Problem`, and so is no answer (status 0).
+ * 2. An answer of 400 or more is a `ProblemError`, and so is no answer (status 0).
  * 3. A read without an answer within `READ_MS_MAX` counts as unanswered: a loop that is stuck looks like a server that
  *    is gone, and is shown as one.
  * 4. A request that changes something carries `Console-Action`, so that the server audits it, with the viewer's reason.
@@ -12,11 +12,10 @@
 
 import {answered, unanswered} from "./connection.js";
 import {MOUNT} from "./mount.js";
-import {Problem, problemOf} from "./problem.js";
+import {ProblemError, problemOf} from "./problem.js";
+import {shellQuoted} from "./shell_words.js";
 import {createStore} from "./store.js";
 import {STRINGS} from "../strings.js";
-
-export {Problem};
 
 const READ_MS_MAX = 10_000;
 const CHANGE_MS_MAX = 60_000;
@@ -41,13 +40,13 @@ export function urlOf(path, query) {
   return url;
 }
 
-/** Read a document. Throws Problem; an AbortError where `signal` ended it. */
+/** Read a document. Throws ProblemError; an AbortError where `signal` ended it. */
 export async function get(path, {query, signal} = {}) {
   const response = await answer(urlOf(path, query), {signal, limitMs: READ_MS_MAX});
   return documentOf(response);
 }
 
-/** Read a document unless it still has a tag; `document` is null where it has. Throws Problem. */
+/** Read a document unless it still has a tag; `document` is null where it has. Throws ProblemError. */
 export async function getIfChanged(path, {query, signal, etag} = {}) {
   const headers = etag ? {"If-None-Match": etag} : {};
   const response = await answer(urlOf(path, query), {headers, signal, limitMs: READ_MS_MAX});
@@ -56,7 +55,7 @@ export async function getIfChanged(path, {query, signal, etag} = {}) {
 }
 
 /**
- * Change something. Throws Problem.
+ * Change something. Throws ProblemError.
  *
  * @param {object} options `body`: sent as JSON; `form`: a FormData; `reason`: the viewer's words for the audit.
  * @returns {Promise<{status: number, document: any, headers: Headers}>}
@@ -70,8 +69,8 @@ export async function send(method, path, {query, body, form, headers, signal, re
   return {status: response.status, document: await documentOf(response), headers: response.headers};
 }
 
-/** Open a stream of events; the answer's body is to be read. Throws Problem. */
-export function open(path, {query, headers, signal} = {}) {
+/** Open a stream of events; the answer's body is to be read. Throws ProblemError. */
+export function openStream(path, {query, headers, signal} = {}) {
   return answer(urlOf(path, query), {headers: {Accept: "text/event-stream", ...headers}, signal, limitMs: null});
 }
 
@@ -84,7 +83,7 @@ async function answer(url, {limitMs, signal, ...options}) {
   } catch (error) {
     if (signal?.aborted) throw error;
     unanswered();
-    throw new Problem(0, {title: STRINGS.shell.unreachable, detail: STRINGS.shell.unreachableDetail});
+    throw new ProblemError(0, {title: STRINGS.shell.unreachable, detail: STRINGS.shell.unreachableDetail});
   }
   answered();
   if (response.status === 401) unauthorized.set(unauthorized.get() + 1);
@@ -103,18 +102,8 @@ async function documentOf(response) {
 export function curlOf(method, path, {query, body, text = body === undefined ? undefined : JSON.stringify(body)} = {}) {
   const words = ["curl"];
   if (method !== "GET") words.push("-X", method);
-  words.push(quoted(urlOf(path, query).href));
+  words.push(shellQuoted(urlOf(path, query).href));
   if (keysInUse) words.push("-H", '"Authorization: Bearer $JOBQUEUE_KEY"');
-  if (text !== undefined) words.push("-H", quoted("Content-Type: application/json"), "-d", quoted(text));
+  if (text !== undefined) words.push("-H", shellQuoted("Content-Type: application/json"), "-d", shellQuoted(text));
   return words.join(" ");
-}
-
-/** Quote a word for a shell; characters that a terminal would obey are escaped in JSON before. */
-export function quoted(text) {
-  const safe = text.replace(/[\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2066-\u2069]/g, escaped);
-  return `'${safe.replaceAll("'", `'\\''`)}'`;
-}
-
-function escaped(character) {
-  return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
 }

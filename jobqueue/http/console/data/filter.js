@@ -12,11 +12,11 @@
 
 import {STRINGS} from "../strings.js";
 import {nearest} from "./nearest.js";
+import {STATES} from "./states.js";
 
 const T = STRINGS.filter;
 
 export const FILTER_LENGTH_MAX = 2000;
-export const STATES = ["waiting", "delayed", "queued", "running", "succeeded", "failed", "cancelled", "expired"];
 export const ERRORS = ["handler_error", "timed_out", "worker_crashed", "rejected", "bad_result", "result_too_large", "shutdown", "files_lost", "parent_failed"];
 const TEXT_MAX = 200;
 const ARGS_MAX = 8;

@@ -1,7 +1,8 @@
 /** Completion in a filter: what may stand at the caret. */
 
 import {STRINGS} from "../strings.js";
-import {ERRORS, QUALIFIERS, STATES, termOf} from "./filter.js";
+import {ERRORS, QUALIFIERS, termOf} from "./filter.js";
+import {STATES} from "./states.js";
 
 const OPTIONS_MAX = 12;
 const T = STRINGS.filter;

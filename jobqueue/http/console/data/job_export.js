@@ -9,7 +9,7 @@ const PAGE = 100;
  *
  * @param {Record<string, string>} filter As in the query of `GET v1/jobs`.
  * @param {string} name Of the file, without its ending.
- * @returns {Promise<{count: number, complete: boolean}>} Whether these are all. Throws Problem.
+ * @returns {Promise<{count: number, complete: boolean}>} Whether these are all. Throws ProblemError.
  */
 export async function exportJobs(filter, name, most) {
   const lines = [];

@@ -1,6 +1,6 @@
 /** Documents as texts, bounded: for what JavaScript's own values would falsify, and for what may be long. */
 
-import {open} from "./api.js";
+import {openStream} from "./api.js";
 import {memberOf, parseJson} from "./json_text.js";
 import {untilAnswered} from "./repetition.js";
 import {useEffect, useState} from "../ui.js";
@@ -15,7 +15,7 @@ export const DOCUMENT_BYTES_MAX = 8 * 1024 * 1024;
  */
 export async function readText(path, {query, bytesMax, signal} = {}) {
   const stop = new AbortController();
-  const response = await open(path, {query, headers: {Accept: "*/*"}, signal: signal ? AbortSignal.any([signal, stop.signal]) : stop.signal});
+  const response = await openStream(path, {query, headers: {Accept: "*/*"}, signal: signal ? AbortSignal.any([signal, stop.signal]) : stop.signal});
   const length = Number.parseInt(response.headers.get("Content-Length") ?? "", 10);
   const decoder = new TextDecoder();
   const reader = response.body.getReader();

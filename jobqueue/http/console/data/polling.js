@@ -157,7 +157,7 @@ export function forgetAll() {
  * @param {string|null} path Relative to the mount; null reads nothing.
  * @param {object} options `everyMs`: the interval, Infinity for once; `query`: its parameters; `estimates`: of the jobs in
  *   a list are shown, too.
- * @returns {{document: any, problem: Problem|null, at: number|null, tookMs: number|undefined, reload: function(): void}} `at` is the instant of the
+ * @returns {{document: any, problem: ProblemError|null, at: number|null, tookMs: number|undefined, reload: function(): void}} `at` is the instant of the
  *   last good answer, in milliseconds of the viewer's clock; `tookMs` how long that one took.
  */
 export function usePolled(path, {query, everyMs = 1000, estimates = false} = {}) {

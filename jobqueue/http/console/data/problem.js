@@ -1,6 +1,6 @@
 /** A problem: the answer of a request that failed, as RFC 9457 has it, or no answer at all. */
 
-export class Problem extends Error {
+export class ProblemError extends Error {
   /**
    * @param {number} status 0: there was no answer.
    * @param {object} document The problem document, or what there is of one.
@@ -28,5 +28,5 @@ export async function problemOf(response) {
     document = {title: response.statusText || `HTTP ${response.status}`};
   }
   const after = Number.parseFloat(response.headers.get("Retry-After") ?? "");
-  return new Problem(response.status, document ?? {}, Number.isFinite(after) ? after : null);
+  return new ProblemError(response.status, document ?? {}, Number.isFinite(after) ? after : null);
 }

@@ -10,6 +10,7 @@
  */
 
 import {compact, parseJson, piecesOf, quoted} from "./json_text.js";
+import {shellQuoted} from "./shell_words.js";
 
 /**
  * @typedef {object} Submission
@@ -40,16 +41,6 @@ export function snippetsOf(submission, url, withKey) {
     JavaScript: javaScriptText(submission, base),
     CLI: commandText(submission, base),
   };
-}
-
-const INVISIBLE = /[\u0000-\u001f\u007f-\u00a0\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g;
-
-/** Quote a text for sh, bash and zsh; one with invisible characters for bash and zsh alone. */
-export function shellQuoted(text) {
-  if (/^[\w@%+=:,./-]+$/.test(text)) return text;
-  if (text.search(INVISIBLE) < 0) return `'${text.replaceAll("'", "'\\''")}'`;
-  const code = (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
-  return `$'${text.replace(/[\\']/g, "\\$&").replace(INVISIBLE, code)}'`;
 }
 
 function curlText(submission, base, withKey) {

@@ -11,7 +11,7 @@
  * 4. A stream that breaks is opened again after the server's `retry:`, or a Retry-After; one that ends with 204 is not.
  */
 
-import {open} from "./api.js";
+import {openStream} from "./api.js";
 import {rest} from "./repetition.js";
 import {EventReader} from "./sse.js";
 import {createStore, useStore} from "./store.js";
@@ -88,7 +88,7 @@ class Stream {
       let waitMs = RETRY_MS;
       try {
         const headers = this.lastId === null ? {} : {"Last-Event-ID": this.lastId};
-        const response = await open(this.path, {headers, signal});
+        const response = await openStream(this.path, {headers, signal});
         if (response.status === 204) return;
         failures = 0;
         this.state.update({open: true, problem: null});
@@ -149,7 +149,7 @@ const NONE = createStore({open: false, leads: false, problem: null});
  * @param {string|null} path Relative to the mount, with its query: `v1/events?rate_max=200`; null: no stream.
  * @param {function({id: string, name: string, data: object|string}): void} onEvent
  * @param {{asText: boolean}} [options] `asText`: data stays the text that came; the same for all readers of a path.
- * @returns {{open: boolean, leads: boolean, problem: Problem|null}} Whether it is open in this tab, and why not.
+ * @returns {{open: boolean, leads: boolean, problem: ProblemError|null}} Whether it is open in this tab, and why not.
  */
 export function useEvents(path, onEvent, {asText = false} = {}) {
   const latest = useRef(onEvent);

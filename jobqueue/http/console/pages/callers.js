@@ -1,11 +1,11 @@
 /** The page Callers: what each key, certificate, user or address uses of its limits; a caller can be blocked for a while. */
 
-import {Age} from "../components/age.js";
 import {Awaited} from "../components/awaited.js";
 import {Badge} from "../components/badge.js";
 import {BlockDialog} from "../components/block_dialog.js";
 import {durationText} from "../components/duration.js";
 import {Empty} from "../components/empty.js";
+import {Age} from "../components/instant.js";
 import {bytesText, countText} from "../components/number.js";
 import {PageHead} from "../components/page_head.js";
 import {Table} from "../components/table.js";

@@ -7,7 +7,7 @@ import {HistoryCharts} from "../components/history_charts.js";
 import {countText, rateText} from "../components/number.js";
 import {PageHead} from "../components/page_head.js";
 import {Problem} from "../components/problem.js";
-import {QueueStrip, STATES, liveOf} from "../components/queue_strip.js";
+import {QueueStrip, LIVE_STATES, liveOf} from "../components/queue_strip.js";
 import {ServerFacts} from "../components/server_facts.js";
 import {ENDS, RANGES, gaugesOf, ratesOf, useHistory} from "../data/history.js";
 import {usePolled} from "../data/polling.js";
@@ -101,7 +101,7 @@ function Strips({queues}) {
       <div class="spread">
         <h2 id="strips">${S.queues(countText(queues.length))}</h2>
         <span class="legend">
-          ${STATES.map((state) => html`<span class="row" key=${state}><span class="bar key-bar"><span class="part whole ${state}" /></span>${STRINGS.states[state]}</span>`)}
+          ${LIVE_STATES.map((state) => html`<span class="row" key=${state}><span class="bar key-bar"><span class="part whole ${state}" /></span>${STRINGS.states[state]}</span>`)}
         </span>
       </div>
       ${queues.length ? html`<div class="strips">${fullest.map((queue) => html`<${QueueStrip} key=${queue.name} queue=${queue} />`)}</div>` : html`<${Empty}>${S.noQueues}<//>`}

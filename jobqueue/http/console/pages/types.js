@@ -75,7 +75,7 @@ function sorted(types, {key, descending}) {
   return descending ? rows.reverse() : rows;
 }
 
-export function TypeState({type}) {
+function TypeState({type}) {
   if (type.quarantined) return html`<${Badge} kind="bad">⊘ ${S.quarantined}<//>`;
   if (type.running === undefined) return "–";
   return type.running > 0 ? html`<${Badge} kind="accent">▶ ${S.works}<//>` : html`<${Badge}>○ ${S.idle}<//>`;

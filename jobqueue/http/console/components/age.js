@@ -1,2 +1,0 @@
-/** Ages: the time since an instant. They stand with the instants. */
-export {Age} from "./instant.js";
