@@ -327,6 +327,12 @@ class LogWriter(logging.Handler):
         finally:
             self.release()
 
+    def renew_ring(self) -> None:
+        """Copy the latest lines (`LogRing.renew`)."""
+        assert self.lock is not None
+        with self.lock:
+            self.ring.renew()
+
     def _nudge(self) -> None:
         self._lines.put(b"")
 

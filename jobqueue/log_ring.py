@@ -50,6 +50,11 @@ class LogRing:
         while self.bytes_used > BYTES_MAX:
             self.bytes_used -= len(lines.popleft().json)
 
+    def renew(self) -> None:
+        """Copy all lines. The copies lie together; those of a load lie singly among its objects (`jobqueue.caches`)."""
+        lines = [Line(each.level, each.event, bytes(memoryview(each.json))) for each in self._lines]
+        self._lines = deque(lines, maxlen=LINES_MAX)
+
     def lines(self) -> list[Line]:
         """Return the lines, oldest first."""
         return list(self._lines)  # in one step: no code of Python's runs meanwhile

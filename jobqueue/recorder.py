@@ -78,6 +78,12 @@ class Recorder:
             self._handle.cancel()
             self._handle = None
 
+    def renew(self) -> None:
+        """Copy the history (`Ring.renew`)."""
+        if self.history is not None:
+            for ring in self.history.rings:
+                ring.renew()
+
     def types_in(self, queue: str) -> list[str]:
         """Return the types that have had jobs in a queue, as of the last sample."""
         counts = self._before.get(queue)

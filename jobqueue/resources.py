@@ -30,7 +30,7 @@ PROCESS_FILES = 4
 SENT_MIN = 256
 """Files that may be sent at once, before there are more connections."""
 
-BASE_BYTES = 64 * 2**20
+BASE_BYTES = 72 * 2**20
 """Memory of the process that no setting bounds: the interpreter, libraries, handlers."""
 
 CONNECTION_BYTES = 32 * 2**10

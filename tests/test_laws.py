@@ -96,7 +96,19 @@ def calls(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:
 # Imports run downwards
 
 LAYERS = (
-    {"api_limits", "build", "duration", "encoder", "errors", "event_loop", "extras", "graph", "keys", "line_rate"},
+    {
+        "api_limits",
+        "build",
+        "caches",
+        "duration",
+        "encoder",
+        "errors",
+        "event_loop",
+        "extras",
+        "graph",
+        "keys",
+        "line_rate",
+    },
     {"core"},
     {"what_if"},
     {

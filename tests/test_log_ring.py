@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -120,3 +121,32 @@ def test_the_ring_keeps_the_latest_lines_within_its_bounds() -> None:
         assert ring.bytes_used == sum(len(line.json) for line in ring.lines()) <= BYTES_MAX
     assert {line.event[:4] for line in ring.lines()} == {"long"}
     assert ring.lines()[-1].event == "long.199"
+
+
+def test_a_renewed_ring_has_the_same_lines_in_other_objects_and_goes_on() -> None:
+    ring = LogRing()
+    for number in range(LINES_MAX):
+        ring.add(logging.INFO, "event", b'{"number":%d}' % number)
+    before, used = ring.lines(), ring.bytes_used
+    ring.renew()
+    assert ring.lines() == before
+    assert all(now.json is not then.json for now, then in zip(ring.lines(), before, strict=True))
+    assert ring.bytes_used == used
+    ring.add(logging.INFO, "event", b"{}")
+    assert len(ring.lines()) == LINES_MAX
+    assert ring.lines()[0] == before[1]
+
+
+def test_no_line_is_lost_while_the_ring_is_renewed(configure: Configure) -> None:
+    writer = configure()
+
+    def logs() -> None:
+        for number in range(LINES_MAX):
+            log.info("test.numbered", number=number)
+
+    thread = threading.Thread(target=logs)
+    thread.start()
+    while thread.is_alive():
+        writer.renew_ring()
+    thread.join()
+    assert [line["number"] for line in lines(writer)] == list(range(LINES_MAX))

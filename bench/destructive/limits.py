@@ -7,8 +7,9 @@ MEMORY_BYTES = 256 * MIB
 CPUS = 0.5
 
 SETTINGS = (
-    "statuses.bytes_max=48MiB",
+    "statuses.bytes_max=32MiB",
     "statuses.jobs_max=40000",
+    "limits.in_flight_bytes=24MiB",
     "server.connections_max=2048",
     "queues.default.capacity=20000",
 )

@@ -161,6 +161,27 @@ async def test_a_busy_process_collects_no_garbage_and_trims_for_a_small_part_of_
 
 
 @virtual_time
+async def test_caches_and_lasting_objects_are_renewed_before_the_trim_of_an_idle_process() -> None:
+    heap = Heap(used=150 * MIB, free=0)
+    steps: list[str] = []
+    loop, busy = asyncio.get_running_loop(), True
+    freed = FreedMemory(
+        256 * MIB,
+        trim=lambda: steps.append("trim"),
+        resident=heap.resident,
+        clock=lambda: 0.0,
+        used=lambda: loop.time() * 0.5 if busy else 0.0,
+    )
+    freed.start(lambda: steps.append("caches"), lambda: steps.append("lines"))
+    await asyncio.sleep(EVERY_S + 0.1)
+    assert steps == ["trim"]
+    busy = False
+    await asyncio.sleep(EVERY_S_MAX)
+    freed.stop()
+    assert steps[1:4] == ["caches", "lines", "trim"]
+
+
+@virtual_time
 async def test_a_stopped_one_trims_no_more() -> None:
     heap = Heap(used=150 * MIB, free=80 * MIB)
     started(heap).stop()

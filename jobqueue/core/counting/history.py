@@ -78,6 +78,10 @@ class Ring:
         frame = self._frames[slot]
         return self._covered_s[slot], _decode(frame) if frame else {}
 
+    def renew(self) -> None:
+        """Copy all frames. The copies lie together; those of a load lie singly, and keep its pages."""
+        self._frames = [bytes(memoryview(each)) for each in self._frames]
+
     def frames(self, numbers: range) -> list[tuple[int, bytes]]:
         """Return complete points as they are stored, without the gaps."""
         slots = [number % self.points for number in numbers if self._numbers[number % self.points] == number]

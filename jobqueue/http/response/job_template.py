@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, final
 import msgspec
 from mypy_extensions import mypyc_attr
 
+from jobqueue import caches
 from jobqueue.core.record import Record
 from jobqueue.http.response.timestamps import json_timestamp
 
@@ -57,10 +58,10 @@ class _Parts(Record):
         self.between = between
 
 
-_parts: Final[dict[int, _Parts]] = {}
+_parts: Final[dict[int, _Parts]] = caches.table()
 """By identity, since hashing a spec takes longer than writing it."""
 
-_estimates: Final[dict[int, bytes]] = {}
+_estimates: Final[dict[int, bytes]] = caches.table()
 
 
 def is_plain(job: AnyJob) -> bool:

@@ -22,6 +22,7 @@ import orjson
 from msgspec.structs import replace
 from mypy_extensions import mypyc_attr
 
+from jobqueue import caches
 from jobqueue.core.job import LIVE, JobState
 from jobqueue.core.job_view import view_of
 from jobqueue.core.record import Record
@@ -208,7 +209,7 @@ class _Refusal(Record):
         self.start = start
 
 
-_refusals: Final[dict[type[Refused], dict[str, _Refusal]]] = {}
+_refusals: Final[dict[type[Refused], dict[str, _Refusal]]] = caches.table()
 
 
 def problem_reply(problem: Problem) -> Reply:
@@ -307,8 +308,8 @@ _PROBLEM_HEADS: Final = {row: reply_head(HTTPStatus(row.status), PROBLEM) for ro
 
 
 # Cached: there are few lengths and few waits, and formatting a number takes longer than the rest of a head.
-_content_length: Final[dict[int, bytes]] = {}
-_retry_after: Final[dict[int, bytes]] = {}
+_content_length: Final[dict[int, bytes]] = caches.table()
+_retry_after: Final[dict[int, bytes]] = caches.table()
 
 
 def _write_content_length(size_bytes: int) -> bytes:

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from math import floor
 from typing import Final
 
+from jobqueue import caches
+
 STAMPS_MAX: Final = 8192
 """Instants kept as JSON: those of some thousand jobs that clients read now, at about 250 bytes each."""
 
@@ -28,7 +30,7 @@ def exact_timestamp(seconds: float) -> str:
 
 # Cached, because a client reads a job more than once, and jobs of one loop iteration share their instants. Not by
 # `lru_cache`, which makes a tuple of each float.
-_stamps: Final[dict[float, bytes]] = {}
+_stamps: Final[dict[float, bytes]] = caches.table()
 
 
 def json_timestamp(seconds: float) -> bytes:

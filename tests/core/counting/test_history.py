@@ -154,3 +154,15 @@ def test_a_frame_of_the_longest_rows_fits() -> None:
     assert history.content_bytes <= 21 * history.frame_bytes_max
     reading = read(history, 1, 0, 5)
     assert reading.columns[OTHERS[1]][COLUMNS - 1][0] > 2**50
+
+
+def test_renewed_rings_have_the_same_frames_in_other_objects() -> None:
+    history = History(SERIES, BYTES_MAX, SMALL_RINGS)
+    for tick in range(30):
+        history.add(tick, {QUEUE: {COUNT: tick + 1}})
+    for ring in history.rings:
+        numbers = range(30)
+        before = ring.frames(numbers)
+        ring.renew()
+        assert ring.frames(numbers) == before
+        assert all(now is not then for (_, now), (_, then) in zip(ring.frames(numbers), before, strict=True))
