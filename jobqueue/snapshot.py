@@ -116,5 +116,5 @@ def snapshot_of(
         journal=journal,
         shared_store=shared_store,
         webhooks=[] if wiring.webhooks is None else wiring.webhooks.figures(),
-        schedules=wiring.schedules.schedules.figures(),
+        schedules=wiring.schedules.figures(),
     )

@@ -287,6 +287,7 @@ class Wiring:
         self.schedules = ScheduleRunner(
             self.backend,
             given.journal,
+            local=self.local,
             now=given.clock,
             offset_s=self.offset_s,
             rng=given.rng,

@@ -270,7 +270,7 @@ LEVELS = {
             *("flow", "job_id", "lineage"),
             *("job_view", "record_size", "record", "report", "store_bounds", "stored_file", "struct_record", "tuning"),
             *("failure_groups", "job_filter", "masking", "uniqueness"),
-            *("recurrence", "schedule", "schedule_counts", "schedules"),
+            *("recurrence", "schedule", "schedule_troubles", "schedule_counts", "schedules"),
         },
     ),
     "jobqueue.runtime": (

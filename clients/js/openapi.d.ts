@@ -3072,12 +3072,16 @@ export interface components {
             /** @description What happened, and what to do. */
             reason: string;
         };
-        /** @description What a finding is about: a queue, a type, or the server. */
+        /** @description What a finding is about: a queue, a type, a schedule, a receiver of webhooks, or the server. */
         Subject: {
             /** @description The name of the queue. */
             queue?: string;
             /** @description The name of the type. */
             type?: string;
+            /** @description The name of the schedule. */
+            schedule?: string;
+            /** @description The name of the receiver. */
+            webhook?: string;
             /** @description Of the server always true. */
             server?: boolean;
         };

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Mapping, Sequence  # msgspec reads it from the annotations
 
 import msgspec
 
 from jobqueue.core.histogram import BOUNDS_S, BUCKETS
+from jobqueue.core.schedule_troubles import Trouble, TroubleKind
 
 
 class ScheduleCounts(msgspec.Struct, kw_only=True):
@@ -33,8 +35,16 @@ class ScheduleCounts(msgspec.Struct, kw_only=True):
 
 
 class ScheduleFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """What is shown of all schedules together. Attributes: paused: Those of `schedules` that give no ticks."""
+    """What is shown of all schedules together.
+
+    Attributes:
+        paused: Those of `schedules` that give no ticks.
+        troubled: How many have a trouble, by its kind.
+        troubles: These, up to a bound.
+    """
 
     schedules: int = 0
     paused: int = 0
     counts: ScheduleCounts = msgspec.field(default_factory=ScheduleCounts)
+    troubled: Mapping[TroubleKind, int] = {}
+    troubles: Sequence[Trouble] = ()

@@ -15,6 +15,7 @@ Rules:
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -23,6 +24,7 @@ from jobqueue.core.job import JobId
 from jobqueue.core.recurrence import Every
 from jobqueue.core.schedule import LastTick, Plan, Schedule, SchedulePause
 from jobqueue.core.schedule_counts import ScheduleCounts, ScheduleFigures
+from jobqueue.core.schedule_troubles import ScheduleTroubles, Trouble, TroubleKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,7 +33,8 @@ if TYPE_CHECKING:
     from jobqueue.core.schedule import ScheduleId
 
 LATE_S: Final = 60.0
-"""How late a tick may be for `catch_up: none`: more than a busy loop takes, less than a restart."""
+"""How late a tick may be for `catch_up: none`, and without being a trouble: more than a busy loop takes, less than a
+restart."""
 
 CATCH_UP_MAX: Final = 100
 """Ticks of one schedule at once with `catch_up: all`; the instants after them are missed. Also those that are counted
@@ -46,6 +49,9 @@ SET_BACK_S_MIN: Final = 1.0
 
 SET_BACK_S_MAX: Final = 3 * 3600.0
 """What Debian's cron takes for a correction of the clock, as at a change to winter time."""
+
+TOLD_MAX: Final = 200
+"""Troubles that are told one by one; all are counted."""
 
 WORK: Final = 64
 """Instants that one `take` looks for, some 30 µs each."""
@@ -100,6 +106,7 @@ class Schedules:
         self._waiting: list[tuple[float, int, Schedule]] = []
         self._orders = 0
         self.counts = ScheduleCounts()
+        self._troubles = ScheduleTroubles()
 
     def __len__(self) -> int:
         return len(self._all)
@@ -107,10 +114,17 @@ class Schedules:
     def __iter__(self) -> Iterator[Schedule]:
         return iter(self._all.values())
 
-    def figures(self) -> ScheduleFigures:
+    def figures(self, now: float) -> ScheduleFigures:
         """Return what is shown of all schedules together."""
         paused = sum(1 for schedule in self if schedule.pause is not None)
-        return ScheduleFigures(schedules=len(self._all), paused=paused, counts=self.counts)
+        troubled, told = Counter[TroubleKind](), list[Trouble]()
+        for trouble in self._troubles.current(now):
+            troubled[trouble.kind] += 1
+            if len(told) < TOLD_MAX:
+                told.append(msgspec.structs.replace(trouble))
+        return ScheduleFigures(
+            schedules=len(self._all), paused=paused, counts=self.counts, troubled=troubled, troubles=told
+        )
 
     def get(self, id: ScheduleId) -> Schedule | None:
         return self._all.get(id)
@@ -141,12 +155,14 @@ class Schedules:
 
     def remove(self, id: ScheduleId) -> None:
         schedule = self._all.pop(id)
+        self._troubles.forget(id)
         schedule.removed = True
         schedule.order = 0
 
     def pause(self, schedule: Schedule, pause: SchedulePause) -> None:
         """Give no ticks until `resume`; a pause that is there already stays."""
         if schedule.pause is None:
+            self._troubles.forget(schedule.id)
             schedule.pause = pause
             schedule.order = 0
 
@@ -160,6 +176,12 @@ class Schedules:
         schedule.last = last
         schedule.submitted_total += 1
         self.counts.submitted_total += 1
+
+    def note_end(self, id: ScheduleId, at: float, failure: str | None) -> None:
+        """Note the end of one of a schedule's jobs. Args: failure: In words; None: it has succeeded."""
+        schedule = self._all.get(id)
+        if schedule is not None and schedule.pause is None:
+            self._troubles.note(id, "failed", at, bad=failure is not None, reason=failure)
 
     def clock_set_back(self, by_s: float, now: float) -> None:
         """Plan anew what waits for a time that the wall clock had been close to."""
@@ -202,6 +224,7 @@ class Schedules:
         schedule.busy = False
         for instant, outcome in zip(due.instants, outcomes, strict=False):
             schedule.error = outcome.error
+            self._note_trouble(schedule, outcome, instant, now)
             if outcome.error is not None:
                 schedule.rejected_total += 1
                 self.counts.rejected_total += 1
@@ -212,6 +235,15 @@ class Schedules:
         if not schedule.removed:
             following = due.following if due.plan is schedule.plan else schedule.plan.recurrence.after(now)
             self._wait_for(schedule, following)
+
+    def _note_trouble(self, schedule: Schedule, outcome: Outcome, instant: float, now: float) -> None:
+        if schedule.removed or schedule.pause is not None:
+            return
+        note, id, error = self._troubles.note, schedule.id, outcome.error
+        note(id, "rejected", now, bad=error is not None, reason=error)
+        if error is None:
+            note(id, "skipped", now, bad=outcome.job_id is None and not outcome.elsewhere)
+            note(id, "late", now, bad=now - instant - schedule.jitter_s > LATE_S)
 
     def _note(self, schedule: Schedule, instant: float, outcome: Outcome, now: float) -> None:
         drift_s = max(0.0, now - instant - schedule.jitter_s)

@@ -10,7 +10,7 @@ Severity = Literal["critical", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = ("critical", "warning", "info")
 """The worst first."""
 
-About = Literal["queue", "type", "server"]
+About = Literal["queue", "type", "schedule", "webhook", "server"]
 
 NO_REASON = "The message of its last failure may be that of another key's job."
 
@@ -24,7 +24,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         cause: Why, as far as it is known.
         remedy: What to do.
         about: What it is about.
-        name: That of the queue or the type; None: the server.
+        name: That of the queue, the type, the schedule or the receiver of webhooks; None: the server.
         problem: The kind of problem that clients meet because of it; None: they meet none.
         since: On the engine's clock; None: since it was first derived.
         is_open: Whether it is told to keys that don't see all jobs: it says nothing that queues don't tell them.

@@ -2,8 +2,8 @@
 
 Rules:
 
-1. A rule is a function of the sight, and of the queue or the type that it is about. It asks nothing else, and keeps
-   nothing.
+1. A rule is a function of the sight, and of the queue, the type or the like that it is about. It asks nothing else,
+   and keeps nothing.
 2. The worst findings come first, then the oldest. At most `FINDINGS_MAX` are kept.
 """
 
@@ -11,7 +11,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jobqueue.findings import journal_rules, queue_rules, server_rules, shared_store_rules, store_rules, type_rules
+from jobqueue.findings import (
+    journal_rules,
+    queue_rules,
+    schedule_rules,
+    server_rules,
+    shared_store_rules,
+    store_rules,
+    type_rules,
+    webhook_rules,
+)
 from jobqueue.findings.finding import SEVERITIES
 
 if TYPE_CHECKING:
@@ -23,11 +32,11 @@ if TYPE_CHECKING:
 FINDINGS_MAX = 200
 
 STEP_TYPES = 50
-"""Types of one step."""
+"""Types of one step; so many troubles of schedules, and receivers of webhooks, too."""
 
 
 def derive(sight: Sight) -> Iterator[list[Finding]]:
-    """Yield what is wrong, in steps: the server, each queue, some types."""
+    """Yield what is wrong, in steps: the server, each queue, some types, schedules and receivers of webhooks."""
     yield [*_of_server(sight)]
     for queue in sight.queues:
         found = [rule(sight, queue) for rule in queue_rules.RULES]
@@ -38,6 +47,13 @@ def derive(sight: Sight) -> Iterator[list[Finding]]:
     for start in range(0, len(sight.types), STEP_TYPES):
         ratios = [type_rules.failure_ratio(sight, each) for each in sight.types[start : start + STEP_TYPES]]
         yield [each for each in ratios if each is not None]
+    troubles = sight.snapshot.schedules.troubles
+    for start in range(0, len(troubles), STEP_TYPES):
+        yield [schedule_rules.OF_KINDS[each.kind](sight, each) for each in troubles[start : start + STEP_TYPES]]
+    webhooks = sight.snapshot.webhooks
+    for start in range(0, len(webhooks), STEP_TYPES):
+        told = (rule(sight, each) for each in webhooks[start : start + STEP_TYPES] for rule in webhook_rules.RULES)
+        yield [each for each in told if each is not None]
 
 
 def _of_server(sight: Sight) -> Iterator[Finding]:

@@ -75,6 +75,7 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
         problems: Answers within `REJECTIONS_WINDOW_S`, by the kind of problem.
         internal_errors: Answers with the status 500 within `ERRORS_WINDOW_S`.
         long_polls: Requests that wait.
+        webhooks_dropped: Events of each receiver that were dropped within `WEBHOOK_DROPPED_WINDOW_S`, by its name.
     """
 
     now: float
@@ -94,3 +95,4 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
     problems: Mapping[str, int] = {}
     internal_errors: int = 0
     long_polls: int = 0
+    webhooks_dropped: Mapping[str, int] = {}

@@ -61,6 +61,11 @@ LONG_POLLS_FILL = 0.9
 MEMORY_FILL = 0.9
 LOG_DROPPED_WINDOW_S = 300.0
 
+WEBHOOK_FAILURES = 2
+"""Attempts in a row that may fail."""
+
+WEBHOOK_DROPPED_WINDOW_S = 900.0
+
 REJECTIONS_WINDOW_S = 60.0
 ERRORS_WINDOW_S = 600.0
 """Of answers with the status 500."""

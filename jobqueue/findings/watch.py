@@ -6,7 +6,8 @@ Rules:
    with the loop going on in between. So since when they are there is known to a second, whether a request asks or not.
 2. A request gets those that were derived within `FRESH_S`, or waits for a derivation of its own, which all requests of
    that time share.
-3. What is kept is bounded by the numbers of queues and types, of `window.POINTS`, and of the memory's keys.
+3. What is kept is bounded by the numbers of queues, types and receivers of webhooks, of `window.POINTS`, and of the
+   memory's keys.
 """
 
 from __future__ import annotations
@@ -187,6 +188,8 @@ class Watch:
         reconnects = 0
         if snapshot.shared_store is not None:
             calls, reconnects = snapshot.shared_store.call_counts, snapshot.shared_store.reconnects_total
+        webhooks = [(each.name, each.dropped_total) for each in snapshot.webhooks]
+        dropped = self._grown("webhooks", of.WEBHOOK_DROPPED_WINDOW_S, at, *(total for _, total in webhooks))
         return Sight(
             now=at,
             snapshot=snapshot,
@@ -208,6 +211,7 @@ class Watch:
             problems=dict(zip(problems, grown, strict=True)),
             internal_errors=self._one("internal", of.ERRORS_WINDOW_S, at, problems.get("internal", 0)),
             long_polls=self._long_polls(),
+            webhooks_dropped={name: count for (name, _), count in zip(webhooks, dropped, strict=True)},
         )
 
     def _seen_queue(self, stats: QueueStats, at: float) -> SeenQueue:

@@ -118,11 +118,17 @@ WEBHOOK_ATTEMPTS_FAILED = _counter(
     "jobqueue_webhook_attempts_failed_total", "Attempts of deliveries that failed", "webhook"
 )
 WEBHOOK_PENDING = _gauge("jobqueue_webhook_pending", "Live deliveries", "webhook")
+WEBHOOK_FAILURES = _gauge(
+    "jobqueue_webhook_failures_in_a_row", "Attempts that have failed since the last one that succeeded", "webhook"
+)
 WEBHOOK_DISABLED = _gauge("jobqueue_webhook_disabled", "1 if the receiver has answered 410", "webhook")
 
 SCHEDULES = _gauge("jobqueue_schedules", "Schedules, by whether they give ticks", "state")
 SCHEDULE_TICKS = _counter(
     "jobqueue_schedule_ticks_total", "Ticks, and instants that passed without one, by the outcome", "outcome"
+)
+SCHEDULES_TROUBLED = _gauge(
+    "jobqueue_schedules_troubled", "Schedules with a trouble, three times in a row at least", "trouble"
 )
 SCHEDULE_DRIFT = _histogram("jobqueue_schedule_drift_seconds", "From the planned instant of a tick to its submission")
 

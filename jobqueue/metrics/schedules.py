@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from jobqueue.core.schedule_troubles import TROUBLE_KINDS
 from jobqueue.metrics import catalogue as of
 from jobqueue.metrics.family import labelled
 
@@ -21,4 +22,6 @@ def add_schedules(families: QueueFamilies) -> None:
         families[of.SCHEDULES].add(number, labelled(("state", state)))
     for outcome in OUTCOMES:
         families[of.SCHEDULE_TICKS].add(getattr(counts, f"{outcome}_total"), labelled(("outcome", outcome)))
+    for kind in TROUBLE_KINDS:
+        families[of.SCHEDULES_TROUBLED].add(figures.troubled.get(kind, 0), labelled(("trouble", kind)))
     families[of.SCHEDULE_DRIFT].add_histogram(tuple(counts.drift_counts), counts.drift_sum_s)

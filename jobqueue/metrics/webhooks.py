@@ -19,5 +19,6 @@ def add_webhooks(families: QueueFamilies) -> None:
             families[of.WEBHOOK_DELIVERIES].add(count, labelled(("webhook", each.name), ("outcome", outcome)))
         name = labelled(("webhook", each.name))
         families[of.WEBHOOK_ATTEMPTS_FAILED].add(each.attempts_failed_total, name)
+        families[of.WEBHOOK_FAILURES].add(each.failures_in_a_row, name)
         families[of.WEBHOOK_PENDING].add(each.pending, name)
         families[of.WEBHOOK_DISABLED].add(int(each.disabled is not None), name)

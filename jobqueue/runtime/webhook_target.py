@@ -46,6 +46,8 @@ class TargetFigures(msgspec.Struct, frozen=True, kw_only=True):
         last_at: The end of the latest attempt, on the queue's clock; None: there was none.
         last_job_id: The job of this delivery.
         last_error: Why it failed; None: it succeeded.
+        failures_in_a_row: Attempts that have failed since the last one that succeeded.
+        failing_since: When the first of these ended, on the queue's clock; None: there are none.
         delivered_at: The end of the latest one that succeeded; None: there was none.
     """
 
@@ -62,6 +64,8 @@ class TargetFigures(msgspec.Struct, frozen=True, kw_only=True):
     last_at: float | None
     last_job_id: str | None
     last_error: str | None
+    failures_in_a_row: int
+    failing_since: float | None
     delivered_at: float | None
 
 
@@ -92,6 +96,7 @@ class Target:
         self._last_at: float | None = None
         self._last_job_id: str | None = None
         self._last_error: str | None = None
+        self._failures_in_a_row, self._failing_since = 0, 0.0
         self._delivered_at: float | None = None
 
     @classmethod
@@ -111,6 +116,7 @@ class Target:
         self._delivered_total, self._attempts_failed_total = before._delivered_total, before._attempts_failed_total
         self._last_at, self._last_job_id, self._last_error = before._last_at, before._last_job_id, before._last_error
         self._delivered_at = before._delivered_at
+        self._failures_in_a_row, self._failing_since = before._failures_in_a_row, before._failing_since
 
     def wants_end_of(self, job: Job) -> bool:
         """Whether it gets the end of a job."""
@@ -145,8 +151,12 @@ class Target:
         if error is None:
             self._delivered_total += 1
             self._delivered_at = at
+            self._failures_in_a_row = 0
         else:
             self._attempts_failed_total += 1
+            self._failures_in_a_row += 1
+            if self._failures_in_a_row == 1:
+                self._failing_since = at
 
     def figures(self) -> TargetFigures:
         """Return what is shown of it."""
@@ -164,6 +174,8 @@ class Target:
             last_at=self._last_at,
             last_job_id=self._last_job_id,
             last_error=self._last_error,
+            failures_in_a_row=self._failures_in_a_row,
+            failing_since=self._failing_since if self._failures_in_a_row else None,
             delivered_at=self._delivered_at,
         )
 

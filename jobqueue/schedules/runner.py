@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from jobqueue.backend.timer import Timer
-from jobqueue.core.job import IdempotencyKey, Unique, Uniqueness
+from jobqueue.core.job import CANCELLED, SUCCEEDED, IdempotencyKey, Unique, Uniqueness
 from jobqueue.core.schedule import LastTick, SchedulePause
 from jobqueue.core.schedules import SET_BACK_S_MIN, Outcome, Schedules
 from jobqueue.errors import Draining, Duplicate, JournalFailed, KeyReused, Refused
@@ -30,9 +30,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from random import Random
 
-    from jobqueue.backend.base import Backend
-    from jobqueue.core.job_view import JobView
+    from jobqueue.backend.base import Backend, LocalBackend
+    from jobqueue.core.job import JobId
+    from jobqueue.core.job_view import AnyJob, JobView
     from jobqueue.core.schedule import Schedule, ScheduleId
+    from jobqueue.core.schedule_counts import ScheduleFigures
     from jobqueue.core.schedules import Due
     from jobqueue.core.submit import Asked, SubmitReceipt, SubmitResult
     from jobqueue.schedules.definition import Definition
@@ -55,6 +57,7 @@ class ScheduleRunner:
 
     Args:
         keeper: Keeps them beyond the end of the process; None: they end with it.
+        local: The backend, if it is in this process: it tells of the ends of their jobs.
         now: The engine's clock.
         offset_s: Returns the seconds from that clock to Unix seconds.
         rng: Draws the jitter.
@@ -71,6 +74,7 @@ class ScheduleRunner:
         backend: Backend,
         keeper: Recovers | None,
         *,
+        local: LocalBackend | None,
         now: Callable[[], float],
         offset_s: Callable[[], float],
         rng: Random,
@@ -79,6 +83,7 @@ class ScheduleRunner:
         self.definitions: dict[ScheduleId, Definition] = {}
         self.schedules = Schedules(rng, reach_back_s=REACH_BACK_S if backend.shared else None)
         self._backend, self._now, self._offset_s = backend, now, offset_s
+        self._local = local
         self._keeper, self._book = keeper, None if keeper is None else keeper.schedules
         self._ordered: list[tuple[str, ScheduleId]] | None = None
         self._timer = Timer(self)
@@ -110,6 +115,10 @@ class ScheduleRunner:
     def wall_now(self) -> float:
         """Return the present instant in Unix seconds."""
         return self._now() + self._offset_s()
+
+    def figures(self) -> ScheduleFigures:
+        """Return what is shown of all schedules together."""
+        return self.schedules.figures(self.wall_now())
 
     def check_keeper(self) -> None:
         """Raise JournalFailed if nothing can be kept now."""
@@ -191,6 +200,8 @@ class ScheduleRunner:
         submitted = await self._backend.submit(*_asked(definition, None))
         now = self.wall_now()
         self.schedules.note_run(schedule, LastTick(instant=now, at=now, drift_s=0.0, job_id=submitted.job.id))
+        if submitted.job.live and not submitted.duplicate:
+            self._follow(id, submitted.job.id)
         return submitted
 
     def _add(self, definition: Definition) -> Schedule:
@@ -266,8 +277,15 @@ class ScheduleRunner:
         at = datetime.fromtimestamp(instant, UTC).isoformat(timespec="seconds").removesuffix("+00:00")
         return IdempotencyKey(f"{due.schedule.id[1]}@{at}Z", _MARK)
 
+    def _follow(self, id: ScheduleId, job_id: JobId) -> None:
+        """Have the end of a live job noted."""
+        if self._local is not None:
+            self._local.when_ended(job_id, _NotedEnd(self, id))
+
     def _outcome(self, schedule: Schedule, receipt: SubmitReceipt | Exception) -> Outcome:
         if not isinstance(receipt, Exception):
+            if receipt.live and not receipt.duplicate:
+                self._follow(schedule.id, receipt.id)
             return Outcome(job_id=receipt.id, elsewhere=receipt.duplicate)
         if isinstance(receipt, Duplicate):
             return Outcome()
@@ -280,6 +298,23 @@ class ScheduleRunner:
             log.sampled("schedule.rejected", every_s=10.0, schedule=name, reason=str(receipt))
         retry_after_s = receipt.retry_after_s if isinstance(receipt, Refused) else None
         return Outcome(error=str(receipt), retry_after_s=retry_after_s)
+
+
+class _NotedEnd:
+    """Notes how a job of a schedule has ended; one that was cancelled tells nothing."""
+
+    def __init__(self, runner: ScheduleRunner, id: ScheduleId) -> None:
+        self._runner, self._id = runner, id
+
+    def ended(self, job: AnyJob) -> None:
+        if job.state is not CANCELLED:
+            failure = None if job.state is SUCCEEDED else _words_of(job)
+            self._runner.schedules.note_end(self._id, self._runner.wall_now(), failure)
+
+
+def _words_of(job: AnyJob) -> str:
+    """Return how a job has failed."""
+    return "it expired before it could start" if job.error is None else f"{job.error.code}: {job.error.message}"
 
 
 def _asked(definition: Definition, key: IdempotencyKey | None) -> Asked:

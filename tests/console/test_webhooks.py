@@ -71,8 +71,14 @@ async def test_without_a_receiver_the_panel_says_how_to_make_one(show: Show) -> 
     await check(page, "webhooks-none")
 
 
-async def test_no_form_submits_a_delivery(page: Page, server: ServerProcess, faults: Faults) -> None:
+async def test_nothing_submits_a_delivery(page: Page, server: ServerProcess, faults: Faults) -> None:
     faults.allow(400)  # its history, until it has one
+    submit(server)
+    await page.goto(f"{server.url}/console/#/jobs?q=type:webhook")
+    await page.get_by_role("table", name="Jobs that match").get_by_role("link").first.click()
+    await page.get_by_role("tab", name="Raw").wait_for()
+    await expect(page.get_by_role("tab", name="Submit again")).to_have_count(0)
+    assert await page.get_by_role("link", name="Submit again").count() == 0
     await page.goto(f"{server.url}/console/#/types/webhook")
     await page.get_by_role("link", name="Jobs").first.wait_for()
     await page.get_by_role("heading", name="webhook", exact=True).wait_for()

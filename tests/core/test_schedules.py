@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from jobqueue.core.job import JobId
 from jobqueue.core.recurrence import Cron, Every
 from jobqueue.core.schedule import CatchUp, Plan, Schedule, SchedulePause
-from jobqueue.core.schedules import CATCH_UP_MAX, Due, Outcome, Schedules
+from jobqueue.core.schedules import CATCH_UP_MAX, TOLD_MAX, Due, Outcome, Schedules
 
 DONE = Outcome(job_id=JobId("j"))
 REJECTED = Outcome(error="the queue is full", retry_after_s=5.0)
@@ -247,11 +247,85 @@ def test_counts_of_all_schedules_keep_those_of_removed_ones() -> None:
     for due in made.take(240.0):
         made.settle(due, [REJECTED], 241.0)
     made.remove((None, "0"))
-    counts = made.figures().counts
-    assert (made.figures().schedules, counts.submitted_total, counts.missed_total, counts.rejected_total) == (
+    counts = made.figures(0.0).counts
+    assert (made.figures(0.0).schedules, counts.submitted_total, counts.missed_total, counts.rejected_total) == (
         1,
         2,
         4,
         2,
     )
     assert (sum(counts.drift_counts), counts.drift_sum_s) == (2, 0.0)
+
+
+def kinds(made: Schedules, now: float) -> dict[str, int]:
+    """Return the troubles of one schedule, each with its times in a row."""
+    return {trouble.kind: trouble.count for trouble in made.figures(now).troubles}
+
+
+def ticks(made: Schedules, outcome: Outcome, instants: list[float], *, late_s: float = 0.0) -> None:
+    for instant in instants:
+        (due,) = made.take(instant + late_s)
+        made.settle(due, [outcome], instant + late_s)
+
+
+def test_the_third_rejection_in_a_row_is_a_trouble_and_a_success_ends_it() -> None:
+    made = schedules(plan(60))
+    full = Outcome(error="the queue is full", retry_after_s=5.0)
+    ticks(made, full, [60.0, 65.0])
+    assert kinds(made, 65.0) == {}
+    ticks(made, full, [70.0])
+    (trouble,) = made.figures(70.0).troubles
+    assert (trouble.kind, trouble.since, trouble.reason) == ("rejected", 60.0, "the queue is full")
+    assert made.figures(70.0).troubled == {"rejected": 1}
+    ticks(made, DONE, [75.0])
+    assert kinds(made, 75.0) == {}
+
+
+def test_ticks_that_are_skipped_are_a_trouble_after_ten_minutes() -> None:
+    made = schedules(plan(60))
+    ticks(made, Outcome(), [60.0 * number for number in range(1, 11)])
+    assert kinds(made, 659.0) == {}
+    assert kinds(made, 660.0) == {"skipped": 10}
+    ticks(made, DONE, [660.0])
+    assert kinds(made, 1300.0) == {}
+
+
+def test_three_ticks_that_are_over_a_minute_late_are_a_trouble() -> None:
+    made = schedules(plan(600))
+    ticks(made, DONE, [600.0, 1200.0, 1800.0], late_s=60.0)
+    assert kinds(made, 1900.0) == {}
+    ticks(made, DONE, [2400.0, 3000.0, 3600.0], late_s=60.1)
+    assert kinds(made, 3700.0) == {"late": 3}
+    ticks(made, DONE, [4200.0])
+    assert kinds(made, 4300.0) == {}
+
+
+def test_three_jobs_that_fail_are_a_trouble_and_one_that_succeeds_ends_it() -> None:
+    made = schedules(plan(60))
+    id = the(made).id
+    for at in (61.0, 121.0, 181.0):
+        assert kinds(made, at) == {}
+        made.note_end(id, at, "handler_error: x")
+    assert kinds(made, 181.0) == {"failed": 3}
+    made.note_end(id, 241.0, None)
+    assert kinds(made, 241.0) == {}
+
+
+@pytest.mark.parametrize("removed", [False, True])
+def test_a_pause_and_a_removal_end_the_troubles_of_a_schedule(*, removed: bool) -> None:
+    made = schedules(plan(60))
+    schedule = the(made)
+    for _ in range(3):
+        made.note_end(schedule.id, 61.0, "handler_error: x")
+    made.remove(schedule.id) if removed else made.pause(schedule, SchedulePause(since=62.0))
+    made.note_end(schedule.id, 63.0, "handler_error: x")
+    assert kinds(made, 63.0) == {}
+
+
+def test_all_troubles_are_counted_and_a_bounded_number_is_listed() -> None:
+    made = schedules(*[plan(60)] * (TOLD_MAX + 1))
+    for schedule in made:
+        for _ in range(3):
+            made.note_end(schedule.id, 61.0, "handler_error: x")
+    figures = made.figures(61.0)
+    assert (figures.troubled, len(figures.troubles)) == ({"failed": TOLD_MAX + 1}, TOLD_MAX)

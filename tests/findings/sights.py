@@ -12,6 +12,7 @@ from jobqueue.core.pause import Pause
 from jobqueue.findings.rules import derive
 from jobqueue.findings.sight import ProcessCounts, SeenQueue, Sight
 from jobqueue.runtime.pools.pool_counts import PoolCounts
+from jobqueue.runtime.webhook_target import TargetFigures
 from jobqueue.snapshot import ServiceSnapshot, SpoolCounts
 
 if TYPE_CHECKING:
@@ -53,6 +54,14 @@ def snapshot(*queues: QueueStats, **changed: Any) -> ServiceSnapshot:
         "spool": SpoolCounts(bytes_used=0, errors_total=0),
     }
     return ServiceSnapshot(**{**given, **changed})
+
+
+def receiver(**changed: Any) -> TargetFigures:
+    """Return what is shown of a receiver of webhooks, `crm`, to which nothing was sent yet."""
+    counts: dict[str, Any] = dict.fromkeys(TargetFigures.__struct_fields__, 0)
+    unknown = dict.fromkeys(("disabled", "last_at", "last_job_id", "last_error", "failing_since", "delivered_at"))
+    named = {"name": "crm", "host": "crm.test", "events": (), "topics": ()}
+    return TargetFigures(**{**counts, **unknown, **named, **changed})
 
 
 def sight(of: ServiceSnapshot | None = None, **changed: Any) -> Sight:

@@ -10,6 +10,8 @@ import pytest
 
 from jobqueue.core.limits.limiter_stats import LimiterStats
 from jobqueue.core.limits.quarantined_type import QuarantinedType
+from jobqueue.core.schedule_counts import ScheduleFigures
+from jobqueue.core.schedule_troubles import Trouble
 from jobqueue.duration import spell
 from jobqueue.findings import thresholds as at
 from jobqueue.findings.finding import NO_REASON
@@ -18,9 +20,10 @@ from jobqueue.findings.words import counted, per_s, percent, size, text
 from jobqueue.runtime.loop_monitor import Block
 from jobqueue.runtime.pools.pool_counts import PoolCounts
 from jobqueue.snapshot import SpoolCounts
-from tests.findings.sights import NOW, QUIET, found, settings, sight, snapshot, stats, store
+from tests.findings.sights import NOW, QUIET, found, receiver, settings, sight, snapshot, stats, store
 
 if TYPE_CHECKING:
+    from jobqueue.core.schedule_troubles import TroubleKind
     from jobqueue.findings.finding import Finding
     from jobqueue.findings.sight import Sight
 
@@ -30,11 +33,24 @@ QUARANTINE = QuarantinedType(type="thumb", since=NOW - 720, until=NOW + 20, reas
 SERVER = ("server", None)
 QUEUE = ("queue", "default")
 TYPE = ("type", "thumb")
+SCHEDULE = ("schedule", "nightly")
+WEBHOOK = ("webhook", "crm")
+
+
+def troubled(kind: TroubleKind) -> Sight:
+    trouble = Trouble(schedule=("key:ann", "nightly"), kind=kind, count=3, since=NOW - 700, reason="handler_error: x")
+    return sight(snapshot(schedules=ScheduleFigures(troubles=[trouble])))
 
 
 def process(**changed: Any) -> Sight:
     return sight(process=msgspec.structs.replace(QUIET, **changed))
 
+
+WORDS_OF_OTHERS = {
+    *("type_quarantined", "config_reload_failed", "schedule_rejected", "schedule_failing"),
+    *("webhook_disabled", "webhook_failing"),
+}
+"""Findings with the words of a handler, a file, a rejection or a receiver as their cause."""
 
 FACTS: dict[str, tuple[Sight, tuple[str, str | None], str | None, float | None, bool]] = {
     "queue_full": (sight(snapshot(stats(queued=100))), QUEUE, "queue-full", None, True),
@@ -70,6 +86,31 @@ FACTS: dict[str, tuple[Sight, tuple[str, str | None], str | None, float | None, 
         True,
     ),
     "failure_ratio": (sight(types=[SeenType("thumb", 2000, 201)]), TYPE, None, None, False),
+    "schedule_rejected": (troubled("rejected"), SCHEDULE, None, NOW - 700, False),
+    "schedule_skipped": (troubled("skipped"), SCHEDULE, None, NOW - 700, False),
+    "schedule_late": (troubled("late"), SCHEDULE, None, NOW - 700, False),
+    "schedule_failing": (troubled("failed"), SCHEDULE, None, NOW - 700, False),
+    "webhook_disabled": (
+        sight(snapshot(webhooks=[receiver(disabled="crm.test answered 410: it wants no more events")])),
+        WEBHOOK,
+        None,
+        None,
+        False,
+    ),
+    "webhook_failing": (
+        sight(snapshot(webhooks=[receiver(failures_in_a_row=3, failing_since=NOW - 60, last_error="x")])),
+        WEBHOOK,
+        None,
+        NOW - 60,
+        False,
+    ),
+    "webhook_dropped": (
+        sight(snapshot(webhooks=[receiver()]), webhooks_dropped={"crm": 1}),
+        WEBHOOK,
+        None,
+        None,
+        False,
+    ),
     "records_evicted_early": (sight(evicted_early=1), SERVER, "job-gone", None, False),
     "store_nearly_full": (sight(snapshot(store=store(live=910_000))), SERVER, "statuses-full", None, False),
     "spool_nearly_full": (
@@ -134,7 +175,7 @@ def test_a_finding_has_its_facts(kind: str) -> None:
 @pytest.mark.parametrize("kind", FACTS)
 def test_its_words_are_sentences(kind: str) -> None:
     finding = one(kind)
-    given = kind in ("type_quarantined", "config_reload_failed")  # the words of a handler, or of a file
+    given = kind in WORDS_OF_OTHERS
     for words in (finding.sentence, finding.remedy, *([] if given else [finding.cause])):
         assert re.fullmatch(r"(?:[A-Z0-9]|[a-z]+\.[a-z_]+ )(?!X).*[a-z].*(?<!X)\.", words), words
         assert not words.isupper()

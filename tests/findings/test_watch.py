@@ -6,19 +6,19 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import pytest
 
 from jobqueue import JobQueue
-from jobqueue.config import QueueSettings, Settings, StatsSettings
+from jobqueue.config import EndpointSettings, QueueSettings, Settings, StatsSettings, WebhooksSettings
 from jobqueue.errors import Refused
 from jobqueue.findings import watch as watch_module
 from jobqueue.findings.sight import ProcessCounts
 from jobqueue.findings.watch import Watch
 from jobqueue.recorder import Recorder
 from jobqueue.testing import virtual_time
+from tests.runtime.test_webhooks import SECRET, Held, surroundings
 
 if TYPE_CHECKING:
-    import pytest
-
     from jobqueue.core.counting.stats import QueueStats, StoreStats
     from jobqueue.findings.finding import Finding
 
@@ -225,4 +225,53 @@ async def test_another_run_of_the_queue_is_watched_anew() -> None:
     watched.gate.clear()
     async with watched:
         await asyncio.sleep(3)
+        assert await watched.found() == {}
+
+
+@virtual_time
+async def test_a_schedule_is_a_finding_from_the_third_failure_of_its_jobs_to_the_next_success() -> None:
+    watched, bad = Watched(), [True] * 3
+
+    @watched.queue.every(60)
+    @watched.queue.handler
+    async def sweep() -> None:
+        if bad and bad.pop():
+            raise ValueError("no")
+
+    async with watched:
+        begun = watched.now
+        while bad:
+            assert "schedule_failing" not in await watched.found()
+            await asyncio.sleep(30)
+        await asyncio.sleep(2)
+        finding = (await watched.found())["schedule_failing"]
+        assert (finding.about, finding.name) == ("schedule", "sweep")
+        assert finding.cause == "The latest one: handler_error: ValueError: no"
+        assert finding.since is not None
+        assert begun < finding.since <= begun + 61
+        await asyncio.sleep(62)
+        assert await watched.found() == {}
+
+
+@virtual_time
+async def test_events_that_a_receiver_loses_are_a_finding_for_a_quarter_of_an_hour() -> None:
+    watched = Watched()
+    crm = EndpointSettings(url="https://crm.test/", events=("job.succeeded",), secret=SECRET, pending_max=1)
+    settings = msgspec.structs.replace(
+        watched.queue.service.settings, webhooks=WebhooksSettings(endpoints={"crm": crm})
+    )
+    watched.queue.configure(settings)
+    watched.queue.service.surroundings = surroundings(sender := Held())
+    watched.gate.set()
+    async with watched:
+        await asyncio.sleep(5)
+        for _ in range(3):
+            await (await watched.queue.submit("hold")).wait()
+        await asyncio.sleep(2)
+        finding = (await watched.found())["webhook_dropped"]
+        assert finding.sentence == (
+            "2 events for webhook crm were dropped in the last 15 min: nothing sends them later."
+        )
+        sender.let_go.set()
+        await asyncio.sleep(1000)
         assert await watched.found() == {}

@@ -701,3 +701,17 @@ async def test_a_delivery_that_is_retried_on_request_is_pending_again() -> None:
         assert crm(queue).pending == 1
         await delivered(queue)
         assert crm(queue).pending == 0
+
+
+@virtual_time
+async def test_failed_attempts_in_a_row_are_counted_until_one_succeeds() -> None:
+    async with made(Sender(Answer(500, 5.0), Answer(500, 5.0), Answer(204))) as queue:
+        job = await queue.submit("add")
+        await job.wait()
+        await asyncio.sleep(7)
+        told = crm(queue)
+        assert told.failures_in_a_row == 2
+        assert told.last_at is not None
+        assert told.failing_since == pytest.approx(told.last_at - 5.0, abs=1.0)
+        await delivered(queue)
+        assert (crm(queue).failures_in_a_row, crm(queue).failing_since) == (0, None)

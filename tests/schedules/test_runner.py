@@ -187,3 +187,39 @@ async def test_an_application_runs_pauses_and_resumes_its_schedules() -> None:
         assert the(queue).pause is None
         with pytest.raises(ScheduleNotFound):
             await queue.run_schedule("nope")
+
+
+@virtual_time
+async def test_jobs_of_a_schedule_that_fail_three_times_in_a_row_are_a_trouble() -> None:
+    queue, fails = JobQueue(drain_s=0), [True, True, True, False]
+    at(queue, "2026-03-02T10:00:30Z")
+
+    @queue.every(60)
+    @queue.handler
+    async def sweep() -> None:
+        if fails.pop(0):
+            raise ValueError("the disk is full")
+
+    async with queue:
+        runner = queue.service.schedules.runner
+        await asyncio.sleep(100)
+        assert runner.figures().troubles == []
+        await asyncio.sleep(60)
+        (trouble,) = runner.figures().troubles
+        assert (trouble.kind, trouble.count) == ("failed", 3)
+        assert trouble.reason == "handler_error: ValueError: the disk is full"
+        assert trouble.since == pytest.approx(runner.wall_now() - 130, abs=1.0)
+        await asyncio.sleep(60)
+        assert runner.figures().troubles == []
+
+
+@virtual_time
+async def test_jobs_of_a_schedule_that_are_cancelled_are_no_trouble() -> None:
+    queue, _, _ = ticking(lambda queue: queue.every(3600, overlap="queue", args={"seconds": 30}))
+    async with queue:
+        schedules = queue.service.schedules
+        for _ in range(3):
+            submitted = await schedules.runner.run((None, "sweep"))
+            await queue.service.backend.cancel(submitted.job.id)
+            await queue.job(submitted.job.id).wait()
+        assert schedules.runner.figures().troubles == []

@@ -179,6 +179,8 @@ export const STRINGS = {
     since: "since",
     queue: (name) => `Queue ${name}`,
     type: (name) => `Type ${name}`,
+    schedule: (name) => `Schedule ${name}`,
+    webhook: (name) => `Webhook ${name}`,
     server: "Server",
     explained: "What it means",
   },

@@ -30,16 +30,20 @@ if TYPE_CHECKING:
 
 
 class SubjectDocument(TypedDict):
-    """What a finding is about: a queue, a type, or the server.
+    """What a finding is about: a queue, a type, a schedule, a receiver of webhooks, or the server.
 
     Attributes:
         queue: The name of the queue.
         type: The name of the type.
+        schedule: The name of the schedule.
+        webhook: The name of the receiver.
         server: Of the server always true.
     """
 
     queue: NotRequired[str]
     type: NotRequired[str]
+    schedule: NotRequired[str]
+    webhook: NotRequired[str]
     server: NotRequired[bool]
 
 
@@ -129,5 +133,9 @@ def _subject(finding: Finding) -> SubjectDocument:
             return {"queue": finding.name or ""}
         case "type":
             return {"type": finding.name or ""}
+        case "schedule":
+            return {"schedule": finding.name or ""}
+        case "webhook":
+            return {"webhook": finding.name or ""}
         case _:
             return {"server": True}

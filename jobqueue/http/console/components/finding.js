@@ -32,5 +32,7 @@ export function Finding({finding}) {
 function Subject({subject}) {
   if (subject?.queue) return html`<a href=${href("queue", {name: subject.queue})}>${S.queue(visibleText(subject.queue, 60))}</a>`;
   if (subject?.type) return html`<a href=${href("type", {name: subject.type})}>${S.type(visibleText(subject.type, 60))}</a>`;
+  if (subject?.schedule) return html`<a href=${href("schedule", {name: subject.schedule})}>${S.schedule(visibleText(subject.schedule, 60))}</a>`;
+  if (subject?.webhook) return html`<a href=${href("server", {}, {tab: "webhooks"})}>${S.webhook(visibleText(subject.webhook, 60))}</a>`;
   return html`<a href=${href("server")}>${S.server}</a>`;
 }

@@ -38,13 +38,14 @@ export default function Job({params, query}) {
   const [everyMs, setEveryMs] = useState(LIVE_MS);
   const {document: job, problem, at, reload} = usePolled(path, {everyMs});
   const included = useIncluded(path, job);
+  const {document: type} = usePolled(job ? `v1/types/${encodeURIComponent(job.type)}` : null, {everyMs: Infinity});
   const gone = problem?.status === 404 || problem?.status === 410;
   const pace = gone ? Infinity : job?.finished_at ? TERMINAL_MS : LIVE_MS;
   if (pace !== everyMs) setEveryMs(pace);
   if (gone) return html`<${Gone} id=${params.id} problem=${problem} job=${job} />`;
   if (!job) return html`<${PageHead} title=${title} /><${Awaited} problem=${problem} />`;
   return html`
-    <${PageHead} title=${T.of(visibleText(job.type, 60))}><${Actions} job=${job} reload=${reload} /><//>
+    <${PageHead} title=${T.of(visibleText(job.type, 60))}><${Actions} job=${job} type=${type} reload=${reload} /><//>
     <p class="row"><code class="job-whole-id">${job.id}</code> <${CopyButton} text=${job.id} label=${T.id} /></p>
     <${Problem} of=${problem} />
     <${JobStatus} job=${job} at=${at} />
@@ -53,7 +54,7 @@ export default function Job({params, query}) {
       <${LiveTimeline} job=${job} />
       <${JobFacts} job=${job} spec=${included.spec} files=${included.files} />
     </div>
-    <${Parts} job=${job} path=${path} included=${included} active=${query.tab} />`;
+    <${Parts} job=${job} type=${type} path=${path} included=${included} active=${query.tab} />`;
 }
 
 function LiveTimeline({job}) {
@@ -61,7 +62,8 @@ function LiveTimeline({job}) {
   return html`<${Timeline} job=${job} now=${now} />`;
 }
 
-function Actions({job, reload}) {
+/** @param {object} props `type`: its document; null: it isn't known yet, or not any more. */
+function Actions({job, type, reload}) {
   const {mayChange} = useSession();
   const [asked, ask] = useState(null);
   const may = (action) => mayChange(ACTIONS[action].scope) && ACTIONS[action].states.includes(job.state);
@@ -80,11 +82,11 @@ function Actions({job, reload}) {
   return html`
     ${shown.map((action) => html`<button key=${action} type="button" class=${`button ${ACTIONS[action].destroys ? "danger" : ""}`} disabled=${!may(action)}
       title=${may(action) ? null : STRINGS.jobs.noScope} onClick=${() => act(action)}>${T.actions[action]}</button>`)}
-    ${mayChange("submit") && html`<a class="button" href=${href("type", {name: job.type, tab: "try"}, {from: job.id})}>${T.again}</a>`}
+    ${mayChange("submit") && type && !type.built_in && html`<a class="button" href=${href("type", {name: job.type, tab: "try"}, {from: job.id})}>${T.again}</a>`}
     ${asked && html`<${ActionDialog} action=${asked} ids=${[job.id]} onDone=${done} onClose=${() => ask(null)} />`}`;
 }
 
-function Parts({job, path, included, active}) {
+function Parts({job, type, path, included, active}) {
   const {keys} = useSession();
   const {args, spec, files, resultFile, known, problem} = included;
   const reading = problem ? html`<${Problem} of=${problem} />` : html`<p role="status">${T.reading}</p>`;
@@ -98,7 +100,7 @@ function Parts({job, path, included, active}) {
     {key: "events", title: T.tabs.events, render: () => html`<${JobEvents} key=${path} path=${path} />`},
     {key: "copies", title: T.tabs.copies, render: needed(() => html`<${JobCopies} job=${job} args=${args} spec=${spec} files=${files} withKey=${keys} />`)},
     {key: "raw", title: T.tabs.raw, render: () => (included.raw ? html`<${Raw} text=${included.raw} />` : reading)},
-  ];
+  ].filter(({key}) => key !== "copies" || !type?.built_in);  // which no submission may name
   const first = job.state === "succeeded" ? "result" : job.state === "failed" ? "attempts" : "arguments";
   const select = (tab) => go("job", {id: job.id}, {tab}, {replace: true});
   return html`<${Tabs} label=${T.tabs.label} tabs=${tabs} active=${tabs.some(({key}) => key === active) ? active : first} onSelect=${select} />`;
