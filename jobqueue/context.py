@@ -9,7 +9,10 @@ from __future__ import annotations
 import math
 import os
 import stat
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
 
 from jobqueue.encoder import encode
 from jobqueue.errors import InvalidField, InvalidSubmission
@@ -36,6 +39,24 @@ NOTE_LENGTH_MAX = 200
 def printable(text: str) -> str:
     """Replace the lone surrogates in a text, which JSON can't represent."""
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+class Scheduled(msgspec.Struct, frozen=True):
+    """What submitted a job that belongs to a schedule.
+
+    Attributes:
+        name: That of the schedule.
+        due_at: The instant of the schedule for which it runs, in UTC: the same in each attempt, however late it starts,
+            and another one for each tick; without the jitter. None: it was run on request.
+    """
+
+    name: str
+    due_at: datetime | None
+
+
+def scheduled(name: str, due_at: float | None) -> Scheduled:
+    """Return it. Args: due_at: In Unix seconds."""
+    return Scheduled(name, None if due_at is None else datetime.fromtimestamp(due_at, UTC))
 
 
 class Reach(Protocol):
@@ -78,6 +99,7 @@ class JobContext:
         state: The value that the queue's `lifespan` yielded; in a process, the one that `process_init` returned; None
             without one.
         traceparent: The trace of the request that submitted the job (W3C Trace Context); None: it had none.
+        schedule: The schedule that submitted the job, and the instant for which it runs; None: no schedule did.
     """
 
     __slots__ = (
@@ -93,6 +115,7 @@ class JobContext:
         "group",
         "job_id",
         "recovered",
+        "schedule",
         "state",
         "traceparent",
         "type",
@@ -111,12 +134,14 @@ class JobContext:
         state: Any = None,
         traceparent: str | None = None,
         recovered: bool = False,
+        schedule: Scheduled | None = None,
         reach: Reach | None = None,
     ) -> None:
         self.job_id = job_id
         self.type = type
         self.attempt = attempt
         self.recovered = recovered
+        self.schedule = schedule
         self.group = group
         self.files = UploadedFiles(files)
         self._folder = folder

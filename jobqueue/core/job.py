@@ -89,7 +89,8 @@ class JobSpec(Record):
     `pool` names the pool that the handler needs (`thread`, `process`), if any; `limits` and
     `backoff` are its handler's (None: none; the engine's). `run_at` is the instant that `delay_s` comes from, if the
     submission named one. `traceparent`: the span within which it was submitted (W3C Trace Context). `callback`: the URL
-    to which its end is sent.
+    to which its end is sent. `scheduled`: the schedule that submitted it, and the instant for which, in Unix seconds
+    (None: on request).
     """
 
     type: str
@@ -109,6 +110,7 @@ class JobSpec(Record):
     backoff: Backoff | None
     traceparent: str | None
     callback: str | None
+    scheduled: tuple[str, float | None] | None
 
     def __init__(
         self,
@@ -130,6 +132,7 @@ class JobSpec(Record):
         backoff: Backoff | None = None,
         traceparent: str | None = None,
         callback: str | None = None,
+        scheduled: tuple[str, float | None] | None = None,
     ) -> None:
         self.type = type
         self.queue = queue
@@ -148,6 +151,7 @@ class JobSpec(Record):
         self.backoff = backoff
         self.traceparent = traceparent
         self.callback = callback
+        self.scheduled = scheduled
 
 
 UniqueMode = Literal["return", "reject", "replace", "debounce"]

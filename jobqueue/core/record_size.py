@@ -35,6 +35,9 @@ TRACEPARENT_BYTES: Final = 110
 """The text of a traceparent."""
 
 
+SCHEDULED_BYTES: Final = 80
+"""A schedule's name with an instant, the text left aside."""
+
 PARENT_BYTES: Final = 100
 """One parent of a job: the text of its id, its place among the parents, and that among its children."""
 
@@ -88,6 +91,8 @@ def _spec_bytes(spec: JobSpec) -> int:
         size += TRACEPARENT_BYTES
     if spec.callback is not None:
         size += text_bytes(spec.callback)
+    if spec.scheduled is not None:
+        size += SCHEDULED_BYTES + text_bytes(spec.scheduled[0])
     return size if spec.ttl_s is None else size + TTL_BYTES
 
 

@@ -175,6 +175,7 @@ class Executor:
             group=lease.spec.group,
             traceparent=lease.spec.traceparent,
             recovered=lease.recovered,
+            scheduled=lease.spec.scheduled,
             files=files,
             folder="" if handler.run_in == "loop" else str(self._folder_of(lease.job_id, lease.upload) or ""),
             result_bytes_max=self._result_bytes_max,

@@ -20,6 +20,7 @@ import msgspec
 
 from jobqueue.backend.timer import Timer
 from jobqueue.core.job import CANCELLED, SUCCEEDED, IdempotencyKey, Unique, Uniqueness
+from jobqueue.core.record import changed
 from jobqueue.core.schedule import LastTick, SchedulePause
 from jobqueue.core.schedules import SET_BACK_S_MIN, Outcome, Schedules
 from jobqueue.errors import Draining, Duplicate, JournalFailed, KeyReused, Refused
@@ -197,7 +198,7 @@ class ScheduleRunner:
             Refused: As a submission.
         """
         schedule, definition = self._schedule(id), self.definitions[id]
-        submitted = await self._backend.submit(*_asked(definition, None))
+        submitted = await self._backend.submit(*_asked(definition, None, None))
         now = self.wall_now()
         self.schedules.note_run(schedule, LastTick(instant=now, at=now, drift_s=0.0, job_id=submitted.job.id))
         if submitted.job.live and not submitted.duplicate:
@@ -256,7 +257,7 @@ class ScheduleRunner:
         """Submit a portion of what is due: the timer looks for more."""
         taken = self.schedules.take(self.wall_now())
         asked = [
-            _asked(self.definitions[due.schedule.id], self._key(due, instant))
+            _asked(self.definitions[due.schedule.id], instant, self._key(due, instant))
             for due in taken
             for instant in due.instants
         ]
@@ -317,13 +318,14 @@ def _words_of(job: AnyJob) -> str:
     return "it expired before it could start" if job.error is None else f"{job.error.code}: {job.error.message}"
 
 
-def _asked(definition: Definition, key: IdempotencyKey | None) -> Asked:
-    """Return the arguments of `Backend.submit` for a schedule's job."""
+def _asked(definition: Definition, instant: float | None, key: IdempotencyKey | None) -> Asked:
+    """Return the arguments of `Backend.submit` for a schedule's job. Args: instant: Its tick's; None: on request."""
     owner, name = definition.id
+    spec = changed(definition.spec, own=True, scheduled=(name, instant))
     unique = None
     if definition.plan.overlap != "queue":
         unique = Unique(f"schedule:{name}", "reject" if definition.plan.overlap == "skip" else "replace")
     if unique is not None or key is not None:
-        return definition.spec, definition.args, None, Uniqueness(definition.caller, unique, key, owner=owner)
+        return spec, definition.args, None, Uniqueness(definition.caller, unique, key, owner=owner)
     caller = definition.caller
-    return definition.spec, definition.args, None, None if caller is None else plain_uniqueness(caller, owner)
+    return spec, definition.args, None, None if caller is None else plain_uniqueness(caller, owner)

@@ -400,7 +400,9 @@ class RecordEncoder:
         fields: list[object] = [spec.type, spec.queue, spec.priority, spec.group, spec.delay_s]
         fields += (self._ms_or_none(spec.run_at), spec.start_by_s, spec.timeout_s, spec.own_timeout, spec.own)
         fields += (spec.attempts_max, spec.ttl_s, spec.traceparent)
-        if spec.callback is not None:
+        if spec.scheduled is not None:
+            fields += (spec.callback, *spec.scheduled)
+        elif spec.callback is not None:
             fields.append(spec.callback)
         return fields
 

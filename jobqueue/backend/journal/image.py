@@ -409,7 +409,7 @@ class Image:
 
     def _stored_spec(self, fields: list[Any]) -> JobSpec:
         job_type, queue, priority, group, delay_s, run_at, start_by_s, timeout_s, own_timeout, own = fields[:10]
-        attempts_max, ttl_s, traceparent, *callback = fields[10:]
+        attempts_max, ttl_s, traceparent, *more = fields[10:]
         return JobSpec(
             type=job_type,
             queue=queue,
@@ -424,7 +424,8 @@ class Image:
             attempts_max=attempts_max,
             ttl_s=ttl_s,
             traceparent=traceparent,
-            callback=callback[0] if callback else None,
+            callback=more[0] if more else None,
+            scheduled=(more[1], more[2]) if len(more) > 1 else None,
         )
 
     def _lineage(self, fields: list[Any]) -> Lineage:

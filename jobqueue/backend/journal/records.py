@@ -97,7 +97,7 @@ ended.
 
 SPEC_FIELDS: Final = (
     *("type", "queue", "priority", "group", "delay_s", "run_at", "start_by_s", "timeout_s", "own_timeout", "own"),
-    *("attempts_max", "ttl_s", "traceparent", "callback"),
+    *("attempts_max", "ttl_s", "traceparent", "callback", "schedule", "due_at"),
 )
 LINEAGE_FIELDS: Final = ("parents", "on_failure", "flow", "name")
 IDENTITY_FIELDS: Final = ("caller", "owner", "value", "mode", "key", "fingerprint")

@@ -98,6 +98,7 @@ class Records:
                 *(spec.type, spec.pool or "", _limited(spec), spec.priority, _ms(spec.delay_s) or 0, run_at),
                 *(_ms(spec.start_by_s), _ms(spec.ttl_s), spec.attempts_max, spec.group),
                 *(spec.queue, spec.timeout_s, spec.own_timeout, spec.own, spec.traceparent),
+                *(spec.scheduled or ()),
             ]
         )
         if run_at is None:
@@ -139,7 +140,7 @@ class Records:
         if known is not None:
             return known
         type_, lane, _, priority, delay_ms, run_at, start_by_ms, ttl_ms, attempts_max, group, *own = _decode(blob)
-        queue, timeout_s, own_timeout, is_own, traceparent = own
+        queue, timeout_s, own_timeout, is_own, traceparent, *scheduled = own
         spec = self._spec_of(
             JobSpec(
                 type=type_,
@@ -156,6 +157,7 @@ class Records:
                 ttl_s=_seconds(ttl_ms),
                 pool=lane or None,
                 traceparent=traceparent,
+                scheduled=(scheduled[0], scheduled[1]) if scheduled else None,
             )
         )
         if run_at is None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from jobqueue.context import JobContext
+from jobqueue.context import JobContext, scheduled
 from jobqueue.core.report import Success
 from jobqueue.core.stored_file import StoredFile
 from jobqueue.files.uploaded import UploadedFile
@@ -57,6 +57,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     log_level: int = logging.WARNING
     traceparent: str | None = None
     recovered: bool = False
+    scheduled: tuple[str, float | None] | None = None
 
     def context(
         self,
@@ -92,6 +93,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
             state=state,
             traceparent=self.traceparent,
             recovered=self.recovered,
+            schedule=None if self.scheduled is None else scheduled(*self.scheduled),
             reach=reach,
         )
 

@@ -269,6 +269,7 @@ class World:
             "ttl_s": rng.choice((None, None, 2.0)),
             "traceparent": rng.choice((None, None, "00-1-2-01")),
             "callback": rng.choice((None, None, None, "https://example.com/")),
+            "scheduled": rng.choice((None, None, None, ("nightly", 1_772_445_600.0), ("nightly", None))),
         }
         spec = changed(handler, **options)
         spec = handler if spec == handler else changed(spec, own=True)

@@ -27,6 +27,8 @@ SPECS = [
     JobSpec(type="é", queue="q", priority=9, group="g", delay_s=1.5, start_by_s=2.0, ttl_s=60.0, own=True),
     JobSpec(type="t", timeout_s=0.25, own_timeout=True, own=True, attempts_max=5, traceparent="00-a-b-01"),
     JobSpec(type="t", delay_s=30.0, run_at=130.0, own=True),
+    JobSpec(type="t", own=True, scheduled=("nightly", 1_772_445_600.0)),
+    JobSpec(type="t", own=True, scheduled=("nightly", None)),
 ]
 
 

@@ -324,3 +324,8 @@ def change_surroundings() -> None:
 def trace(ctx: JobContext) -> str | None:
     ctx.log.warning("from the process")
     return ctx.traceparent
+
+
+def due(ctx: JobContext) -> tuple[str, str | None] | None:
+    schedule = ctx.schedule
+    return schedule and (schedule.name, schedule.due_at and schedule.due_at.isoformat())
