@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal, Self
 
 import msgspec
 
 from jobqueue.backend.timer import Timer
-from jobqueue.core.job import CANCELLED, SUCCEEDED, IdempotencyKey, Unique, Uniqueness
+from jobqueue.core.job import CANCELLED, SUCCEEDED, IdempotencyKey, JobId, Unique, Uniqueness
 from jobqueue.core.record import changed
-from jobqueue.core.schedule import LastTick, SchedulePause
+from jobqueue.core.schedule import LastTick, ScheduleId, SchedulePause  # msgspec reads it from the annotations
 from jobqueue.core.schedules import SET_BACK_S_MIN, Outcome, Schedules
 from jobqueue.errors import Draining, Duplicate, JournalFailed, KeyReused, Refused
 from jobqueue.handlers import plain_uniqueness
@@ -32,9 +32,8 @@ if TYPE_CHECKING:
     from random import Random
 
     from jobqueue.backend.base import Backend, LocalBackend
-    from jobqueue.core.job import JobId
     from jobqueue.core.job_view import AnyJob, JobView
-    from jobqueue.core.schedule import Schedule, ScheduleId
+    from jobqueue.core.schedule import Schedule
     from jobqueue.core.schedule_counts import ScheduleFigures
     from jobqueue.core.schedules import Due
     from jobqueue.core.submit import Asked, SubmitReceipt, SubmitResult
@@ -51,6 +50,35 @@ REACH_BACK_S: Final = 60.0
 
 _MARK: Final = b"schedule"
 """The fingerprint of a tick: servers with other versions of a schedule mean the same instant."""
+
+
+TickOutcome = Literal["submitted", "skipped", "elsewhere", "rejected"]
+
+
+class Ticked(msgspec.Struct, frozen=True):
+    """What came of a tick.
+
+    Attributes:
+        due_at: Its instant, in Unix seconds.
+        job_id: Its job; None: it has none.
+        reason: Why it was rejected; None: it was not.
+    """
+
+    schedule: ScheduleId
+    due_at: float
+    outcome: TickOutcome
+    job_id: JobId | None
+    reason: str | None
+
+    @classmethod
+    def of(cls, schedule: ScheduleId, due_at: float, outcome: Outcome) -> Self:
+        """Return it."""
+        name: TickOutcome = "skipped" if outcome.job_id is None else "submitted"
+        if outcome.error is not None:
+            name = "rejected"
+        elif outcome.elsewhere:
+            name = "elsewhere"
+        return cls(schedule, due_at, name, outcome.job_id, outcome.error)
 
 
 class ScheduleRunner:
@@ -87,6 +115,7 @@ class ScheduleRunner:
         self._local = local
         self._keeper, self._book = keeper, None if keeper is None else keeper.schedules
         self._ordered: list[tuple[str, ScheduleId]] | None = None
+        self._listeners: tuple[Callable[[Ticked], None], ...] = ()
         self._timer = Timer(self)
         self._work: asyncio.Task[None] | None = None
         self._offset_before_s = 0.0
@@ -112,6 +141,15 @@ class ScheduleRunner:
         self.stop_ticks()
         if self._work is not None:
             await asyncio.wait([self._work])
+
+    def listen(self, listener: Callable[[Ticked], None]) -> Callable[[], None]:
+        """Tell a listener, which must not raise, of what comes of each tick from now on; return what ends that."""
+        self._listeners = (*self._listeners, listener)
+
+        def leave() -> None:
+            self._listeners = tuple(each for each in self._listeners if each is not listener)
+
+        return leave
 
     def wall_now(self) -> float:
         """Return the present instant in Unix seconds."""
@@ -267,7 +305,11 @@ class ScheduleRunner:
             receipts = iter([error] * len(asked))
         now = self.wall_now()
         for due in taken:
-            self.schedules.settle(due, [self._outcome(due.schedule, next(receipts)) for _ in due.instants], now)
+            outcomes = [self._outcome(due.schedule, next(receipts)) for _ in due.instants]
+            self.schedules.settle(due, outcomes, now)
+            for listener in self._listeners:
+                for instant, outcome in zip(due.instants, outcomes, strict=True):
+                    listener(Ticked.of(due.schedule.id, instant, outcome))
             if not due.schedule.removed:
                 self._note(due.schedule)
 

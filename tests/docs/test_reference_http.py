@@ -33,10 +33,12 @@ from jobqueue.http.streams import (
     flow_log,
     steering_events,
     subscriber,
+    tick_event,
     topic_event,
     topic_log,
     watched_jobs,
 )
+from jobqueue.schedules.runner import TickOutcome
 from tests.docs.http_page import ANY_BODY, ANY_REQUEST, operations
 from tests.docs.tables import codes, members, page, rows, section
 
@@ -165,7 +167,7 @@ def test_the_page_lists_exactly_the_events_of_streams() -> None:
         for call in ast.walk(ast.parse(inspect.getsource(module)))
         if isinstance(call, ast.Call) and ast.unparse(call.func) == "frame" and isinstance(call.args[1], ast.Constant)
     }
-    named |= {subscriber.SKIPPED.decode().split()[1], topic_log.NAME, flow_log.FLOW}
+    named |= {subscriber.SKIPPED.decode().split()[1], topic_log.NAME, flow_log.FLOW, tick_event.TICKED}
     assert set(first_names(rows_of("### Events", "Event"))) == named
 
 
@@ -181,6 +183,8 @@ def test_the_page_has_the_members_of_event_data() -> None:
     assert on_page["job"] == set(json.loads(event_writer.EventWriter().write(seen)))
     assert on_page["type"] == keys(steering_events._type_data)
     assert on_page["queue"] == keys(steering_events._queue_data)
+    outcomes = set(typing.get_args(TickOutcome))
+    assert on_page["schedule"] == set(tick_event.ScheduleEventDocument.__annotations__) | outcomes
     assert on_page["published"] == set(topic_event.PublishedDocument.__annotations__)
     assert on_page["reset"] == set(json.loads(event_writer.RESET))
 

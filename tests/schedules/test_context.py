@@ -14,11 +14,11 @@ from jobqueue.config import JournalSettings, Settings
 from jobqueue.context import Scheduled
 from jobqueue.core.events import Ended
 from jobqueue.core.job_view import JobView, view_of
+from jobqueue.schedules.runner import Ticked
 from jobqueue.testing import virtual_time
 from tests.runtime.pools import blocking
 from tests.runtime.test_children import PLACES, make_queue
 from tests.schedules.clock import at
-from tests.schedules.test_runner import the
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,8 +97,9 @@ async def test_a_job_that_a_restart_brings_back_has_its_instant(tmp_path: Path) 
     first = made("2026-03-02T10:04:59.9Z")
     await first.start()
     await first.pause("default")
-    while the(first).last is None:
-        await asyncio.sleep(0.01)
+    ticks = asyncio.Queue[Ticked]()
+    first.service.schedules.runner.listen(ticks.put_nowait)
+    await ticks.get()
     await first.stop()
     assert told.empty()
     async with made("2026-03-02T10:06:00Z") as second:

@@ -12,6 +12,7 @@ from jobqueue.config import QueueSettings, ScheduleSettings, Settings
 from jobqueue.core.schedule import Schedule
 from jobqueue.errors import ConfigError, Duplicate, ScheduleNotFound
 from jobqueue.handlers.schedule_submission import ScheduleSubmission
+from jobqueue.schedules.runner import Ticked
 from jobqueue.testing import virtual_time
 from tests.schedules.clock import WallAt, at
 
@@ -223,3 +224,19 @@ async def test_jobs_of_a_schedule_that_are_cancelled_are_no_trouble() -> None:
             await queue.service.backend.cancel(submitted.job.id)
             await queue.job(submitted.job.id).wait()
         assert schedules.runner.figures().troubles == []
+
+
+@virtual_time
+async def test_listeners_hear_the_outcome_of_each_tick() -> None:
+    queue, _, _ = ticking(lambda queue: queue.every(60, args={"seconds": 90}))
+    async with queue:
+        runner, heard = queue.service.schedules.runner, list[Ticked]()
+        leave = runner.listen(heard.append)
+        begun = runner.wall_now()
+        await asyncio.sleep(160)
+        leave()
+        await asyncio.sleep(60)
+    assert [(tick.schedule, tick.due_at - begun) for tick in heard] == [
+        ((None, "sweep"), 30.0 + 60 * n) for n in range(3)
+    ]
+    assert [tick.outcome for tick in heard] == ["submitted", "skipped", "submitted"]

@@ -218,6 +218,7 @@ export const STRINGS = {
     textHint: "id, group, error, note",
     any: "any",
     attempt: (number) => `attempt ${number}`,
+    outcomes: {submitted: "has its job", skipped: "skipped: an earlier job is live", elsewhere: "had its job before the restart", rejected: "rejected"},
     pause: "Pause",
     resume: "Resume",
     clear: "Clear",

@@ -9,6 +9,7 @@ from msgspec import Meta
 from jobqueue.core.job import JobState  # noqa: TC001  # read from the annotations below, as the next ones
 from jobqueue.core.report import ErrorCode, Progress  # noqa: TC001
 from jobqueue.http.response.value_types import Count, Id, Instant  # noqa: TC001
+from jobqueue.http.streams.tick_event import ScheduleEventDocument
 
 EventName = Literal[
     "submitted",
@@ -27,6 +28,7 @@ EventName = Literal[
     "released",
     "paused",
     "resumed",
+    "ticked",
     "revoked",
     "reset",
     "skipped",
@@ -113,9 +115,9 @@ class StreamEventDocument(TypedDict):
     reason: str
 
 
-EVENT_DATA = (JobEventDocument, TypeEventDocument, QueueEventDocument, StreamEventDocument)
+EVENT_DATA = (JobEventDocument, TypeEventDocument, QueueEventDocument, ScheduleEventDocument, StreamEventDocument)
 
-_NAMES = ("JobEvent", "TypeEvent", "QueueEvent", "StreamEvent")
+_NAMES = ("JobEvent", "TypeEvent", "QueueEvent", "ScheduleEvent", "StreamEvent")
 _PARSED = {"anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in _NAMES]}
 
 
@@ -125,7 +127,7 @@ class EventDocument(TypedDict):
     Attributes:
         id: Send the last one as `Last-Event-ID` to resume a broken stream.
         event: What happened.
-        data: JSON in one line: of a job, a type, a queue or the stream.
+        data: JSON in one line: of a job, a type, a queue, a schedule or the stream.
     """
 
     id: str

@@ -29,6 +29,7 @@ from jobqueue.http.streams.event_sampling import Sampling
 from jobqueue.http.streams.event_writer import EventWriter, frame
 from jobqueue.http.streams.steering_events import STEERING, steering_data
 from jobqueue.http.streams.subscriber import PIECE_BYTES, SampledSubscriber
+from jobqueue.http.streams.tick_event import TICKED, tick_data
 from jobqueue.http.streams.watched_jobs import RECORD_S, WatchedJobs, new_tag
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from jobqueue.http.streams.steering_events import SteeringEvent
     from jobqueue.http.streams.subscriber import Subscriber
     from jobqueue.http.streams.watched_jobs import Watch
+    from jobqueue.schedules.runner import Ticked
     from jobqueue.service import Service
 
 RING_MAX = 4096
@@ -137,7 +139,8 @@ class EventLog:
         if listener == self._on_event:
             stop_jobs = self._backend.subscribe(listener, Submitted, *_OF_WATCHED)
             stop_others = self._backend.subscribe(self._on_steering_event, *STEERING)
-            self._stop_listening = lambda: (stop_jobs(), stop_others())
+            stop_ticks = self._service.schedules.runner.listen(self._on_tick)
+            self._stop_listening = lambda: (stop_jobs(), stop_others(), stop_ticks())
         else:
             self._stop_listening = self._backend.subscribe(listener, *_OF_WATCHED)
 
@@ -281,6 +284,11 @@ class EventLog:
                 None,
             ),
         )
+        self._sampling.heard()
+
+    def _on_tick(self, tick: Ticked) -> None:
+        told = tick_data(tick, self._service.wall(self._service.local.now()))
+        self._tell(self._to_all, self._tag, self._record(TICKED, told, tick.schedule[0]))
         self._sampling.heard()
 
     def _record(self, name: str, told: Seen | bytes, owner: str | None) -> Recorded:

@@ -11,11 +11,13 @@ import pytest
 from jobqueue.core.events import Ended, Progressed, Quarantined, Ready, Released, Started, Submitted
 from jobqueue.core.job import Job, JobId, JobSpec, JobState, Uniqueness
 from jobqueue.core.report import Progress
+from jobqueue.core.schedules import Outcome
 from jobqueue.http.streams import event_log as event_log_module
 from jobqueue.http.streams import subscriber as subscriber_module
 from jobqueue.http.streams import watched_jobs
 from jobqueue.http.streams.event_log import EventLog
 from jobqueue.http.streams.subscriber import HEARTBEAT, SampledSubscriber, Subscriber
+from jobqueue.schedules.runner import Ticked
 from jobqueue.testing import virtual_time
 
 
@@ -24,12 +26,17 @@ class FakeService:
 
     def __init__(self) -> None:
         self.listeners: list[Any] = []
-        self.backend = self.local = self
+        self.backend = self.local = self.schedules = self.runner = self
+        self.listening: list[Any] = []
         self.clock = 100.0
 
     def subscribe(self, listener: Any, *kinds: Any) -> Any:
         self.listeners.append((listener, kinds))
         return lambda: self.listeners.remove((listener, kinds))
+
+    def listen(self, listener: Any) -> Any:
+        self.listening.append(listener)
+        return lambda: self.listening.remove(listener)
 
     def now(self) -> float:
         return self.clock
@@ -59,11 +66,11 @@ def event_log(fake_service: FakeService) -> EventLog:
     return EventLog(cast("Any", fake_service))
 
 
-async def listen(event_log: EventLog, job_id: str | None = None) -> Subscriber:
+async def listen(event_log: EventLog, job_id: str | None = None, sees: str | None = None) -> Subscriber:
     def cut() -> None:
         raise AssertionError("the subscriber was cut")
 
-    subscriber = Subscriber(job_id, cut)
+    subscriber = Subscriber(job_id, cut, sees)
     await event_log.join(subscriber)
     return subscriber
 
@@ -523,3 +530,45 @@ async def test_streams_leave_after_the_recording_has_stopped(event_log: EventLog
         event_log.leave(stream)
     assert event_log.count == 0
     assert not event_log.recording
+
+
+def ticked(outcome: Outcome, owner: str | None = "ann") -> Ticked:
+    return Ticked.of((owner, "nightly"), 90.0, outcome)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "told"),
+    [
+        (Outcome(job_id=JobId("job-1")), ("submitted", "job-1", None)),
+        (Outcome(job_id=JobId("job-1"), elsewhere=True), ("elsewhere", "job-1", None)),
+        (Outcome(), ("skipped", None, None)),
+        (Outcome(error="the queue is full", retry_after_s=5.0), ("rejected", None, "the queue is full")),
+    ],
+)
+async def test_a_tick_of_a_schedule_is_an_event_with_its_outcome(
+    event_log: EventLog, fake_service: FakeService, outcome: Outcome, told: tuple[str | None, ...]
+) -> None:
+    subscriber = await listen(event_log)
+    (on_tick,) = fake_service.listening
+    on_tick(ticked(outcome))
+    (event,) = await taken(subscriber)
+    assert event["event"] == "ticked"
+    assert json.loads(event["data"]) == {
+        "schedule": "nightly",
+        "due_at": "1970-01-01T00:01:30.000Z",
+        **dict(zip(("outcome", "id", "reason"), told, strict=True)),
+        "at": "1970-01-01T00:01:40.000Z",
+    }
+    event_log.stop()
+    assert fake_service.listening == []
+
+
+async def test_ticks_are_in_the_streams_of_their_owner_and_of_keys_that_see_all(
+    event_log: EventLog, fake_service: FakeService
+) -> None:
+    streams = [await listen(event_log), *[await listen(event_log, sees=sees) for sees in ("ann", "bob")]]
+    of_job = await listen(event_log, "job-1")
+    (on_tick,) = fake_service.listening
+    on_tick(ticked(Outcome()))
+    assert [len(await taken(stream)) for stream in (*streams, of_job)] == [1, 1, 0, 0]
+    event_log.stop()

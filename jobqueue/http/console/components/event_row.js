@@ -33,6 +33,7 @@ function More({data}) {
       ${data.error && html`<span>${data.error.code}</span>`}
       ${data.progress && html`<span>${Math.round(data.progress.fraction * 100)} % <${Text} value=${data.progress.note ?? ""} max=${80} /></span>`}
       ${data.group && html`<span class="muted"><${Text} value=${data.group} max=${60} /></span>`}
+      ${data.schedule && html`<a href=${href("schedule", {name: data.schedule})}>${visibleText(data.schedule, 60)}</a> <span>${S.outcomes[data.outcome]}</span>`}
       ${data.reason && html`<${Text} value=${data.reason} max=${120} />`}
     </span>`;
 }

@@ -69,6 +69,6 @@ function fits({name, data}, {event = "", type = "", queue = "", text = ""}) {
   if (type && data.type !== type) return false;
   if (queue && data.queue !== queue) return false;
   if (!text) return true;
-  const words = [data.id, data.type, data.queue, data.group, data.error?.code, data.progress?.note, data.reason];
+  const words = [data.id, data.type, data.queue, data.schedule, data.group, data.error?.code, data.progress?.note, data.reason];
   return words.some((word) => typeof word === "string" && word.toLowerCase().includes(text.toLowerCase()));
 }

@@ -30,7 +30,7 @@ const RATE_MAX = 200;
 const SHOWN_MAX = 200;
 const EVENTS = [
   ...["submitted", "delayed", "queued", "started", "progress", "changed", "stopping", "retrying"],
-  ...["succeeded", "failed", "cancelled", "expired", "quarantined", "released"],
+  ...["succeeded", "failed", "cancelled", "expired", "quarantined", "released", "ticked"],
 ];
 
 export const title = STRINGS.pages.live;
