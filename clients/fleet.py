@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import time
 from functools import partial
 from random import Random
@@ -55,9 +54,6 @@ class Fleet:
     async def run(self) -> None:
         """Run the clients to their end. Cancelling it ends the fleet at once; the counters are whole either way."""
         tasks = [asyncio.create_task(client.run()) for client in self._clients]
-        # Otherwise the collector would walk thousands of live clients, and pause the fleet.
-        gc.collect()
-        gc.freeze()
         life = asyncio.create_task(self._create_and_finish(tasks))
         watch = asyncio.create_task(self._watch())
         denied = asyncio.create_task(self._denied.wait())
@@ -69,7 +65,6 @@ class Fleet:
             outcomes = await asyncio.gather(life, watch, *tasks, return_exceptions=True)
             for client in self._clients:
                 client.abandon()
-            gc.unfreeze()
         for outcome in outcomes:
             if isinstance(outcome, Exception):
                 raise outcome

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import math
 import multiprocessing
 import resource
@@ -186,6 +187,10 @@ async def _run_fleet(pipe: Pipe, options: Options, part: int, starts_at: float) 
     counters = Counters()
     fleet = Fleet(options, counters, part=part, starts_at=starts_at)
     whole = asyncio.create_task(fleet.run())
+    await asyncio.sleep(0)  # the tasks of its clients are made
+    # Otherwise the collector would walk thousands of live clients, and pause the fleet.
+    gc.collect()
+    gc.freeze()
 
     def follow_order() -> None:
         try:

@@ -7,9 +7,11 @@ Rules:
 2. Errors that Python and asyncio only report when an object is collected ("never awaited", "was destroyed", "never
    retrieved", an open socket) fail the test as well: the young generations are collected after each test, all of them
    after each module.
-3. What a fixture of a wider scope holds was there before, so it isn't counted. A module with such a fixture that starts
+3. What is left after a module is exempt from later collections: tests, their reports and caches are never freed, and
+   a collection that visits them takes half a second.
+4. What a fixture of a wider scope holds was there before, so it isn't counted. A module with such a fixture that starts
    and ends processes by itself replaces `wider_fixtures_change`.
-4. Nor are the fonts that a plot opens: matplotlib keeps them for the next one.
+5. Nor are the fonts that a plot opens: matplotlib keeps them for the next one.
 """
 
 from __future__ import annotations
@@ -146,6 +148,7 @@ def no_error_is_late() -> Iterator[None]:
     """Fail the last test of a module if a collection of all objects reports an error."""
     yield
     gc.collect()
+    gc.freeze()
     left = late_errors.take()
     assert not left, f"reported late, by a test of this module: {left}"
 

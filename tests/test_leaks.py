@@ -36,13 +36,14 @@ NO_LEAKS = {
     "a_process_that_was_waited_for": "await (await asyncio.create_subprocess_exec('true')).wait()",
     "a_descriptor_closed_soon": "threading.Timer(0.1, os.close, [os.open('/dev/null', os.O_RDONLY)]).start()",
     "a_closed_socket": "socket.socket().close()",
+    "an_object_that_its_module_keeps": "objects.append([objects])",
 }
 FILE = """
 import asyncio, gc, os, socket, subprocess, threading
 from tests import leaks
 
 leaks.PATIENCE_S = 0.5
-kept, forever = [], threading.Event()
+kept, objects, forever = [], [], threading.Event()
 
 def cycle(thing):
     around = [thing]
@@ -50,6 +51,12 @@ def cycle(thing):
 
 async def forgotten():
     await asyncio.get_running_loop().create_future()
+"""
+LATER_FILE = """
+import gc, test_all
+
+def test_collections_after_a_module_visit_nothing_of_it():
+    assert not any(each is test_all.objects[0] for each in gc.get_objects())
 """
 
 
@@ -59,6 +66,7 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("leaks")
     tests = [f"async def test_{name}():\n    {code}\n" for name, code in {**LEAKS, **NO_LEAKS}.items()]
     (folder / "test_all.py").write_text("\n\n".join([FILE, *tests]))
+    (folder / "test_later.py").write_text(LATER_FILE)
     shutil.copy(ROOT / "tests" / "conftest.py", folder)
     options = (
         "-q",
@@ -90,6 +98,11 @@ def test_each_kind_of_leak_fails_its_test(failed: dict[str, str], name: str) -> 
 @pytest.mark.parametrize("name", NO_LEAKS)
 def test_a_test_that_cleans_up_passes(failed: dict[str, str], name: str) -> None:
     assert name not in failed, failed[""]
+
+
+def test_collections_after_a_module_visit_nothing_that_it_left(failed: dict[str, str]) -> None:
+    assert "collections_after_a_module_visit_nothing_of_it" not in failed, failed[""]
+    assert f"{len(NO_LEAKS) + 1} passed" in failed[""], failed[""]
 
 
 def test_the_check_takes_less_than_two_milliseconds() -> None:

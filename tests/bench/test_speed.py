@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import shutil
 import sys
 from pathlib import Path
@@ -427,10 +426,7 @@ def test_the_core_report_has_the_growth_of_each_operation(tmp_path: Path) -> Non
 
 
 def test_measure_engine_returns_pauses_and_the_size_of_an_id() -> None:
-    try:
-        figures = measure_engine(3000)
-    finally:
-        gc.unfreeze()
+    figures = measure_engine(3000)
     assert figures.growing.longest_ms * 1000 >= figures.growing.mean_us > 1
     assert figures.growing.longest_ms >= figures.growing.p9999_ms
     assert figures.evict_us > 0

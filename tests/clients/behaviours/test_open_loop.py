@@ -36,7 +36,9 @@ async def test_the_open_loop_keeps_its_rate_when_all_submissions_are_rejected(st
     report = await offer(stub, 200.0)
 
     assert 150 <= report.offered <= 250
-    assert report.offered == report.refused == report.given_up
+    assert report.offered == report.created + report.unsent
+    assert report.created == report.refused == report.given_up
+    assert report.unsent <= 25
     assert report.goodput_per_s == 0.0
     assert report.latency_ms["refusal"].count == report.refused
     assert report.latency_ms["refusal"].p99 >= report.latency_ms["refusal"].p50 > 0
