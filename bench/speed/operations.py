@@ -22,6 +22,7 @@ import msgspec
 
 from bench.load.driving import end_with_parent
 from bench.measure.spread import Spread, spread
+from bench.speed.deliveries import measure_deliveries
 from bench.speed.flow_costs import measure_flows
 from bench.speed.publishes import Publisher
 from jobqueue.api_limits import SCHEDULES_MAX
@@ -262,6 +263,9 @@ def measure(size: int, rounds: int) -> list[Figure]:
         if size <= FLOWS_MAX:
             timings = Timings("flows", size)
             measure_flows(size, rounds, timings.note)
+            figures += timings.figures()
+            timings = Timings("webhooks", size)
+            measure_deliveries(size, rounds, timings.note)
             figures += timings.figures()
     return figures
 

@@ -19,6 +19,7 @@ from bench.peers.packages import Uninstalled
 from bench.peers.stacks import stacks
 from bench.speed import __main__ as speed
 from bench.speed import core, fleet, http, life, memory, targets
+from bench.speed.deliveries import measure_deliveries
 from bench.speed.eviction import EvictionFigures, measure_eviction
 from bench.speed.fleet import Load
 from bench.speed.life import Via
@@ -403,12 +404,24 @@ def test_an_engine_bench_measures_every_operation_and_ends_empty() -> None:
     assert len(bench.engine.store) == 0
 
 
+def test_a_delivery_bench_compares_an_end_that_makes_one_with_ends_that_make_none() -> None:
+    noted: dict[str, list[float]] = {}
+    measure_deliveries(20, 2, lambda name, ns: noted.setdefault(name, []).append(ns))
+    assert list(noted) == [
+        "an end, without webhooks",
+        "an end, to which no endpoint listens",
+        "an end that makes a delivery",
+    ]
+    assert all(len(readings) == 2 and min(readings) > 0 for readings in noted.values())
+
+
 def test_operations_of_a_build_are_measured_in_a_process_of_their_own() -> None:
     figures = measured(Build.PURE, 20, 1)
     assert {figure.part for figure in figures} == {
         "engine",
         "flows",
         "schedules",
+        "webhooks",
         *(f"order: {name}" for name in ORDERS),
     }
     assert {figure.size for figure in figures} == {20}
