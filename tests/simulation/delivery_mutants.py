@@ -11,8 +11,9 @@ from jobqueue.backend.memory import MemoryBackend
 from jobqueue.config.webhooks import WEBHOOK
 from jobqueue.core.admission import AdmissionControl
 from jobqueue.core.topics import TopicIndex
-from jobqueue.errors import QueueFull, Retry
+from jobqueue.errors import QueueFull
 from jobqueue.publishing import Publication, Published, Publishing
+from jobqueue.runtime import webhooks
 from jobqueue.runtime.webhook_target import Target, TopicSubscription
 from jobqueue.runtime.webhooks import Webhooks
 from tests.simulation.mutants import mutant
@@ -177,15 +178,9 @@ def a_message_is_signed_without_its_body(message: Any) -> Any:
     return made
 
 
-@mutant(Webhooks, "deliver")
-def the_pause_of_a_receiver_is_not_kept(deliver: Any) -> Any:
-    async def delivered(self: Webhooks, *args: Any, **given: Any) -> Any:
-        try:
-            return await deliver(self, *args, **given)
-        except Retry as retry:
-            raise Retry(message=retry.message) from None
-
-    return delivered
+@mutant(webhooks, "Retry")
+def the_pause_of_a_receiver_is_not_kept(retry: Any) -> Any:
+    return lambda after_s=None, message="": retry(None, message)
 
 
 @mutant(AdmissionControl, "drain")

@@ -10,6 +10,7 @@ from functools import cache
 
 import pytest
 
+from tests.simulation import delivery_mutants
 from tests.simulation.mutants import MUTANTS, broken
 from tests.simulation.simulation import Outcome, run
 
@@ -32,6 +33,9 @@ EXPECTED_COUNTS = (
     ),
     *("duplicate", "Duplicate", "KeyReused", "WrongState", "JobGone", "gives up", "run again"),
     *("kill", "pause", "change", "reload", "quota", "tick"),
+    *("published", "published again", "published by a handler", "publish QueueFull", "publish KeyReused"),
+    *("publish InvalidSubmission", "delivery", "callback", "delivered", "dropped delivery", "pause of a receiver"),
+    *("410", "500", "302", "unanswered", "endpoint changed"),
     *("drain", "stop", "cancelled drain", "cancelled stop", "all at once"),
     *("timed_out", "handler_error", "worker_crashed", "rejected", "bad_result", "result_too_large", "shutdown"),
 )
@@ -92,6 +96,11 @@ def test_different_seeds_give_different_runs() -> None:
 def test_the_auditor_detects_each_mutant(name: str) -> None:
     with broken(name):
         assert any(run(seed).violation is not None for seed in range(SEEDS_FOR_A_MUTANT))
+
+
+def test_the_promises_of_topics_and_webhooks_have_mutants() -> None:
+    theirs = [name for name in MUTANTS if hasattr(delivery_mutants, name)]
+    assert len(theirs) >= 20
 
 
 def test_a_violation_report_has_the_trace_and_the_command_to_replay_it() -> None:
