@@ -249,7 +249,7 @@ LEVELS = {
             "engine",
             "submit",
             "together",
-            *("flow_index", "flows", "id_order", "id_pages", "kept_records"),
+            *("flow_cancel", "flow_index", "flows", "id_order", "id_pages", "kept_records"),
             "shutdown",
             "admission",
             "caller_holdings",

@@ -93,12 +93,23 @@ class FlowOperations(Protocol):
         """Return the flows in a state, newest first, from `cursor` on: a page's. Raises InvalidCursor."""
         ...
 
-    async def cancel_flow(self, flow_id: str, owner: str | None = None) -> FlowView:
-        """Cancel all live jobs of a flow. Raises as `flow`; WrongState: None is live."""
+    async def cancel_flow(self, flow_id: str, owner: str | None = None, *, limit: int | None = None) -> FlowView:
+        """Cancel all live jobs of a flow, in portions between other tasks.
+
+        Args:
+            limit: Of the jobs in the view; None: all.
+
+        Raises:
+            JobNotFound, JobGone: As `flow`.
+            WrongState: None is live.
+        """
         ...
 
-    async def retry_flow(self, flow_id: str, owner: str | None = None) -> FlowView:
+    async def retry_flow(self, flow_id: str, owner: str | None = None, *, limit: int | None = None) -> FlowView:
         """Retry the failed jobs of a flow, and those that were cancelled for that reason, or none.
+
+        Args:
+            limit: As of `cancel_flow`.
 
         Raises:
             JobNotFound, JobGone: As `flow`.

@@ -152,15 +152,15 @@ class JournaledBackend(MemoryBackend):
         await self._keep(() if result.duplicate else ids)
         return result
 
-    async def cancel_flow(self, flow_id: str, owner: str | None = None) -> FlowView:
+    async def cancel_flow(self, flow_id: str, owner: str | None = None, *, limit: int | None = None) -> FlowView:
         self._keeper.check()
-        flow = await MemoryBackend.cancel_flow(self, flow_id, owner)
+        flow = await MemoryBackend.cancel_flow(self, flow_id, owner, limit=limit)
         await self._keep()
         return flow
 
-    async def retry_flow(self, flow_id: str, owner: str | None = None) -> FlowView:
+    async def retry_flow(self, flow_id: str, owner: str | None = None, *, limit: int | None = None) -> FlowView:
         self._keeper.check()
-        flow = await MemoryBackend.retry_flow(self, flow_id, owner)
+        flow = await MemoryBackend.retry_flow(self, flow_id, owner, limit=limit)
         await self._keep()
         return flow
 

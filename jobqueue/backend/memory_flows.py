@@ -84,16 +84,20 @@ class MemoryFlows:
             await self._searches.turns.next()
             units = tuning.search_slice
 
-    async def cancel_flow(self, flow_id: str, owner: str | None = None) -> FlowView:
-        flow = self._engine.flows.cancel(flow_id, owner, now=self._now())
+    async def cancel_flow(self, flow_id: str, owner: str | None = None, *, limit: int | None = None) -> FlowView:
+        flows = self._engine.flows
+        cancel = flows.begin_cancel(flow_id, owner)
+        while cancel.go_on(self._now(), self._tuning.bulk_portion):
+            self._publish()
+            await self._searches.turns.next()
         self._publish()
-        return flow
+        return flows.view_of(cancel.flow, limit=limit)
 
-    async def retry_flow(self, flow_id: str, owner: str | None = None) -> FlowView:
+    async def retry_flow(self, flow_id: str, owner: str | None = None, *, limit: int | None = None) -> FlowView:
         flows = self._engine.flows
         while flows.prepare_retry(flow_id, owner, now=self._now()):
             self._publish()  # before a job is live again whose end is still to be told
             await self._searches.turns.next()
-        flow = flows.retry(flow_id, owner, now=self._now())
+        flow = flows.retry(flow_id, owner, now=self._now(), limit=limit)
         self._publish()
         return flow

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from jobqueue.core.events import FlowChanged, ParentsEnded
 from jobqueue.core.flow import Flow, FlowView, FoundFlow, state_of, view_of_flow
+from jobqueue.core.flow_cancel import FlowCancel
 from jobqueue.core.flow_index import GONE, FlowIndex, Notice
 from jobqueue.core.job import CANCELLED, DELAYED, FAILED, QUEUED, SUCCEEDED, WAITING, Job, JobId
 from jobqueue.core.report import ErrorCode, JobError
@@ -82,11 +83,14 @@ class Flows:
         Raises:
             JobNotFound, JobGone: As `Engine.get`.
         """
-        flow = self.get(flow_id, owner)
+        return self.view_of(self.get(flow_id, owner), after=after, limit=limit)
+
+    def view_of(self, flow: Flow, *, after: str | None = None, limit: int | None = None) -> FlowView:
+        """As `view`, of a flow that may be gone."""
         return view_of_flow(flow, self._jobs(flow), after=after, limit=limit)
 
-    def cancel(self, flow_id: str, owner: str | None = None, *, now: float) -> FlowView:
-        """Cancel all live jobs of a flow.
+    def begin_cancel(self, flow_id: str, owner: str | None = None) -> FlowCancel:
+        """Return a cancel of all live jobs of a flow, which is to go on until none is left.
 
         Raises:
             JobNotFound, JobGone: As `Engine.get`.
@@ -96,10 +100,7 @@ class Flows:
         if not flow.live:
             state = state_of(flow)
             raise WrongState(f"the flow is {state} already, so it can't be cancelled", state=state)
-        for job in self._jobs(flow):
-            if job.live:
-                self._transitions.cancel(job, now=now)
-        return self.view(flow_id)
+        return FlowCancel(self._transitions, flow)
 
     def prepare_retry(self, flow_id: str, owner: str | None = None, *, now: float) -> bool:
         """Do a portion of the work that comes before a retry of a flow, whose events are to be passed on before.
@@ -116,10 +117,14 @@ class Flows:
         self.settle(now)
         return True
 
-    def retry(self, flow_id: str, owner: str | None = None, *, now: float) -> FlowView:
+    def retry(self, flow_id: str, owner: str | None = None, *, now: float, limit: int | None = None) -> FlowView:
         """Retry the failed jobs of a flow, and those that were cancelled since a parent did not succeed.
 
-        Jobs with a parent that was cancelled on request, or has expired, stay as they are: it can't be retried.
+        Jobs with a parent that was cancelled on request, or has expired, stay as they are: it can't be retried. It is
+        one step, since it takes all of them or none.
+
+        Args:
+            limit: Of the jobs in the view; None: all.
 
         Raises:
             JobNotFound, JobGone: As `Engine.get`.
@@ -146,7 +151,7 @@ class Flows:
             self._submitter.begin_again(job, WAITING if waits else QUEUED, now=now)
             if waits:
                 self.judge(job, now)
-        return self.view(flow_id)
+        return self.view_of(flow, limit=limit)
 
     # -- waiting jobs
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from jobqueue.backend.memory import MemoryBackend
+from jobqueue.core.events import Ended
 from jobqueue.core.job import JobSpec, Uniqueness
 from jobqueue.testing import virtual_time
 from tests.backend.test_searches import SMALL, memory
@@ -44,6 +45,34 @@ async def test_lists_of_flows_together_read_one_slice_in_an_iteration_of_the_loo
     assert first == 7 * SMALL.search_first
     assert max(later) <= SMALL.search_slice + 1  # and whether there is one more
     assert sum(later) >= 7 * 90
+
+
+@virtual_time
+async def test_a_flow_is_cancelled_in_portions_between_other_tasks() -> None:
+    backend = memory()
+    flow = (await backend.submit_flow([PLAIN] * 22, [None] * 22)).flow
+    ends: list[int] = [0]
+
+    def count(event: Ended) -> None:
+        ends[-1] += 1
+
+    backend.subscribe(count, Ended)
+    cancel = asyncio.create_task(backend.cancel_flow(flow.id, limit=2))
+    while not cancel.done():
+        await asyncio.sleep(0)
+        ends.append(0)
+    assert (max(ends), sum(ends)) == (SMALL.bulk_portion, 22)
+    view = cancel.result()
+    assert (view.state, len(view.jobs), sum(view.counts.values())) == ("cancelled", 2, 22)
+
+
+@virtual_time
+async def test_a_small_flow_is_cancelled_at_once() -> None:
+    backend = memory()
+    flow = (await backend.submit_flow([PLAIN] * 3, [None] * 3)).flow
+    with pytest.raises(StopIteration) as stopped:
+        backend.cancel_flow(flow.id).send(None)
+    assert stopped.value.value.state == "cancelled"
 
 
 @virtual_time

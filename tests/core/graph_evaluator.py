@@ -94,8 +94,11 @@ class Graphs:
 
     def act_on_flow(self) -> None:
         if self.flows:
-            flows = self.driver.engine.flows
-            self.rng.choice((flows.cancel, flows.retry, flows.retry))(self.rng.choice(self.flows), now=self.driver.now)
+            flow_id = self.rng.choice(self.flows)
+            if self.rng.randrange(3):
+                self.driver.engine.flows.retry(flow_id, now=self.driver.now)
+            else:
+                self.driver.cancel_flow(flow_id)
 
     def advance(self) -> None:
         self.driver.advance(self.rng.choice((0.1, 1.0, 3.0, 6.0)))

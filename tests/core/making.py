@@ -126,6 +126,13 @@ class Driver:
         self.engine.cancel(job.id, now=self.now)
         self.note_events()
 
+    def cancel_flow(self, flow_id: str) -> None:
+        """Cancel a flow, a job at a time."""
+        cancel = self.engine.flows.begin_cancel(flow_id)
+        while cancel.go_on(self.now, 1):
+            self.note_events()
+        self.note_events()
+
     def retry(self, job: Job) -> None:
         try:
             self.engine.retry(job.id, now=self.now)

@@ -396,12 +396,49 @@ def test_a_cancelled_flow_cancels_all_that_is_live() -> None:
     driver = Driver()
     jobs = driver.submit_flow(DIAMOND)
     end(driver, jobs["a"], "succeeded")
-    driver.engine.flows.cancel(flow_of(jobs), now=driver.now)
+    driver.cancel_flow(flow_of(jobs))
     driver.note_events()
     assert view(driver, jobs).state == "cancelled"
     assert [jobs[name].error for name in "bcd"] == [None] * 3
     with pytest.raises(WrongState, match="the flow is cancelled already"):
-        driver.engine.flows.cancel(flow_of(jobs), now=driver.now)
+        driver.cancel_flow(flow_of(jobs))
+
+
+def test_a_cancel_in_portions_takes_children_before_their_parents_so_that_none_is_released() -> None:
+    driver = Driver()
+    parent = Link(name="parent")
+    child = Link(beside=(0,), on_failure="run", name="child")
+    flow = driver.engine.submit_flow([PLAIN] * 2, [parent, child], now=driver.now).flow
+    cancel = driver.engine.flows.begin_cancel(flow.id)
+    assert cancel.go_on(driver.now, 1)
+    assert [job.state for job in driver.engine.flows.view(flow.id).jobs] == ["queued", "cancelled"]
+    driver.tick()
+    assert not cancel.go_on(driver.now, 1)
+    assert driver.engine.flows.view(flow.id).state == "cancelled"
+
+
+def test_a_cancel_takes_jobs_that_join_the_flow_meanwhile() -> None:
+    driver = Driver()
+    jobs = driver.submit_flow({"a": [], "b": ["a"]})
+    driver.lease(jobs["a"])
+    cancel = driver.engine.flows.begin_cancel(flow_of(jobs))
+    assert cancel.go_on(driver.now, 1)
+    (late,) = driver.engine.submit_together([PLAIN], flow=flow_of(jobs), now=driver.now)
+    assert cancel.go_on(driver.now, 1)
+    assert (jobs["a"].stopping, late.job.state) == ("cancelled", "queued")
+    assert not cancel.go_on(driver.now, 1)
+    assert late.job.state == "cancelled"
+
+
+def test_a_cancel_goes_on_although_records_are_gone_meanwhile() -> None:
+    driver = Driver(bounds=BOUNDS)
+    jobs = driver.submit_flow({"a": [], "b": []}, start_by_s=5.0)
+    cancel = driver.engine.flows.begin_cancel(flow_of(jobs))
+    driver.advance(16.0)
+    with pytest.raises(JobGone):
+        driver.engine.flows.view(cancel.flow.id)
+    assert not cancel.go_on(driver.now, 10)
+    assert driver.engine.flows.view_of(cancel.flow).state == "failed"
 
 
 def test_a_retry_takes_the_failed_jobs_and_their_cancelled_descendants() -> None:

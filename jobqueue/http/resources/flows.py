@@ -147,12 +147,14 @@ class Flows:
 
     async def cancel(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/flows/{id}:cancel: cancel all its live jobs."""
-        flow = await self._service.backend.cancel_flow(request.match_info["id"], request[GRANT].sees)
+        flow_id, sees = request.match_info["id"], request[GRANT].sees
+        flow = await self._service.backend.cancel_flow(flow_id, sees, limit=SHOWN_MAX)
         return self._answer(request, flow, {})
 
     async def retry(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/flows/{id}:retry: run what has not succeeded again."""
-        flow = await self._service.backend.retry_flow(request.match_info["id"], request[GRANT].sees)
+        flow_id, sees = request.match_info["id"], request[GRANT].sees
+        flow = await self._service.backend.retry_flow(flow_id, sees, limit=SHOWN_MAX)
         return self._answer(request, flow, {})
 
     def _check_unread(self, request: web.Request, plain: Uniqueness) -> SubmissionHead:
