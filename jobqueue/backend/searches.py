@@ -132,8 +132,10 @@ class Search:
         return bool(portion) and not self._is_beyond(portion[0])
 
     def _beginning(self, after: str | None) -> str | None:
-        """Return the later one of two beginnings: `after`, and that of the ids with the filter's prefix."""
-        prefix = self._filter.id_prefix
+        """Return the latest beginning: `after`, and those of the ids that the filter's prefix and parent allow."""
+        prefix, parent = self._filter.id_prefix, self._filter.parent
+        if self._oldest_first and parent is not None and (after is None or after < parent):
+            after = parent
         if not prefix:
             return after
         if self._oldest_first:
@@ -150,8 +152,12 @@ class Search:
             is_late = until is not None and job.created_at >= until
             is_last = self._last is not None and job.id > self._last
             return is_late or is_last or (prefix is not None and job.id[: len(prefix)] > prefix)
-        since = job_filter.created_from
-        return (since is not None and job.created_at < since) or (prefix is not None and job.id < prefix)
+        since, parent = job_filter.created_from, job_filter.parent
+        return (
+            (since is not None and job.created_at < since)
+            or (prefix is not None and job.id < prefix)
+            or (parent is not None and job.id <= parent)
+        )
 
 
 class Searches:

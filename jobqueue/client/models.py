@@ -264,6 +264,7 @@ class JobFilter(TypedDict, total=False):
     queue: str
     group: str
     id_prefix: str
+    parent: str
     error: str
     failure: str
     message: str
@@ -284,6 +285,7 @@ class ListFilter(TypedDict, total=False):
     queue: str
     group: str
     id_prefix: str
+    parent: str
     error: str
     failure: str
     message: str
@@ -303,6 +305,7 @@ class FailureFilter(TypedDict, total=False):
     queue: str
     group: str
     id_prefix: str
+    parent: str
     error: str
     failure: str
     message: str

@@ -28,6 +28,9 @@ ARGS_SEARCHED_BYTES_MAX: Final = 64 * 1024
 UNIT_BYTES: Final = 512
 """Bytes of arguments that take as long as the rest of a record."""
 
+UNIT_PARENTS: Final = 32
+"""Parents of a job that take as long to compare."""
+
 _OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ARRAY: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _SCALAR: Final = msgspec.json.Decoder()
@@ -105,6 +108,7 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         id_prefix: The beginning of its id.
+        parent: The id of one of its parents. A child was submitted after it.
         created_from, created_before: Instants of the backend's clock, the second one excluded.
         error: The code of its error.
         failure: The id of its group of failures; only a failed job is in one.
@@ -119,6 +123,7 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
     queue: str | None = None
     group: str | None = None
     id_prefix: str | None = None
+    parent: str | None = None
     created_from: float | None = None
     created_before: float | None = None
     error: ErrorCode | None = None
@@ -140,6 +145,7 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
             and (self.created_before is None or job.created_at < self.created_before)
             and (self.owner is None or job.owner == self.owner)
             and (self.id_prefix is None or job.id.startswith(self.id_prefix))
+            and (self.parent is None or self._has_parent(job))
             and (self.error is None or self._has_error(job))
             and (self.failure is None or self._is_in_group(job))
             and (self.message is None or self._has_message(job))
@@ -147,11 +153,17 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def cost(self, job: AnyJob) -> int:
-        """Return the units of work that `matches` takes at most, of about 1 µs; arguments take some by their length."""
+        """Return the units of work that `matches` takes at most, of about 1 µs; long arguments take some."""
         args = 1 + len(job.args) // UNIT_BYTES if self.args else 0
         error = job.error if self.failure is not None and job.state is FAILED else None
         masking = 0 if error is None else cost_of(error.message)
-        return 1 + args + masking + (self.message is not None)
+        lineage = None if self.parent is None else job.lineage
+        parents = 0 if lineage is None else len(lineage.parents) // UNIT_PARENTS
+        return 1 + args + masking + parents + (self.message is not None)
+
+    def _has_parent(self, job: AnyJob) -> bool:
+        lineage = job.lineage
+        return lineage is not None and self.parent in lineage.parents
 
     def _has_error(self, job: AnyJob) -> bool:
         error = job.error

@@ -14,6 +14,7 @@ from jobqueue.core.engine import Engine
 from jobqueue.core.ids import RUNS, IdIssuer
 from jobqueue.core.job import JobSpec, Uniqueness
 from jobqueue.core.job_filter import ArgFilter, JobFilter
+from jobqueue.core.lineage import Link
 from jobqueue.core.policy import QueuePolicy
 from jobqueue.core.report import ErrorCode, Failure
 from jobqueue.core.tuning import TUNING, Tuning
@@ -73,6 +74,24 @@ async def test_many_searches_together_read_one_slice_in_an_iteration_of_the_loop
     assert first == 7 * SMALL.search_first
     assert max(later) <= SMALL.search_slice + 1  # and whether there is one more
     assert sum(later) >= 7 * 90
+
+
+@virtual_time
+@pytest.mark.parametrize("oldest_first", [False, True])
+async def test_a_search_for_children_reads_no_record_from_before_their_parent(
+    monkeypatch: pytest.MonkeyPatch, oldest_first: bool
+) -> None:
+    backend = memory()
+    await filled(backend, 60)
+    (parent,) = await filled(backend, 1)
+    link = Link((parent,))
+    (child,) = await backend.submit_together([(OTHER, b"{}", None, None)], [link])
+    await filled(backend, 20)
+    reads = Reads(backend, monkeypatch)
+    search = backend.page(JobFilter(parent=parent), limit=5, cursor=None, oldest_first=oldest_first)
+    page = await search
+    assert ([job.id for job in page.jobs], page.cursor) == ([child.job.id], None)
+    assert sum(reads.iterations) <= 21 + SMALL.search_slice
 
 
 @virtual_time

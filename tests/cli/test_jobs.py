@@ -182,6 +182,7 @@ async def test_jobs_are_found_by_error_message_argument_and_age(run: Run) -> Non
         (["--message", "CAN'T be"], [failed]),
         (["--arg", "note=seventeen"], [held]),
         (["--id-prefix", held], [held]),
+        (["--parent", held], []),
         (["--since", "1h", "--sort", "oldest"], [failed, held]),
         (["--until", "2020-01-01"], []),
         (["--older-than", "1h"], []),

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobqueue.core.job import Job, JobId, JobSpec, JobState, Uniqueness
+from jobqueue.core.job import Extras, Job, JobId, JobSpec, JobState, Uniqueness
 from jobqueue.core.job_filter import ARGS_SEARCHED_BYTES_MAX, UNIT_BYTES, ArgFilter, JobFilter
+from jobqueue.core.lineage import Lineage
 from jobqueue.core.masking import failure_id
 from jobqueue.core.report import ErrorCode, JobError
 
@@ -122,6 +123,7 @@ def test_a_filter_meets_each_of_its_conditions() -> None:
         args=b'{"n":1}',
         created_at=5.0,
         uniqueness=Uniqueness("ann", owner="ann"),
+        extras=Extras(lineage=Lineage((JobId("one"), JobId("a parent")), "cancel", None, None)),
     )
     job.error = JobError(ErrorCode.TIMED_OUT, "Stra\u00dfe 17 is CLOSED")
     matching: dict[str, Any] = {
@@ -130,6 +132,7 @@ def test_a_filter_meets_each_of_its_conditions() -> None:
         "queue": "q",
         "group": "g",
         "id_prefix": "ab",
+        "parent": "a parent",
         "created_from": 5.0,
         "created_before": 5.5,
         "error": ErrorCode.TIMED_OUT,
@@ -155,6 +158,7 @@ def test_a_filter_meets_each_of_its_conditions() -> None:
 def test_a_job_without_an_error_has_no_code_and_no_message() -> None:
     assert not JobFilter(error=ErrorCode.REJECTED).matches(made())
     assert not JobFilter(message="x").matches(made())
+    assert not JobFilter(parent="x").matches(made())
     assert not JobFilter(failure="0" * 16).matches(made(state=JobState.FAILED))
 
 

@@ -29,7 +29,7 @@ LIMIT = 20
 PAGE_MAX = 100
 STATES = [state.value for state in JobState]
 CODES = [code.value for code in ErrorCode]
-NAMES = ("type", "queue", "group", "id_prefix", "error", "failure")
+NAMES = ("type", "queue", "group", "id_prefix", "parent", "error", "failure")
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -126,6 +126,7 @@ def add_filters(parser: Parser) -> None:
         help="jobs with this argument, such as user.id=17; may be repeated",
     )
     group.add_argument("--id-prefix", metavar="PREFIX", help="jobs with an id that begins so")
+    group.add_argument("--parent", metavar="ID", help="jobs with this parent")
     group.add_argument("--since", type=instant_or_age, metavar="TIME", help="submitted since: an instant, or 1h ago")
     group.add_argument("--until", type=instant_or_age, metavar="TIME", help="submitted before: an instant, or 1h ago")
     group.add_argument("--older-than", type=duration, metavar="TIME", help="submitted longer ago")

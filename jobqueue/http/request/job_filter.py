@@ -46,6 +46,8 @@ MESSAGE = "message~"
 ROUNDING_S = 0.0005
 """Documents have instants in milliseconds, rounded: a job is compared by what its document shows."""
 
+JOB_ID = rf"^[-0-9A-Z_a-z]{{{ID_LENGTH}}}$"
+
 ID_PREFIX = rf"^[-0-9A-Z_a-z]{{1,{ID_LENGTH}}}$"
 
 
@@ -67,9 +69,9 @@ def job_filter_of(given: Mapping[str, Any], service: Service, owner: str | None)
     """Make a filter of conditions by name; raises InvalidFilter.
 
     Args:
-        given: `state`, `type`, `queue`, `group`, `id_prefix`, `error`, `failure` and `message` are texts; `since` and
-            `until` texts, instants or Unix seconds; `older_than_s` seconds; `args` the values that a value may have,
-            by path.
+        given: `state`, `type`, `queue`, `group`, `id_prefix`, `parent`, `error`, `failure` and `message` are texts;
+            `since` and `until` texts, instants or Unix seconds; `older_than_s` seconds; `args` the values that a value
+            may have, by path.
         owner: Of the jobs that the request sees.
     """
     now = service.backend.now()
@@ -85,6 +87,7 @@ def job_filter_of(given: Mapping[str, Any], service: Service, owner: str | None)
         queue=given.get("queue"),
         group=given.get("group"),
         id_prefix=_id_prefix(given.get("id_prefix")),
+        parent=_parent(given.get("parent")),
         created_from=since,
         created_before=until,
         error=_one_of(given.get("error"), ErrorCode, "error"),
@@ -137,6 +140,12 @@ def _id_prefix(text: str | None) -> str | None:
     if text is not None and re.fullmatch(ID_PREFIX, text) is None:
         detail = f"is the beginning of an id: 1 to {ID_LENGTH} letters, digits, - and _, got {shown(text)!r}"
         raise InvalidFilter("id_prefix", detail)
+    return text
+
+
+def _parent(text: str | None) -> str | None:
+    if text is not None and re.fullmatch(JOB_ID, text) is None:
+        raise InvalidFilter("parent", f"is the id of a job: {ID_LENGTH} letters, digits, - and _, got {shown(text)!r}")
     return text
 
 

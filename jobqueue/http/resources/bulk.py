@@ -25,7 +25,7 @@ from jobqueue.http.request.auth import GRANT
 from jobqueue.http.request.body import check_head
 from jobqueue.http.request.console_action import ACTED, Acted, told
 from jobqueue.http.request.instant import UNIX_S_MAX
-from jobqueue.http.request.job_filter import ARG, ARGS_MAX, ID_PREFIX, MESSAGE, InvalidFilter, job_filter_of
+from jobqueue.http.request.job_filter import ARG, ARGS_MAX, ID_PREFIX, JOB_ID, MESSAGE, InvalidFilter, job_filter_of
 from jobqueue.http.request.json_body import decode
 from jobqueue.http.response.long_response import whole_answer
 from jobqueue.http.response.problems import TABLE
@@ -55,6 +55,7 @@ class BulkFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         queue: Jobs in this queue.
         group: Jobs of this group.
         id_prefix: Jobs with an id that begins so.
+        parent: Jobs with this parent, by its id.
         error: Jobs with this error.
         failure: Failed jobs in this group of failures.
         message: Jobs with this in the message of their error, in upper or lower case.
@@ -72,6 +73,7 @@ class BulkFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     queue: Text | UnsetType = UNSET
     group: Text | UnsetType = UNSET
     id_prefix: Annotated[str, msgspec.Meta(pattern=ID_PREFIX)] | UnsetType = UNSET
+    parent: Annotated[str, msgspec.Meta(pattern=JOB_ID)] | UnsetType = UNSET
     error: ErrorCode | UnsetType = UNSET
     failure: Annotated[str, msgspec.Meta(pattern=ID_FORM)] | UnsetType = UNSET
     message: Text | UnsetType = UNSET

@@ -18,7 +18,15 @@ from jobqueue.errors import JobGone, JobNotFound
 from jobqueue.http.errors import MalformedRequest, PathNotFound
 from jobqueue.http.request.auth import GRANT
 from jobqueue.http.request.instant import GivenInstant
-from jobqueue.http.request.job_filter import ARG, ID_PREFIX, MESSAGE, InvalidFilter, conditions_of, job_filter_of
+from jobqueue.http.request.job_filter import (
+    ARG,
+    ID_PREFIX,
+    JOB_ID,
+    MESSAGE,
+    InvalidFilter,
+    conditions_of,
+    job_filter_of,
+)
 from jobqueue.http.request.query import limit_of, not_one_of, parameters
 from jobqueue.http.resources.included import shown_args
 from jobqueue.http.resources.job_list import ArgValue, MessagePart
@@ -58,6 +66,7 @@ class FailuresQuery(msgspec.Struct):
         queue: Only jobs in this queue.
         group: Only jobs of this group.
         id_prefix: Only jobs with an id that begins so.
+        parent: Only jobs with this parent, by its id.
         error: Only jobs with this error.
         failure: Only jobs in this group of failures.
         message: Only jobs with this in the message of their error, in upper or lower case.
@@ -72,6 +81,7 @@ class FailuresQuery(msgspec.Struct):
     queue: str | UnsetType = UNSET
     group: str | UnsetType = UNSET
     id_prefix: Annotated[str, msgspec.Meta(pattern=ID_PREFIX)] | UnsetType = UNSET
+    parent: Annotated[str, msgspec.Meta(pattern=JOB_ID)] | UnsetType = UNSET
     error: ErrorCode | UnsetType = UNSET
     failure: FailureId | UnsetType = UNSET
     message: MessagePart | UnsetType = msgspec.field(default=UNSET, name=MESSAGE)

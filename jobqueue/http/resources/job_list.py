@@ -24,6 +24,7 @@ from jobqueue.http.request.instant import GivenInstant
 from jobqueue.http.request.job_filter import (
     ARG,
     ID_PREFIX,
+    JOB_ID,
     MESSAGE,
     TEXT_MAX,
     InvalidFilter,
@@ -74,6 +75,7 @@ class ListQuery(msgspec.Struct):
         queue: Only jobs in this queue.
         group: Only jobs of this group.
         id_prefix: Only jobs with an id that begins so.
+        parent: Only jobs with this parent, by its id.
         error: Only jobs with this error.
         failure: Only failed jobs in this group of failures.
         message: Only jobs with this in the message of their error, in upper or lower case.
@@ -93,6 +95,7 @@ class ListQuery(msgspec.Struct):
     queue: str | UnsetType = UNSET
     group: str | UnsetType = UNSET
     id_prefix: Annotated[str, msgspec.Meta(pattern=ID_PREFIX)] | UnsetType = UNSET
+    parent: Annotated[str, msgspec.Meta(pattern=JOB_ID)] | UnsetType = UNSET
     error: ErrorCode | UnsetType = UNSET
     failure: Annotated[str, msgspec.Meta(pattern=ID_FORM)] | UnsetType = UNSET
     message: MessagePart | UnsetType = msgspec.field(default=UNSET, name=MESSAGE)

@@ -96,6 +96,11 @@ test("a whole id alone finds its job", () => {
   assert.deepEqual(queryOf("0aB000000-1c3FfGhIjKlM"), {id_prefix: "0aB000000-1c3FfGhIjKlM"});
 });
 
+test("a parent is named by its whole id", () => {
+  assert.deepEqual(queryOf("parent:0aB000000-1c3FfGhIjKlM"), {parent: "0aB000000-1c3FfGhIjKlM"});
+  assert.match(parseFilter("parent:0aB").faults[0].detail, /an id has 22/);
+});
+
 test("synonyms have the meaning of their names", () => {
   assert.deepEqual(queryOf("message:boom status:failed age:1h"), {"message~": "boom", state: "failed", until: "2026-01-31T11:00:00.000Z"});
 });

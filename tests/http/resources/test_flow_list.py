@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.http.keyed import ANN, BOB, OPS, SUB, auth, bearer
-from tests.http.resources.test_flows import ended, job, post
+from tests.http.resources.test_flows import UNKNOWN, ended, job, post
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -145,3 +145,34 @@ async def test_a_flow_of_more_than_1_000_jobs_shows_the_first_ones(start: Start,
     async with http.post(f"{path}:cancel") as response:
         document = await response.json()
     assert (len(document["jobs"]), document["next_cursor"] is None) == (1000, False)
+
+
+async def test_the_children_of_a_job_are_listed_and_cancelled_by_its_id(http: aiohttp.ClientSession) -> None:
+    parent, other = [await submitted(http, type="hold") for _ in range(2)]
+    ids = [await submitted(http, type="echo", after=after) for after in ([parent], [other, parent])]
+    grandchild = await submitted(http, type="echo", after=[ids[0]])
+
+    async def found(query: str) -> list[str]:
+        return [each["id"] for each in (await get(http, f"/v1/jobs?parent={query}"))["jobs"]]
+
+    assert await found(parent) == ids[::-1]
+    assert await found(f"{parent}&sort=oldest&limit=1") == ids[:1]
+    assert await found(f"{other}&state=waiting") == ids[1:]
+    assert await found(grandchild) == await found(UNKNOWN) == []
+    async with http.post("/v1/jobs:cancel", json={"parent": parent}) as response:
+        assert (await response.json())["count"] == 2
+
+
+async def test_a_key_finds_no_children_of_another_keys_job(start: Start, http_to: Open) -> None:
+    http = await http_to(await start(auth=auth()))
+    parent = await submitted(http, bearer(ANN), type="hold")
+    child = await submitted(http, bearer(ANN), type="echo", after=[parent])
+    for key, ids in ((ANN, [child]), (OPS, [child]), (BOB, [])):
+        page = await get(http, f"/v1/jobs?parent={parent}", **bearer(key))
+        assert [each["id"] for each in page["jobs"]] == ids
+
+
+async def submitted(http: aiohttp.ClientSession, key: dict[str, str] | None = None, **submission: Any) -> str:
+    async with http.post("/v1/jobs", json=submission, headers=key) as response:
+        assert response.status == 202, await response.text()
+        return str((await response.json())["id"])

@@ -176,6 +176,7 @@ async def test_a_dry_run_changes_nothing_and_counts_the_jobs(http: aiohttp.Clien
         ({"error": "nope"}, "/error"),
         ({"message": "x" * 201}, "/message"),
         ({"id_prefix": "a b"}, "/id_prefix"),
+        ({"parent": "a"}, "/parent"),
         ({"since": "yesterday"}, "/since"),
         ({"until": -1}, "/until"),
         ({"args": {"a..b": 1}}, "/args/a..b"),

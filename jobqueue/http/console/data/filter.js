@@ -34,6 +34,7 @@ export const QUALIFIERS = {
   queue: {key: "queue", check: (value) => text(value, "queue")},
   group: {key: "group", check: (value) => text(value, "group")},
   id: {key: "id_prefix", check: idPrefix},
+  parent: {key: "parent", check: wholeId},
   error: {key: "error", check: (value) => oneOf(value, ERRORS, "error")},
   "message~": {key: "message", check: (value) => text(value, "message~")},
   older: {key: "older", check: duration},
@@ -139,6 +140,10 @@ function text(value, name) {
 
 function idPrefix(value) {
   return /^[-0-9A-Z_a-z]{1,22}$/.test(value) ? null : {detail: T.id(ID_LENGTH), whole: true};
+}
+
+function wholeId(value) {
+  return value.length === ID_LENGTH && idPrefix(value) === null ? null : {detail: T.wholeId(ID_LENGTH), whole: true};
 }
 
 function duration(value) {
