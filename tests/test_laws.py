@@ -267,7 +267,7 @@ LEVELS = {
         {
             *("attempt_outcome", "histogram"),
             *("attempts", "backoff", "deadlines", "events", "ids", "job", "pause", "policy", "rate", "rate_meter"),
-            *("flow", "job_id", "lineage"),
+            *("flow", "job_extras", "job_id", "lineage"),
             *("job_view", "record_size", "record", "report", "store_bounds", "stored_file", "struct_record", "tuning"),
             *("failure_groups", "job_filter", "masking", "uniqueness"),
             *("recurrence", "schedule", "schedule_troubles", "schedule_counts", "schedules"),
@@ -429,6 +429,7 @@ CORE_SEEN_FROM_HTTP = {
             "events",
             "ids",
             "job",
+            "job_extras",
             "job_filter",
             "job_view",
             "record",

@@ -8,7 +8,8 @@ from jobqueue.core.attempt_outcome import ATTEMPT_CRASHED, ATTEMPT_FAILED, ATTEM
 from jobqueue.core.report import MESSAGE_LENGTH_MAX, ErrorCode, FailedAttempt, Failure, JobError
 
 if TYPE_CHECKING:
-    from jobqueue.core.job import Extras, Job
+    from jobqueue.core.job import Job
+    from jobqueue.core.job_extras import Extras
 
 HISTORY_MAX: Final = 10
 TRACEBACK_LENGTH_MAX: Final = 1500

@@ -303,7 +303,8 @@ class Engine:
         if self.quarantine.succeeded(job.spec.type, started_at=_started_at(job)):
             self._transitions.open_type(job.spec.type, now, on_request=False)
         job.result = success.result
-        job.file = success.file
+        if success.file is not None:
+            job.file = success.file
         self._transitions.end(job, SUCCEEDED, now, ATTEMPT_SUCCEEDED)
 
     def nack(self, job_id: JobId, *, attempt: int, failure: Failure, now: float) -> None:

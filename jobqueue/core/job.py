@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Final, Literal, final
 
 from mypy_extensions import mypyc_attr
 
-from jobqueue.core.job_id import JobId as JobId  # noqa: TC001  # others import it from here, and at runtime
+from jobqueue.core.job_extras import Extras
+from jobqueue.core.job_extras import StopReason as StopReason  # others import it from here, and at runtime
+from jobqueue.core.job_id import JobId as JobId  # noqa: TC001  # as above
 from jobqueue.core.record import MutableRecord, Record
 from jobqueue.core.report import ErrorCode
 
@@ -68,14 +70,6 @@ TRANSITIONS: Final[dict[JobState, frozenset[JobState]]] = {
     CANCELLED: frozenset({WAITING}),  # of its flow, where a parent did not succeed
     EXPIRED: frozenset(),
 }
-
-
-class StopReason(StrEnum):
-    """Why a running attempt was asked to stop."""
-
-    TIMED_OUT = "timed_out"
-    CANCELLED = "cancelled"
-    SHUTDOWN = "shutdown"
 
 
 @final
@@ -259,54 +253,6 @@ class Lease(Record):
 
 @final
 @mypyc_attr(acyclic=True)
-class Extras(MutableRecord):
-    """Rare fields of a job: kept beside the record, so that most records stay small.
-
-    Attributes:
-        attempts_before: Number of attempts of earlier series; a retry begins a new one.
-        progress: Progress of the latest attempt.
-        stopping: Why the latest attempt was asked to stop.
-        error: Why it failed, or was cut off.
-        history: The latest failed attempts, oldest first.
-        held_bytes: Size of the record beside arguments and result (`record_size`), with its history.
-        recovered: Of a job that was live when a process crashed, and has not been started since: one more than in any
-            earlier process that may have started it; else 0.
-        lineage: Its parents and its flow.
-    """
-
-    attempts_before: int
-    progress: Progress | None
-    stopping: StopReason | None
-    error: JobError | None
-    history: tuple[FailedAttempt, ...] | None
-    held_bytes: int
-    recovered: int
-    lineage: Lineage | None
-
-    def __init__(
-        self,
-        *,
-        attempts_before: int = 0,
-        progress: Progress | None = None,
-        stopping: StopReason | None = None,
-        error: JobError | None = None,
-        history: tuple[FailedAttempt, ...] | None = None,
-        held_bytes: int = 0,
-        recovered: int = 0,
-        lineage: Lineage | None = None,
-    ) -> None:
-        self.attempts_before = attempts_before
-        self.progress = progress
-        self.stopping = stopping
-        self.error = error
-        self.history = history
-        self.held_bytes = held_bytes
-        self.recovered = recovered
-        self.lineage = lineage
-
-
-@final
-@mypyc_attr(acyclic=True)
 class Job(MutableRecord):
     """One submitted call of a handler, as the engine holds it.
 
@@ -329,7 +275,6 @@ class Job(MutableRecord):
     started_at: float | None
     finished_at: float | None
     result: bytes | None
-    file: StoredFile | None
     uniqueness: Uniqueness | None
     extras: Extras | None
 
@@ -349,7 +294,6 @@ class Job(MutableRecord):
         started_at: float | None = None,
         finished_at: float | None = None,
         result: bytes | None = None,
-        file: StoredFile | None = None,
         uniqueness: Uniqueness | None = None,
         extras: Extras | None = None,
     ) -> None:
@@ -366,7 +310,6 @@ class Job(MutableRecord):
         self.started_at = started_at
         self.finished_at = finished_at
         self.result = result
-        self.file = file
         self.uniqueness = uniqueness
         self.extras = extras
 
@@ -437,6 +380,17 @@ class Job(MutableRecord):
             self.extras.held_bytes = value
         elif value:
             self.extras = Extras(held_bytes=value)
+
+    @property
+    def file(self) -> StoredFile | None:
+        return None if self.extras is None else self.extras.file
+
+    @file.setter
+    def file(self, value: StoredFile | None) -> None:
+        if self.extras is not None:
+            self.extras.file = value
+        elif value is not None:
+            self.extras = Extras(file=value)
 
     @property
     def lineage(self) -> Lineage | None:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from jobqueue.core.job import LIVE, Extras, Job, JobId, JobSpec, JobState, Uniqueness
+from jobqueue.core.job import LIVE, Job, JobId, JobSpec, JobState, Uniqueness
+from jobqueue.core.job_extras import Extras
 from jobqueue.core.record import changed
 from jobqueue.core.stored_file import StoredFile, Upload
 
@@ -39,7 +40,6 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     started_at: float | None
     finished_at: float | None
     result: bytes | None
-    file: StoredFile | None
     uniqueness: Uniqueness | None
     extras: Extras | None
 
@@ -86,6 +86,10 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return None if self.extras is None else self.extras.history
 
     @property
+    def file(self) -> StoredFile | None:
+        return None if self.extras is None else self.extras.file
+
+    @property
     def lineage(self) -> Lineage | None:
         return None if self.extras is None else self.extras.lineage
 
@@ -110,7 +114,6 @@ def view_of(job: AnyJob) -> JobView:
         started_at=job.started_at,
         finished_at=job.finished_at,
         result=job.result,
-        file=job.file,
         uniqueness=job.uniqueness,
         extras=None if job.extras is None else changed(job.extras),
     )

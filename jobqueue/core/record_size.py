@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from jobqueue.core.lineage import Lineage, Link
     from jobqueue.core.stored_file import Upload
 
-EXTRAS_BYTES: Final = 80
+EXTRAS_BYTES: Final = 96
 """The `Extras` that keep the size."""
 
 SPEC_BYTES: Final = 350

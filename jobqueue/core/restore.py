@@ -44,9 +44,9 @@ from jobqueue.core.job import (
     QUEUED,
     RUNNING,
     WAITING,
-    Extras,
     StopReason,
 )
+from jobqueue.core.job_extras import Extras
 from jobqueue.core.record import MutableRecord
 from jobqueue.core.record_size import held_bytes, key_bytes
 from jobqueue.core.report import ErrorCode, Failure, JobError

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Generic, TypeVar, final
 
 from jobqueue.core.events import Debounced, KeyShared, Progressed, Retried, Submitted
-from jobqueue.core.job import DELAYED, FAILED, QUEUED, RUNNING, WAITING, Extras, Job, JobId
+from jobqueue.core.job import DELAYED, FAILED, QUEUED, RUNNING, WAITING, Job, JobId
+from jobqueue.core.job_extras import Extras
 from jobqueue.core.job_view import JobView
 from jobqueue.core.policy import Discipline
 from jobqueue.core.record import Record

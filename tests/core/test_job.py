@@ -3,8 +3,10 @@ from __future__ import annotations
 import pytest
 
 from jobqueue.build import build
-from jobqueue.core.job import Extras, Job, JobId, JobSpec, JobState, StopReason
+from jobqueue.core.job import Job, JobId, JobSpec, JobState, StopReason
+from jobqueue.core.job_extras import Extras
 from jobqueue.core.report import ErrorCode, JobError, Progress, text_bytes
+from jobqueue.core.stored_file import StoredFile
 from tests.core.making import FAILED, Driver
 
 
@@ -63,6 +65,7 @@ def test_rare_fields_are_read_as_they_were_set(name: str, value: object) -> None
         ("error", JobError(ErrorCode.REJECTED, "no")),
         ("history", ()),
         ("held_bytes", 3),
+        ("file", StoredFile("/spool/job-1/report.csv", "text/csv", 3)),
     ],
 )
 def test_the_first_value_of_a_rare_field_makes_the_extras(name: str, value: object) -> None:

@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from jobqueue.build import build
-from jobqueue.core.job import Extras, Job, JobSpec, Lease
+from jobqueue.core.job import Job, JobSpec, Lease
+from jobqueue.core.job_extras import Extras
 from jobqueue.core.record import changed
 from jobqueue.core.submit import SubmitResult
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jobqueue import JobContext, JobQueue
-from jobqueue.core.job import Extras
+from jobqueue.core.job_extras import Extras
 from jobqueue.errors import ConfigError, Draining
 from jobqueue.wiring import system
 from tests.backend.keeping import HeldKeeper

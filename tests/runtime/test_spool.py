@@ -16,6 +16,7 @@ import pytest
 from jobqueue.config import SpoolSettings
 from jobqueue.core.events import Ended, Evicted
 from jobqueue.core.job import Job, JobId, JobSpec, JobState
+from jobqueue.core.job_extras import Extras
 from jobqueue.core.report import ErrorCode, JobError
 from jobqueue.core.stored_file import StoredFile, Upload
 from jobqueue.errors import ConfigError, SpoolFull
@@ -43,7 +44,7 @@ def job_of(upload: Upload | None, state: JobState = JobState.SUCCEEDED, file: St
         state=state,
         created_at=0.0,
         run_at=0.0,
-        file=file,
+        extras=None if file is None else Extras(file=file),
     )
 
 

@@ -23,7 +23,6 @@ from jobqueue.core.job import (
     RUNNING,
     SUCCEEDED,
     WAITING,
-    Extras,
     IdempotencyKey,
     Job,
     JobSpec,
@@ -32,6 +31,7 @@ from jobqueue.core.job import (
     Unique,
     Uniqueness,
 )
+from jobqueue.core.job_extras import Extras
 from jobqueue.core.lineage import Lineage
 from jobqueue.core.pause import Pause
 from jobqueue.core.policy import QueuePolicy
@@ -336,13 +336,13 @@ class Image:
             job.result = record[12]
         if count > 15 and (identity := record[15]) is not None:
             job.uniqueness = self._identity(identity)
-        if count > 13 and (record[13] is not None or (count > 14 and record[14] is not None)):
-            job.file, job.upload = _file(record[13]), _upload(record[14]) if count > 14 else None
         if count > 16:
             job.extras = self._extras(*(record + [None] * 5)[16:21])
         if count > 23:
             job.extras = job.extras or Extras()
             job.extras.lineage = self._lineage(record[23])
+        if count > 13 and (record[13] is not None or (count > 14 and record[14] is not None)):
+            job.file, job.upload = _file(record[13]), _upload(record[14]) if count > 14 else None
         if count > 21 and record[21] is not None and job.uniqueness is not None and job.uniqueness.unique is not None:
             self._note_value((job.owner, job.spec.type, job.uniqueness.unique.value), record[21], job_id)
         if count > 22 and record[22] is not None:

@@ -25,7 +25,6 @@ from jobqueue.core.job import (
     QUEUED,
     RUNNING,
     SUCCEEDED,
-    Extras,
     IdempotencyKey,
     Job,
     JobId,
@@ -35,6 +34,7 @@ from jobqueue.core.job import (
     Unique,
     Uniqueness,
 )
+from jobqueue.core.job_extras import Extras
 from jobqueue.core.job_view import JobView
 from jobqueue.core.report import ErrorCode, FailedAttempt, JobError, Progress
 from jobqueue.core.stored_file import StoredFile, Upload
@@ -249,7 +249,6 @@ class Records:
             started_at=None if started < 0 else (started - offset_ms) / 1000.0,
             finished_at=None if finished < 0 else (finished - offset_ms) / 1000.0,
             result=result,
-            file=None,
             uniqueness=uniqueness,
             extras=extras,
         )

@@ -19,7 +19,8 @@ from jobqueue.backend.valkey.link import fresh
 from jobqueue.backend.valkey.queues import EMPTIED
 from jobqueue.backend.valkey.records import STATES
 from jobqueue.core.events import Progressed, Ready, Submitted
-from jobqueue.core.job import DELAYED, QUEUED, Extras, Job, JobId
+from jobqueue.core.job import DELAYED, QUEUED, Job, JobId
+from jobqueue.core.job_extras import Extras
 from jobqueue.core.job_view import view_of
 from jobqueue.core.record_size import held_bytes
 from jobqueue.core.submit import SubmitReceipt, SubmitResult

@@ -12,7 +12,7 @@ import msgspec
 import orjson
 from msgspec.structs import replace
 
-from jobqueue.core.job import Extras
+from jobqueue.core.job_extras import Extras
 from jobqueue.core.job_view import view_of
 from jobqueue.core.record import changed
 from jobqueue.core.scheduling.eta import PAUSED, WaitReason

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobqueue import JobQueue
-from jobqueue.core.job import LIVE, TERMINAL, Extras, Job, JobId, JobSpec, JobState, StopReason
+from jobqueue.core.job import LIVE, TERMINAL, Job, JobId, JobSpec, JobState, StopReason
+from jobqueue.core.job_extras import Extras
 from jobqueue.core.report import ErrorCode, FailedAttempt, JobError, Progress
 from jobqueue.core.scheduling.eta import PAUSED, Estimate
 from jobqueue.http.response import documents, job_template
