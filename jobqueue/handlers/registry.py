@@ -69,6 +69,7 @@ class Handler:
         self._takes_more = signature.takes_more
         self._decode = msgspec.json.Decoder(self._arguments, dec_hook=foreign.make).decode
         self._names = self._arguments.__struct_fields__
+        self._may_lack_some = len(self._arguments.__struct_defaults__) > 0
         known = ", ".join(self._names) or "none"
         self._object = ObjectCheck(
             fields=msgspec.structs.fields(self._arguments),
@@ -123,6 +124,8 @@ class Handler:
             more: dict[str, Any] = msgspec.json.decode(args)
             return more
         known = self._decode(args)
+        if not (self._may_lack_some or self._takes_more):
+            return msgspec.structs.asdict(known)
         kwargs = {name: value for name in self._names if (value := getattr(known, name)) is not msgspec.UNSET}
         if self._takes_more:
             kwargs.update((k, v) for k, v in msgspec.json.decode(args).items() if k not in self._names)

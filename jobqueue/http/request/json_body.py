@@ -35,6 +35,7 @@ _LONG_DIGITS: Final = re.compile(rb"\d{19,}+")
 _TO_ZERO: Final = bytes.maketrans(b"123456789", b"000000000")
 _ZEROS: Final = b"0" * 19
 _FEW_MARKS: Final = 19  # fewer than the digits of an integer that is too long, and than DEPTH_MAX
+_TOO_DEEP_BYTES_MIN: Final = 2 * (DEPTH_MAX + 1)  # a pair of brackets for each level
 _NO_MARKS: Final = bytes(set(range(256)) - set(b"[]{}0123456789"))
 _NO_OPENINGS: Final = bytes(set(range(256)) - set(b"[{"))
 _IN_FLOAT: Final = frozenset({b".", b"e", b"E", b"+"})
@@ -91,7 +92,8 @@ def decode_one(body: bytes | bytearray) -> PlainSubmission | Submission:
 
 def has_parents(submission: PlainSubmission | Submission) -> bool:
     """Whether a job comes after others, so that the stock path submits it."""
-    return isinstance(submission, Submission) and bool(submission.after)
+    # Not by `Submission`: of structs, only that an object is one of exactly this class is told at once.
+    return not isinstance(submission, PlainSubmission) and bool(submission.after)
 
 
 def decode_batch(body: bytes) -> Sequence[PlainSubmission | Submission | BatchItem]:
@@ -187,7 +189,10 @@ def _check(kind: type[msgspec.Struct]) -> ObjectCheck:
 
 def _loads(body: bytes | bytearray) -> Any:
     """Parse a document, strictly: an accepted one has the same meaning in every parser."""
-    if len(body.translate(None, _NO_MARKS)) < _FEW_MARKS:
+    if len(body) < _TOO_DEEP_BYTES_MIN:
+        if body.translate(_TO_ZERO).find(_ZEROS) < 0:
+            return _parsed(body, _parse)
+    elif len(body.translate(None, _NO_MARKS)) < _FEW_MARKS:
         # Most bodies: too few brackets to nest too deep, and too few digits for too long an integer.
         return _parsed(body, _parse)
     brackets = len(body.translate(None, _NO_OPENINGS))

@@ -110,6 +110,10 @@ def terminal_document(job: AnyJob, wall: float) -> bytes:
     created, started, finished, run_at = job.created_at, job.started_at, job.finished_at, job.run_at
     assert finished is not None
     created_at = json_timestamp(wall + created)
+    # Most jobs are short: an instant that is that of the step before is not looked up again.
+    started_at = created_at
+    if started != created:
+        started_at = b"null" if started is None else json_timestamp(wall + started)
     return b"".join(
         (
             b'{"id":"',
@@ -119,9 +123,9 @@ def terminal_document(job: AnyJob, wall: float) -> bytes:
             b',"run_at":',
             created_at if run_at == created else json_timestamp(wall + run_at),
             b',"started_at":',
-            b"null" if started is None else json_timestamp(wall + started),
+            started_at,
             b',"finished_at":',
-            json_timestamp(wall + finished),
+            started_at if finished == started else json_timestamp(wall + finished),
             b',"progress":null,"position":null,"eta_s":null,"poll_after_ms":null,"waiting_for":null,"result":',
             job.result or b"null",
             b',"error":null,"history":null}',

@@ -370,7 +370,7 @@ class FastPath:
                 if local.defers:
                     return defer(self, local, client, submitted, b"", caller, wait, location)
                 return self.wait_for(job, False, wait, location, client, now, caller)
-            date = self._date(now) if caller is None else self._end(caller, now)
+            date = self._dated if caller is None and now < self._dated_until else self._end(caller, now)
             end = b"".join((b"Location: /v1/jobs/", job.id.encode(), b"\r\n", duplicate, date))
             estimate = local.estimate_now(job) if job.finished_at is None else None
             reply = job_reply(job, estimate, NO_TAGS, False, self._service)

@@ -71,6 +71,11 @@ def test_strict_parsing_rejects_malformed_or_lossy_json(body: bytes) -> None:
     assert len(str(refused.value)) < 300
 
 
+def test_the_shortest_document_that_is_nested_too_deep_is_too_deep() -> None:
+    with pytest.raises(MalformedJson, match="levels deep"):
+        decode_submission(nested(DEPTH_MAX + 1).encode())
+
+
 @pytest.mark.parametrize(
     "args",
     [

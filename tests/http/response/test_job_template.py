@@ -44,6 +44,7 @@ specs = st.builds(
 @st.composite
 def plain_jobs(draw: st.DrawFn, states: frozenset[JobState]) -> Job:
     created = draw(instants)
+    started = draw(st.none() | st.just(created) | instants)  # those of short jobs are the same
     state = draw(st.sampled_from(sorted(states)))
     return Job(
         id=JobId(draw(st.text("0123456789abcdefghjkmnpqrstvwxyz", min_size=26, max_size=26))),
@@ -54,8 +55,8 @@ def plain_jobs(draw: st.DrawFn, states: frozenset[JobState]) -> Job:
         created_at=created,
         run_at=draw(st.just(created) | instants),
         attempt=draw(st.integers(0, 10**6)),
-        started_at=draw(st.none() | instants),
-        finished_at=draw(instants) if state in TERMINAL else None,
+        started_at=started,
+        finished_at=draw(instants if started is None else st.just(started) | instants) if state in TERMINAL else None,
         result=draw(st.none() | st.sampled_from([b"null", b'{"a":"\xc3\xa9"}', b"1e400"])),
     )
 
