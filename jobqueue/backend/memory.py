@@ -72,7 +72,6 @@ class MemoryBackend(MemoryFlows):
         self._listeners: dict[type[Event], tuple[Callable[[Any], None], ...]] = dict.fromkeys(get_args(Event), ())
         self._afterwards: list[Callable[[], None]] = []
         self._timer = Timer(self)
-        self._look = self._timer.look
         self._call_for_workers: Callable[[int], None] = lambda jobs: None
         # A lost lease as well: where one tick revokes several, all slots are free before the first end is published.
         self.subscribe(self._on_ready, Ready, Offered, LeaseLost)
@@ -197,11 +196,11 @@ class MemoryBackend(MemoryFlows):
                 await self._pause_search()
 
     def lease_now(self) -> Lease | None:
-        ready = self._scheduler
         for _ in range(self._tuning.lease_tries):
-            if not ready:
+            job = self._scheduler.take(self._now())
+            if job is None:
                 break
-            lease = self._lease(ready.pop(self._now()))
+            lease = self._lease(job)
             if lease is not None:
                 return lease
         return None
@@ -223,8 +222,12 @@ class MemoryBackend(MemoryFlows):
         self._wake_all()
 
     async def ack(self, job_id: JobId, attempt: int, success: Success) -> None:
+        self.ack_now(job_id, attempt, success)
+
+    def ack_now(self, job_id: JobId, attempt: int, success: Success) -> bool:
         self._engine.ack(job_id, attempt=attempt, success=success, now=self._now())
         self._publish()
+        return True
 
     async def nack(self, job_id: JobId, attempt: int, failure: Failure) -> None:
         self._engine.nack(job_id, attempt=attempt, failure=failure, now=self._now())
@@ -384,7 +387,8 @@ class MemoryBackend(MemoryFlows):
                 self._waits.changed(event)
         if self._afterwards:
             self._follow_up()
-        self._look()
+        if not self._timer.looking:  # asked here, as the loop's turn has many operations
+            self._timer.look()
 
     def _follow_up(self) -> None:
         """Do what listeners have left for afterwards; what follows from that is done by a call of its own."""
@@ -403,7 +407,9 @@ class MemoryBackend(MemoryFlows):
             self._wake()
 
     def _on_ended(self, event: Ended) -> None:
-        self._on_freed(event)
+        # As `_on_freed`, inline: each job ends.
+        if self._scheduler.held_back(event.job.spec.queue):
+            self._wake()
         if self._waits.ends:
             self._waits.ended(event.job)
 

@@ -17,14 +17,18 @@ class Ticking(Protocol):
 
 
 class Timer:
-    """The timer: calls `tick` when its source is next due; the source's clock is the loop's."""
+    """The timer: calls `tick` when its source is next due; the source's clock is the loop's.
+
+    Attributes:
+        looking: It is going to look for an earlier deadline; `look` does nothing until then.
+    """
 
     def __init__(self, source: Ticking) -> None:
         self._source = source
         self._handle: asyncio.TimerHandle | None = None
         self._at = float("inf")
         self._running = False
-        self._looking = False
+        self.looking = False
 
     def start(self) -> None:
         self._running = True
@@ -36,12 +40,12 @@ class Timer:
 
     def look(self) -> None:
         """Wake earlier if a deadline is due before; checked at the end of the loop iteration."""
-        if not self._looking:
-            self._looking = True
+        if not self.looking:
+            self.looking = True
             asyncio.get_running_loop().call_soon(self._look)
 
     def _look(self) -> None:
-        self._looking = False
+        self.looking = False
         if self._running:
             self._arm(self._source.next_at())
 

@@ -57,10 +57,14 @@ class Deadlines(Generic[K]):
     def discard(self, key: K) -> None:
         """Forget `key`, if it is here."""
         at = self._at.pop(key, None)
-        if at is not None:
+        if at is None:
+            return
+        if isinstance(self._keys[at], dict):
             self._forget(key, at)
-            if len(self._heap) > _SWEEP_MIN + 2 * len(self._keys):
-                self._sweep()
+        else:  # inline, as it runs for most jobs
+            del self._keys[at]
+        if len(self._heap) > _SWEEP_MIN + 2 * len(self._keys):
+            self._sweep()
 
     def items(self) -> list[tuple[K, float]]:
         """Return every key with its due time."""

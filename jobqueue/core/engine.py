@@ -264,20 +264,19 @@ class Engine:
         if job.start_by_at is not None and now >= job.start_by_at and job.attempt == 0:
             self._expire(job, now)
             return None
-        transitions = self._transitions
-        entered = self.limiters.enter(job, now)
-        transitions.apply_offers(now)
+        transitions, limiters = self._transitions, self.limiters
+        entered = limiters.enter(job, now)
+        if limiters.held or not entered:  # else the job needs no permit
+            transitions.apply_offers(now)
         if not entered:
             return None
-        transitions.change_state(job, RUNNING, now)
+        transitions.start(job, now)
         extras, recovered = job.extras, False
         if extras is not None:
             extras.progress = extras.stopping = None
             recovered = extras.recovered > 0 and attempts.skip_numbers(job, extras)
         job.attempt += 1
         job.started_at = now
-        self.queue_states[job.spec.queue].note_start(now)
-        self.scheduler.note_start(job)
         transitions.events.append(Started(job))
         return Lease(job.id, job.attempt, job.spec, job.args, job.upload, recovered)
 
@@ -300,7 +299,8 @@ class Engine:
         more_bytes = len(success.result) - len(job.args)
         if more_bytes > 0:
             self._transitions.make_room(job.caller, more_jobs=0, more_bytes=more_bytes)
-        if self.quarantine.succeeded(job.spec.type, started_at=_started_at(job)):
+        assert job.started_at is not None, "a job with an outcome was started"
+        if self.quarantine.succeeded(job.spec.type, started_at=job.started_at):
             self._transitions.open_type(job.spec.type, now, on_request=False)
         job.result = success.result
         if success.file is not None:
@@ -493,9 +493,5 @@ class Engine:
         own_fault = failure.code is ErrorCode.TIMED_OUT and job.spec.own_timeout
         if not own_fault and failure.code not in BLAMELESS and self._shut_down is None:
             reason = f"{failure.code}: {failure.message[:MESSAGE_LENGTH_MAX]}"
-            self._transitions.blame(job, reason, now, started_at=_started_at(job))
-
-
-def _started_at(job: Job) -> float:
-    assert job.started_at is not None, "a job with an outcome was started"
-    return job.started_at
+            assert job.started_at is not None, "a job with an outcome was started"
+            self._transitions.blame(job, reason, now, started_at=job.started_at)

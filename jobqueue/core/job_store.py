@@ -196,25 +196,26 @@ class JobStore:
 
         Its arguments are dropped, unless it keeps them for a retry.
         """
-        now, ttl_s = job.finished_at, self.ttl_s(job)
+        now, ttl_s, failed = job.finished_at, job.spec.ttl_s, job.state is FAILED
         assert now is not None, "a record is filed under the instant at which it ended"
-        args_bytes = len(job.args)
-        result_bytes = 0 if job.result is None else len(job.result)
+        if ttl_s is None:
+            ttl_s = self._bounds.ttl_s if job.state is SUCCEEDED else self.ttl_s(job)
+        more_bytes = 0 if job.result is None else len(job.result)
+        live_bytes, extras = len(job.args), job.extras
+        if extras is not None:
+            live_bytes += extras.held_bytes
+        size_bytes = live_bytes + more_bytes
         self.live -= 1
         self.terminal += 1
-        size_bytes, extras = args_bytes + result_bytes, job.extras
-        if extras is not None:
-            size_bytes += extras.held_bytes
-        self.live_bytes -= size_bytes - result_bytes
+        self.live_bytes -= live_bytes
         uniqueness = job.uniqueness
         holding = self._by_caller[None if uniqueness is None else uniqueness.caller]
-        more_bytes = result_bytes
-        if job.state is FAILED:
+        if failed:
             self.failed[job.id] = job
             self.holdings.note_failed(holding, job.id)
         elif extras is None or not job.keeps_args:
-            size_bytes -= args_bytes
-            more_bytes -= args_bytes
+            size_bytes -= len(job.args)
+            more_bytes -= len(job.args)
             job.args = b""
         self.bytes_used += more_bytes
         holding.terminal += 1
@@ -226,13 +227,13 @@ class JobStore:
             self.holdings.note_terminal(holding)
         # Records of one instant share its float object: uvloop's clock has milliseconds, so that saves most of them.
         share = self._instants.setdefault
-        finished_at: Any = job.finished_at
-        job.finished_at = share(finished_at, finished_at)
+        finished_at: Any = now
+        job.finished_at = finished_at = share(finished_at, finished_at)
         started_at: Any = job.started_at
         if started_at is not None:
-            job.started_at = share(started_at, started_at)
+            job.started_at = finished_at if started_at == finished_at else share(started_at, started_at)
         created_at: Any = job.created_at
-        job.created_at = created_at = share(created_at, created_at)
+        job.created_at = created_at = finished_at if created_at == finished_at else share(created_at, created_at)
         if job.run_at == created_at:
             job.run_at = created_at
         bucket = self._filling.get(ttl_s)
@@ -244,7 +245,7 @@ class JobStore:
             bucket.by_caller = None
         bucket.jobs[job.id] = job
         bucket.size_bytes += size_bytes
-        if job.state is FAILED:
+        if failed:
             bucket.any_failed = True
 
     def ttl_s(self, job: Job) -> float:

@@ -347,7 +347,7 @@ class Restoration:
         since = job.run_at if job.run_at < self._now else self._now
         self._queue_states[job.spec.queue].begin(job, since)
         if job.state is DELAYED or job.start_by_at is not None:
-            self._transitions.set_deadline(job, self._now)
+            self._transitions.set_deadline(job)
         if job.state is QUEUED:
             if job.started_at is not None and job.run_at <= job.started_at:  # its attempt was cut off
                 self._front.append(job)

@@ -235,7 +235,7 @@ class Submitter:
             job.spec = spec
             job.run_at = _run_at(spec, now)
             job.start_by_at = self.start_by_at(spec, now)
-            self._transitions.set_deadline(job, now)
+            self._transitions.set_deadline(job)
         self._transitions.events += (Progressed(job), Debounced(job))
 
     def share(self, uniqueness: Uniqueness, job: Job) -> None:

@@ -74,7 +74,29 @@ class Transitions:
         self.queue_states[job.spec.queue].begin(job, now)
         # No other new job has a deadline, nor an earlier one to take back.
         if job.state is DELAYED or job.start_by_at is not None:
-            self.set_deadline(job, now)
+            self.set_deadline(job)
+
+    def start(self, job: Job, now: float) -> None:
+        """Start the next attempt of a queued job, which has been taken from the scheduler and has its permits."""
+        job.move(RUNNING)
+        queue_state = self.queue_states[job.spec.queue]
+        counts = queue_state.counts
+        counts[QUEUED] -= 1
+        counts[RUNNING] += 1
+        since = queue_state.waiting.pop(job.id)
+        type_state = queue_state.types[job.spec.type]
+        type_state.waiting -= 1
+        type_state.started_total += 1
+        queue_state.waits.add(now - since, job.id)
+        if queue_state.first_start_at is None:
+            queue_state.note_first_start(now)
+        if self.scheduler.shares:
+            self.scheduler.note_start(job)
+        timeout_s = job.spec.timeout_s
+        if timeout_s is None:
+            self.deadlines.discard(job.id)
+        else:
+            self.deadlines.set(job.id, now + timeout_s)
 
     def end(self, job: Job, state: JobState, now: float, outcome: int = ATTEMPT_CANCELLED) -> None:
         """Make a job terminal: free its slot and permits, keep its record for its TTL.
@@ -93,7 +115,7 @@ class Transitions:
         self.events.append(Ended(job))
 
     def change_state(self, job: Job, state: JobState, now: float, outcome: int = ATTEMPT_CANCELLED) -> None:
-        """Change a job's state, with its counts, permits, place and deadline.
+        """Change a job's state, with its counts, permits, place and deadline; not that of a start.
 
         Args:
             outcome: That of the attempt, of a running job (`attempt_outcome`).
@@ -104,37 +126,27 @@ class Transitions:
         queue_state.counts[before] -= 1
         if before is RUNNING:
             queue_state.note_run(job, outcome, now)
-            self.limiters.leave(job, now)
-            self.apply_offers(now)
-        elif before is QUEUED:
-            since = queue_state.waiting.pop(job.id)
-            type_state = queue_state.types[job.spec.type]
-            type_state.waiting -= 1
-            if state is RUNNING:
-                type_state.started_total += 1
-                queue_state.waits.add(now - since, job.id)
-            else:
-                self.scheduler.remove(job)
-                self.limiters.withdraw(job, now)
+            if self.limiters.held:
+                self.limiters.leave(job, now)
                 self.apply_offers(now)
+        elif before is QUEUED:
+            del queue_state.waiting[job.id]
+            queue_state.types[job.spec.type].waiting -= 1
+            self.scheduler.remove(job)
+            self.limiters.withdraw(job, now)
+            self.apply_offers(now)
         if state in LIVE:
             queue_state.count_in(job, now)
-            self.set_deadline(job, now)
+            self.set_deadline(job)
         else:
             self.deadlines.discard(job.id)
 
-    def set_deadline(self, job: Job, now: float) -> None:
-        """Set the one deadline that a live job has in its state, or none."""
-        at: float | None
-        if job.state is RUNNING:
-            at = job.spec.timeout_s
-            if at is not None:
-                at += now
-        else:
-            # Start-by is about the first start: a retry has been started in time.
-            at = job.start_by_at if job.attempt == 0 else None
-            if job.state is DELAYED:
-                at = job.run_at if at is None else min(at, job.run_at)
+    def set_deadline(self, job: Job) -> None:
+        """Set the one deadline that a job which does not run has in its state, or none."""
+        # Start-by is about the first start: a retry has been started in time.
+        at = job.start_by_at if job.attempt == 0 else None
+        if job.state is DELAYED:
+            at = job.run_at if at is None else min(at, job.run_at)
         if at is None:
             self.deadlines.discard(job.id)
         else:

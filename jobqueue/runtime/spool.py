@@ -235,7 +235,8 @@ class Spool:
     def on_event(self, event: Event) -> None:
         """Remove what the end of a job, or the loss of its record, has made useless."""
         if isinstance(event, Ended):
-            self._end(event.job)
+            if self._handed or event.job.upload is not None:
+                self._end(event.job)
         elif isinstance(event, Evicted) and (self._held or self._handed):
             for job in event.jobs:
                 folder = self._folder_if_any(job)

@@ -34,6 +34,8 @@ from jobqueue.runtime.isolation import Isolation
 from jobqueue.runtime.steps import Suspended, begin
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from jobqueue.backend.base import Backend
     from jobqueue.core.job import JobId, Lease
     from jobqueue.runtime.executor import Runs
@@ -169,38 +171,67 @@ class WorkerPool:
                 self._row_until = now() + ROW_S
                 loop.call_soon(self._end_row)
             self._row_jobs += 1
-            if not await self._attempt(worker, task, lease):
-                return
+            references = getrefcount(task), getweakrefcount(task)
+            rest = self._begin(worker, lease)
+            if rest is not None:
+                await rest
+            if task not in self._workers:
+                return  # abandoned
+            self._crashes = 0
+            # Counted here, as before: in another frame there are more references.
+            same = worker.attempt is None and (getrefcount(task), getweakrefcount(task)) == references
+            too_many = len(self._workers) + len(self._pauses) > self._places
+            if not same or worker.stopping or too_many or not _is_clean(task):
+                break
             if self._row_jobs >= JOBS_IN_A_ROW or now() >= self._row_until:
                 await _give_way()
         # Not by its task's end, which comes one loop iteration later: a job may wait for the place.
         del self._workers[task]
+        self._see_to_waiting()
         backend.pass_on()
 
-    async def _attempt(self, worker: _Worker, task: asyncio.Task[None], lease: Lease) -> bool:
-        """Run an attempt and report its outcome; return whether the worker may go on with another job."""
+    def _begin(self, worker: _Worker, lease: Lease) -> Coroutine[Any, Any, None] | None:
+        """Run the first step of an attempt; return what is left to do. None: it has succeeded, and is reported."""
         worker.lease = lease
-        job_id, attempt = lease.job_id, lease.attempt
-        self._by_job[job_id] = worker
+        self._by_job[lease.job_id] = worker
         context = self._isolation.fresh()
         context.run(current_attempt.set, lease)
-        references = getrefcount(task), getweakrefcount(task)
-        suspended = False
-        outcome: Success | Failure | None
+        outcome: Success | Failure | Suspended[Success | Failure] | None
         try:
-            result = begin(self._executor.run(lease), context)
-            if isinstance(result, Suspended):
-                suspended, worker.attempt = True, result
-                self._see_to_waiting()
-                self._backend.pass_on()
-                outcome = await result
-            else:
-                outcome = result
+            outcome = begin(self._executor.run(lease), context)
         except asyncio.CancelledError:
             if not worker.stopping:
                 raise
-            outcome = None  # the backend knows the reason of the stop
+            outcome = None
+        if isinstance(outcome, Suspended):
+            return self._run_rest(worker, lease, outcome)
         self._release(worker)
+        if isinstance(outcome, Success):
+            try:
+                if self._backend.ack_now(lease.job_id, lease.attempt, outcome):
+                    return None
+            except StaleLease:
+                pass  # as it will be for the report, which logs it
+        return self._report(lease, outcome)
+
+    async def _run_rest(self, worker: _Worker, lease: Lease, attempt: Suspended[Success | Failure]) -> None:
+        """Run the rest of an attempt, and report it, while others take the jobs that are ready."""
+        worker.attempt = attempt
+        self._see_to_waiting()
+        self._backend.pass_on()
+        outcome: Success | Failure | None
+        try:
+            outcome = await attempt
+        except asyncio.CancelledError:
+            if not worker.stopping:
+                raise
+            outcome = None
+        self._release(worker)
+        await self._report(lease, outcome)
+
+    async def _report(self, lease: Lease, outcome: Success | Failure | None) -> None:
+        """Report the outcome of an attempt. None: it was stopped, and the backend knows the reason."""
+        job_id, attempt = lease.job_id, lease.attempt
         try:
             if outcome is None:
                 await self._backend.stopped(job_id, attempt)
@@ -211,17 +242,6 @@ class WorkerPool:
         except StaleLease:
             late = {"code": outcome.code, "message": outcome.message} if isinstance(outcome, Failure) else {}
             log.warning("attempt.stale_result", job_id=job_id, attempt=attempt, **late)
-        if task not in self._workers:
-            return False  # abandoned
-        self._crashes = 0
-        # Counted here, as before: in another frame there are more references.
-        same = not suspended and (getrefcount(task), getweakrefcount(task)) == references
-        if same and not worker.stopping and self._strength <= self._places and _is_clean(task):
-            return True
-        del self._workers[task]
-        self._see_to_waiting()
-        self._backend.pass_on()
-        return False
 
     def _end_row(self) -> None:
         self._row_jobs = 0

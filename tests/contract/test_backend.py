@@ -318,6 +318,19 @@ async def test_lease_now_returns_no_job_where_none_is_ready(make: Make) -> None:
 
 
 @virtual_time
+async def test_ack_now_records_a_success_at_once_or_does_nothing(make: Make) -> None:
+    backend = make()
+    job = await submit(backend)
+    lease = await backend.lease()
+    if backend.ack_now(job.id, lease.attempt, Success(b"1")):
+        with pytest.raises(StaleLease):
+            backend.ack_now(job.id, lease.attempt, Success(b"2"))
+    else:
+        await backend.ack(job.id, lease.attempt, Success(b"1"))
+    assert (await backend.get(job.id)).result == b"1"
+
+
+@virtual_time
 async def test_cancelling_a_waiting_lease_loses_no_job(make: Make) -> None:
     backend = make()
     waiting = asyncio.create_task(lease_one(backend))

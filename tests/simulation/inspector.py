@@ -61,7 +61,7 @@ class Inspector:
                 check(False, f"{known} is {job.state}, and is in {found} positions")
             if (job.id in engine.queue_states[job.spec.queue].waiting) != queued:
                 check(False, f"{known} is {job.state}; counted as queued: {not queued}")
-            if job.id in engine.limiters._held and job.state is not JobState.RUNNING:
+            if job.id in engine.limiters.held and job.state is not JobState.RUNNING:
                 check(False, f"{known} holds permits unused")
         check(not positions, f"{len(positions)} jobs wait or are ready without a record")
         for queue_state in engine.queue_states.values():
@@ -176,7 +176,7 @@ class Inspector:
         check(not backend._waits.ends, f"{len(backend._waits.ends)} jobs are still waited for")
         check(not backend._waits.changes, f"{len(backend._waits.changes)} watchers are left")
         limiters = engine.limiters
-        check(not limiters._held, f"{len(limiters._held)} permits were not released")
+        check(not limiters.held, f"{len(limiters.held)} permits were not released")
         check(not limiters._waiters, f"{len(limiters._waiters)} wait for a permit")
         for limiter in limiters._all():
             check(

@@ -178,20 +178,20 @@ def a_retry_resets_the_attempt_number(retry: Any) -> Any:
 
 @mutant(Transitions, "set_deadline")
 def a_backoff_has_no_deadline(set_deadline: Any) -> Any:
-    def set_but(self: Transitions, job: Any, now: float) -> None:
+    def set_but(self: Transitions, job: Any) -> None:
         if not (job.state is JobState.DELAYED and job.attempt):
-            set_deadline(self, job, now)
+            set_deadline(self, job)
 
     return set_but
 
 
 @mutant(Transitions, "set_deadline")
 def a_queued_job_never_expires(set_deadline: Any) -> Any:
-    def set_but(self: Transitions, job: Any, now: float) -> None:
+    def set_but(self: Transitions, job: Any) -> None:
         if job.state is JobState.QUEUED:
             self.deadlines.discard(job.id)
         else:
-            set_deadline(self, job, now)
+            set_deadline(self, job)
 
     return set_but
 

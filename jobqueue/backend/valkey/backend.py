@@ -308,6 +308,9 @@ class ValkeyBackend:
     async def ack(self, job_id: JobId, attempt: int, success: Success) -> None:
         await self._verdicts.ack(self._conclude(job_id, attempt), success)
 
+    def ack_now(self, job_id: JobId, attempt: int, success: Success) -> bool:
+        return False
+
     async def nack(self, job_id: JobId, attempt: int, failure: Failure) -> None:
         await self._verdicts.nack(self._conclude(job_id, attempt), failure)
 

@@ -55,6 +55,7 @@ class Limiters:
     """All limiters.
 
     Attributes:
+        held: The limiters of which a job holds permits, by its id.
         offered: Jobs with an offer; see `take_offered`.
         revoked: Jobs with a revoked offer; see `take_revoked`.
 
@@ -73,7 +74,7 @@ class Limiters:
         self._groups: dict[tuple[str, GroupName | None], Limiter] = {}
         self._group_bounds: dict[str, tuple[Tally, Limits]] = {}
         self._order_of = order_of
-        self._held: dict[JobId, tuple[Limiter, ...]] = {}
+        self.held: dict[JobId, tuple[Limiter, ...]] = {}
         self._waiters: dict[JobId, Waiter] = {}
         self.offered: dict[JobId, Job] = {}
         self.revoked: dict[JobId, Job] = {}
@@ -110,7 +111,7 @@ class Limiters:
 
     def leave(self, job: Job, now: float) -> None:
         """Release the permits that a job holds, if any: its attempt is over."""
-        held = self._held.pop(job.id, None)
+        held = self.held.pop(job.id, None)
         if held is None:
             return
         for limiter in held:
@@ -320,7 +321,7 @@ class Limiters:
             path.append(self._make_group(job))
         for limiter in path:
             limiter.take(job, now)
-        self._held[job.id] = tuple(path)
+        self.held[job.id] = tuple(path)
         waiter = self._waiters.pop(job.id, None)
         if waiter is not None:
             self._release(waiter)

@@ -49,6 +49,7 @@ class QueueState:
         closed: Whether none of its jobs starts any more, because of the shutdown.
         retry_after: The retry slots of rejected submissions.
         arrivals: The rate of submissions, accepted or not.
+        first_start_at: When the first attempt started; None: none has.
         run_s: Typical run time; None before the first one ended.
         refused_total: All rejected submissions, and `refused_otherwise` by the error's class those that were rejected
             for another reason than a full queue: so the most frequent reason takes one count.
@@ -60,10 +61,10 @@ class QueueState:
         "_ends",
         "_pace_per_s",
         "_pace_until",
-        "_started_at",
         "arrivals",
         "closed",
         "counts",
+        "first_start_at",
         "live",
         "name",
         "pause",
@@ -97,7 +98,7 @@ class QueueState:
         self._drained_per_s = 0.0
         self.retry_after = RetryAfter(rng)
         self.arrivals = self.retry_after.arrivals
-        self._started_at: float | None = None
+        self.first_start_at: float | None = None
         self._pace_per_s: float | None = None
         self._pace_until = -inf
 
@@ -164,11 +165,10 @@ class QueueState:
             self.waiting[job.id] = now
             self.types[job.spec.type].waiting += 1
 
-    def note_start(self, now: float) -> None:
-        if self._started_at is None:
-            self._started_at = now
-            self._ends.begin(now)
-            self._drained_at = -inf
+    def note_first_start(self, now: float) -> None:
+        self.first_start_at = now
+        self._ends.begin(now)
+        self._drained_at = -inf
 
     def note_run(self, job: Job, outcome: int, now: float) -> None:
         """Count an ended attempt, and include it in the typical run times. Args: outcome: As in `attempt_outcome`."""
@@ -226,7 +226,7 @@ class QueueState:
         """
         running = self.counts[RUNNING]
         if self.run_s is None:
-            waited_s = 0.0 if self._started_at is None else now - self._started_at
+            waited_s = 0.0 if self.first_start_at is None else now - self.first_start_at
             return max(DRAIN_PER_S_MIN, max(1, running) / max(1.0, waited_s))
         if now != self._drained_at:
             self._drained_at, self._drained_per_s = now, self._ends.per_s(now)

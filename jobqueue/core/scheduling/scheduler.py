@@ -31,11 +31,16 @@ Shares = Literal["weighted", "strict"]
 
 
 class Scheduler:
-    """The jobs that may start, of all queues. It reads the states of the queues, and never changes them."""
+    """The jobs that may start, of all queues. It reads the states of the queues, and never changes them.
+
+    Attributes:
+        shares: Starts are charged to their queues; not where there is one.
+    """
 
     def __init__(self, queue_states: Mapping[str, QueueState], *, shares: Shares = "weighted") -> None:
         self._queue_states = queue_states
         self._strict = shares == "strict"
+        self.shares = len(queue_states) > 1
         self._orders = {name: self.order_of(name) for name in queue_states}
         self._passes = dict.fromkeys(queue_states, 0.0)
 
@@ -60,18 +65,21 @@ class Scheduler:
 
     def pop(self, now: float) -> Job:
         """Take the next job. Raises IndexError if none may be taken."""
+        job = self.take(now)
+        if job is None:
+            raise IndexError("no job may be taken")
+        return job
+
+    def take(self, now: float) -> Job | None:
+        """Take the next job; None: none may be taken."""
         first: str | None = None
         for name, order in self._orders.items():
             if order and self._queue_states[name].has_worker and (first is None or self._goes_before(name, first)):
                 first = name
-        if first is None:
-            raise IndexError("no job may be taken")
-        return self._orders[first].pop(now)
+        return None if first is None else self._orders[first].pop(now)
 
     def note_start(self, job: Job) -> None:
         """Charge a queue for the start of one of its jobs."""
-        if len(self._passes) == 1:
-            return  # a single queue: no shares
         queue = job.spec.queue
         queue_state, level = self._queue_states[queue], self._passes[queue]
         self._passes[queue] += (queue_state.run_s or 1.0) / queue_state.policy.weight

@@ -240,7 +240,7 @@ class World:
         limiters = self.limiters
         assert not limiters._groups
         assert not limiters._waiters
-        assert not limiters._held
+        assert not limiters.held
         assert not any(limiter.wait_lists or limiter.held for limiter in limiters._all())
         assert limiters.next_at() is None
 
