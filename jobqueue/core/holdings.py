@@ -144,6 +144,10 @@ class Largest:
             heapq.heapify(self._heap)
             self._compacted_at = 2 * len(self._heap) + 64
 
+    def clear(self) -> None:
+        """Forget all entries, as no caller has records."""
+        self._heap.clear()
+
     def first(self) -> Holding | None:
         """Return the largest holding with terminal records; None: all callers with such records are small."""
         heap = self._heap
@@ -277,6 +281,10 @@ class Holdings:
         if not holding.records:
             del self.by_caller[holding.caller]
             self.all_live.discard(holding.caller)
+            if not self.by_caller:
+                # Old entries were made at any time of a load, and each would keep its pages from the system.
+                for largest in (self.by_records, self.by_bytes, self.by_failed):
+                    largest.clear()
 
     def revive(self, job: Job, size_bytes: int) -> None:
         """Count a terminal record that is live again."""
