@@ -17,6 +17,7 @@ Rules:
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec  # noqa: TC002  # the signature of a handler is read from its annotations
@@ -104,7 +105,8 @@ class Webhooks:
         self._now, self._wall = now, wall
         self._backend: LocalBackend | None = None
         self._targets: dict[str, Target] = {}
-        self._live: dict[JobId, Target] = {}
+        # All live deliveries, by the name of their receiver, which may be back in the settings later.
+        self._live: dict[JobId, str] = {}
         self._ended: list[tuple[Job, list[Target]]] = []
         self.handler = _handler_of(self.deliver)
         self.apply(settings)
@@ -120,11 +122,9 @@ class Webhooks:
         self._by_callback = {
             name.removeprefix(CALLBACK): target for name, target in self._targets.items() if target.endpoint is None
         }
-        self._live = {job_id: self._targets.get(target.name, target) for job_id, target in self._live.items()}
-        for target in (*self._targets.values(), *self._live.values()):
-            target.pending = 0
-        for target in self._live.values():
-            target.pending += 1
+        pending = Counter(self._live.values())
+        for target in self._targets.values():
+            target.pending = pending[target.name]
         self._topics.set_others(
             [
                 TopicSubscription(self._targets[name], endpoint.topics, lambda: self._wall(self._now()))
@@ -136,9 +136,7 @@ class Webhooks:
     async def count_kept(self, backend: LocalBackend) -> None:
         """Count the live deliveries that a journal has kept, before `follow`."""
         for job_id, name in await _live_deliveries(backend):
-            if (target := self._targets.get(name)) is not None:
-                target.pending += 1
-                self._live[job_id] = target
+            self._count_live(job_id, name)
 
     def follow(self, backend: LocalBackend) -> None:
         """Deliver what happens in a backend from now on. The listeners before this one have heard of an end first."""
@@ -159,9 +157,13 @@ class Webhooks:
     def _on_live(self, event: Submitted | Retried) -> None:
         """Count a delivery, whether it comes from the end of a job, from a topic or from a retry on request."""
         job = event.job
-        if job.spec.type == WEBHOOK and (target := self._targets.get(job.spec.group or "")) is not None:
+        if job.spec.type == WEBHOOK:
+            self._count_live(job.id, job.spec.group or "")
+
+    def _count_live(self, job_id: JobId, name: str) -> None:
+        self._live[job_id] = name
+        if (target := self._targets.get(name)) is not None:
             target.pending += 1
-            self._live[job.id] = target
 
     def deliver_ends(self, ended: Sequence[Job]) -> None:
         """Submit the deliveries of ends that listeners don't hear of, at once."""
@@ -220,13 +222,11 @@ class Webhooks:
                 backend.when_kept(_ignore, job.id)
 
     def _delivery_ended(self, job: Job) -> None:
-        target = self._live.pop(job.id, None)
+        was_live = self._live.pop(job.id, None) is not None  # else a recovery has ended it
+        target = self._targets.get(job.spec.group or "")
         if target is not None:
-            target.pending -= 1
-        else:  # its receiver was not in the settings when it became live
-            target = self._targets.get(job.spec.group or "")
-        if target is not None and job.state is FAILED:
-            target.failed_total += 1
+            target.pending -= was_live
+            target.failed_total += job.state is FAILED
 
     # -- the handler
 

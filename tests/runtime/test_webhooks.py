@@ -8,6 +8,7 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from standardwebhooks import Webhook
 
@@ -182,6 +183,23 @@ async def test_the_end_of_a_delivery_makes_no_delivery() -> None:
         (job,) = await delivered(queue)
         assert job.state is JobState.FAILED
         assert len(await deliveries(queue)) == len(sender.sent) == 1
+
+
+@virtual_time
+async def test_a_delivery_that_was_retried_while_its_endpoint_had_left_is_pending_when_that_is_back() -> None:
+    async with made(Sender(Answer(500)), attempts_max=1) as queue:
+        await (await queue.submit("add")).wait()
+        (job,) = await delivered(queue)
+        settings = queue.settings
+        endpoints = {"other": EndpointSettings(url=HOOKS, events=("job.expired",), secret=SECRET)}
+        await queue.reload(msgspec.structs.replace(settings, webhooks=WebhooksSettings(endpoints=endpoints)))
+        await queue.pause("webhooks")
+        await queue.service.backend.retry(job.id)
+        await queue.reload(settings)
+        assert crm(queue).pending == 1
+        await queue.resume("webhooks")
+        await queue.job(job.id).wait()
+        assert (crm(queue).pending, crm(queue).failed_total) == (0, 1)
 
 
 @virtual_time
