@@ -61,23 +61,34 @@ def kept_later(*, caller_jobs_max: int | None = None, **queues: QueuePolicy) -> 
     return JournaledBackend(engine, LateKeeper(), now=asyncio.get_running_loop().time)
 
 
-def journal(*, caller_jobs_max: int | None = None, **queues: QueuePolicy) -> JournaledBackend:
-    backend, journal = kept_backend(
-        FaultyDisk(),
-        queues={"default": QueuePolicy(capacity=CAPACITY), "small": QueuePolicy(capacity=1)} | queues,
-        segment_bytes=4 * 1024 * 1024,
-        pools={"process": 1},
-        quotas=Quotas(Quota(jobs_max=caller_jobs_max)),
-    )
-    at_once(journal.restore(spec_of, lambda job_type: True))
-    at_once(journal.record())
-    return backend
-
-
 def far(*, caller_jobs_max: int | None = None, **queues: QueuePolicy) -> FarBackend:
     ids = IdIssuer(secret=SECRET, run=RUNS[1])
     engine = _engine(caller_jobs_max, queues, ids)
     return FarBackend(engine, ids, now=asyncio.get_running_loop().time)
+
+
+@contextmanager
+def on_disk() -> Iterator[Make]:
+    """Return the factory of backends with a journal, each on a disk in memory, which takes none at the end."""
+    disks: list[FaultyDisk] = []
+
+    def journal(*, caller_jobs_max: int | None = None, **queues: QueuePolicy) -> JournaledBackend:
+        disks.append(FaultyDisk())
+        backend, journal = kept_backend(
+            disks[-1],
+            queues={"default": QueuePolicy(capacity=CAPACITY), "small": QueuePolicy(capacity=1)} | queues,
+            segment_bytes=4 * 1024 * 1024,
+            pools={"process": 1},
+            quotas=Quotas(Quota(jobs_max=caller_jobs_max)),
+        )
+        at_once(journal.restore(spec_of, lambda job_type: True))
+        return backend
+
+    try:
+        yield journal
+    finally:
+        for disk in disks:
+            disk.erase()
 
 
 @contextmanager
@@ -104,4 +115,4 @@ def on_store(store: Store, *, twice: bool) -> Iterator[Make]:
             calls.disconnect()
 
 
-BACKENDS: dict[str, Make] = {"memory": memory, "kept_later": kept_later, "journal": journal, "far": far}
+BACKENDS: dict[str, Make] = {"memory": memory, "kept_later": kept_later, "far": far}

@@ -8,7 +8,7 @@ import pytest
 
 from bench.store import MISSING, executable
 from jobqueue.core.policy import Discipline
-from tests.contract.backends import BACKENDS, Make, on_store
+from tests.contract.backends import BACKENDS, Make, on_disk, on_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,11 +24,14 @@ def store_of_suite(request: pytest.FixtureRequest) -> Store | None:
     return None if executable() is None else request.getfixturevalue("shared_store")
 
 
-@pytest.fixture(params=[*BACKENDS, "valkey", pytest.param("valkey_twice", marks=pytest.mark.slow)])
+@pytest.fixture(params=[*BACKENDS, "journal", "valkey", pytest.param("valkey_twice", marks=pytest.mark.slow)])
 def make(request: pytest.FixtureRequest, store_of_suite: Store | None) -> Iterator[Make]:
     """The factory of the backend under test; `valkey_twice`: each call is sent twice, as after a lost reply."""
     if request.param in BACKENDS:
         yield BACKENDS[request.param]
+    elif request.param == "journal":
+        with on_disk() as make:
+            yield make
     elif (lacks := _lacks(request)) is not None:
         pytest.skip(f"a store that is shared has no queues of the discipline {lacks}: the configuration refuses them")
     elif store_of_suite is None:

@@ -133,6 +133,11 @@ class FaultyDisk(Disk):
         disk.names_durable = dict(disk.names_now)
         return disk
 
+    def erase(self) -> None:
+        """Give the memory of all files back; nothing uses the disk after that."""
+        for file in {*self.names_now.values(), *self.names_durable.values(), *filter(None, self.open_files.values())}:
+            file.data, file.durable, file.pending = bytearray(), bytearray(), []
+
     def copy(self) -> FaultyDisk:
         """Return the disk as a process finds it that starts after this one was killed: the page cache is kept."""
         disk = FaultyDisk()
