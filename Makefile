@@ -11,8 +11,9 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --no-deps --require-hashes
 LOCK := uv pip compile -p 3.11 --universal --generate-hashes --no-header --no-annotate --no-strip-extras
-# Test files run four at once, since many of them wait for other processes, the longest first (tests/file_order.py); with ARGS one after the other, so that -s and -x work.
-AT_ONCE := -n 4 --dist loadfile --no-loadscope-reorder
+# Test files run six at once, since most of them wait for clocks and other processes (four leave a third of two CPUs idle), the longest first
+# (tests/file_order.py); with ARGS one after the other, so that -s and -x work.
+AT_ONCE := -n 6 --dist loadfile --no-loadscope-reorder
 # What make check leaves to make test: tests that open sockets, and those that start servers, stores, benches and examples.
 SLOWER_TESTS := tests/http tests/client tests/clients tests/e2e tests/bench tests/chaos tests/faults tests/examples tests/backend/valkey tests/docs/test_pages.py
 SOURCES := $(shell find jobqueue -name '*.py' -o -path '*/http/console/*' -type f)

@@ -15,17 +15,24 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 
 LONGEST = (
-    "tests/e2e/test_server.py",
-    "tests/e2e/test_fleet.py",
     "tests/docs/test_how_to.py",
-    "tests/docs/test_pages.py",
+    "tests/e2e/test_server.py",
+    "tests/clients/test_fleet.py",
+    "tests/clients/behaviours/test_following.py",
+    "tests/contract/test_backend.py",
+    "tests/e2e/test_fleet.py",
+    "tests/http/transport/test_fast_path.py",
     "tests/bench/test_overload.py",
+    "tests/docs/test_pages.py",
+    "tests/simulation/test_simulation.py",
     "tests/http/bad_input",
+    "tests/http/test_access.py",
     "tests/http/transport/test_dead_requests.py",
     "tests/bench",
     "tests/runtime/pools/test_processes.py",
     "tests/faults",
     "tests/e2e",
+    "tests/clients",
     "tests/core/test_engine_model.py",
     "tests/packaging",
     "tests/cli",
@@ -37,7 +44,6 @@ LONGEST = (
     "tests/fuzz",
     "tests/examples",
     "tests/client",
-    "tests/clients",
     "tests/runtime",
 )
 """Files, and folders of files, that take long, the longest first. The others follow by their numbers of tests."""
