@@ -532,7 +532,7 @@ export class Client {
      */
     delete(id: string, { signal }?: CallOptions): Promise<void>;
     /**
-     * Retry the failed jobs that match; at least one filter is required, here and in the next two.
+     * Retry the failed jobs that match; at least one filter is required, here and in the next three.
      *
      * @param {BulkFilter} filter
      * @param {CallOptions} [options]
@@ -555,6 +555,14 @@ export class Client {
      * @returns {Promise<BulkResult>}
      */
     deleteAll(filter: BulkFilter, options?: CallOptions): Promise<BulkResult>;
+    /**
+     * Let the delayed jobs that match, and those that wait for their next attempt, start now.
+     *
+     * @param {BulkFilter} filter
+     * @param {CallOptions} [options]
+     * @returns {Promise<BulkResult>}
+     */
+    runAllNow(filter: BulkFilter, options?: CallOptions): Promise<BulkResult>;
     /**
      * Return the document of each queue.
      *

@@ -1035,7 +1035,7 @@ export class Client {
   }
 
   /**
-   * Retry the failed jobs that match; at least one filter is required, here and in the next two.
+   * Retry the failed jobs that match; at least one filter is required, here and in the next three.
    *
    * @param {BulkFilter} filter
    * @param {CallOptions} [options]
@@ -1065,6 +1065,17 @@ export class Client {
    */
   async deleteAll(filter, options) {
     return this.#bulk("delete", filter, options);
+  }
+
+  /**
+   * Let the delayed jobs that match, and those that wait for their next attempt, start now.
+   *
+   * @param {BulkFilter} filter
+   * @param {CallOptions} [options]
+   * @returns {Promise<BulkResult>}
+   */
+  async runAllNow(filter, options) {
+    return this.#bulk("run", filter, options);
   }
 
   /**
@@ -1391,7 +1402,7 @@ export class Client {
   }
 
   /**
-   * @param {"retry" | "cancel" | "delete"} action
+   * @param {"retry" | "cancel" | "delete" | "run"} action
    * @param {BulkFilter} filter
    * @param {CallOptions} [options]
    */

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from jobqueue.core.submit import Asked, SubmitReceipt, SubmitResult
     from jobqueue.errors import JobGone, JobNotFound, JournalFailed, Refused
 
-BulkAction = Literal["retry", "cancel", "delete"]
+BulkAction = Literal["retry", "cancel", "delete", "run_now"]
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -325,7 +325,7 @@ class Backend(Snapshot, FlowOperations, Protocol):
         oldest_first: bool = False,
         dry_run: bool = False,
     ) -> BulkCount:
-        """Retry, cancel or delete all jobs that match and existed when it began; other tasks run meanwhile.
+        """Retry, cancel, delete or run now all jobs that match and existed when it began; other tasks run meanwhile.
 
         Args:
             limit: Change no more than this number of jobs.

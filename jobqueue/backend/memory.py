@@ -270,7 +270,12 @@ class MemoryBackend(MemoryFlows):
         dry_run: bool = False,
     ) -> BulkCount:
         # Of this class, since a subclass's own may wait at each job.
-        acts = {"retry": MemoryBackend.retry, "cancel": MemoryBackend.cancel, "delete": MemoryBackend.delete}
+        acts = {
+            "retry": MemoryBackend.retry,
+            "cancel": MemoryBackend.cancel,
+            "delete": MemoryBackend.delete,
+            "run_now": MemoryBackend.run_now,
+        }
         act = None if dry_run else partial(acts[action], self)
         return await self._searches.bulk(action, act, job_filter, limit=limit, oldest_first=oldest_first)
 

@@ -23,7 +23,7 @@ from jobqueue.api_limits import SAMPLE_MAX
 from jobqueue.backend.base import BulkCount, Count, InvalidCursor, Page
 from jobqueue.core.failure_groups import FailureGroups
 from jobqueue.core.ids import ID_LENGTH, cursor_at, is_cursor
-from jobqueue.core.job import FAILED
+from jobqueue.core.job import DELAYED, FAILED
 from jobqueue.core.job_filter import JobFilter
 from jobqueue.core.job_view import view_of
 from jobqueue.errors import JobGone, JobNotFound, JobQueueError, Refused, WrongState
@@ -296,3 +296,5 @@ def _applies(action: BulkAction, job: Job) -> bool:
             return job.live
         case "delete":
             return not job.live
+        case "run_now":
+            return job.state is DELAYED

@@ -316,7 +316,7 @@ class Client(AsyncFlows, AsyncTopics, AsyncOperations):
         await self._run(jobs.delete(id))
 
     async def retry_all(self, **job_filter: Unpack[JobFilter]) -> BulkCount:
-        """Retry the failed jobs that match; at least one filter is required, here and in the next two."""
+        """Retry the failed jobs that match; at least one filter is required, here and in the next three."""
         return await self._run(jobs.bulk("retry", job_filter))
 
     async def cancel_all(self, **job_filter: Unpack[JobFilter]) -> BulkCount:
@@ -326,6 +326,10 @@ class Client(AsyncFlows, AsyncTopics, AsyncOperations):
     async def delete_all(self, **job_filter: Unpack[JobFilter]) -> BulkCount:
         """Delete the terminal jobs that match."""
         return await self._run(jobs.bulk("delete", job_filter))
+
+    async def run_all_now(self, **job_filter: Unpack[JobFilter]) -> BulkCount:
+        """End the delay of the delayed jobs that match, and the backoff of those that wait for their next attempt."""
+        return await self._run(jobs.bulk("run", job_filter))
 
     # -- carrying
 

@@ -91,7 +91,7 @@ def run_now(id: str) -> Steps[JobDocument]:
     return document((yield Request(method="POST", target=f"{job_path(id)}:run")))
 
 
-def bulk(action: Literal["retry", "cancel", "delete"], job_filter: JobFilter) -> Steps[BulkCount]:
+def bulk(action: Literal["retry", "cancel", "delete", "run"], job_filter: JobFilter) -> Steps[BulkCount]:
     body = encode({name: as_seconds(member) for name, member in job_filter.items()})
     headers = {"Content-Type": "application/json"}
     return decoded((yield Request(method="POST", target=f"/v1/jobs:{action}", headers=headers, body=body)), BulkCount)

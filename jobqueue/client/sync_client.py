@@ -226,6 +226,10 @@ class SyncClient(SyncFlows, SyncTopics, SyncOperations):
         """As `Client.delete_all`."""
         return self._run(jobs.bulk("delete", job_filter))
 
+    def run_all_now(self, **job_filter: Unpack[JobFilter]) -> BulkCount:
+        """As `Client.run_all_now`."""
+        return self._run(jobs.bulk("run", job_filter))
+
     # -- carrying
 
     def _heard(self, listener: Listener) -> Generator[JobEvent, None, None]:

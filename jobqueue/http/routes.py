@@ -321,6 +321,17 @@ ROUTES: tuple[Route, ...] = (
         problems=(InvalidRequest, errors.JournalFailed),
     ),
     Route(
+        method="POST",
+        path=f"{JOBS}:run",
+        name="run_jobs_now",
+        scope="operate",
+        summary="Lets all delayed jobs that match, or that wait for their next attempt, start now",
+        handler=lambda resources: resources.bulk.run,
+        body=Body(BulkFilter),
+        answers=(COUNTED,),
+        problems=(InvalidRequest, errors.JournalFailed),
+    ),
+    Route(
         method="GET",
         path="/v1/events",
         name="stream_events",

@@ -118,6 +118,10 @@ async def test_each_of_several_ids_is_tried(run: Run) -> None:
 async def test_a_delayed_job_is_run_and_cancelled(run: Run) -> None:
     id = await submitted(run, "hold", "--delay", "1h")
     assert (await run("jobs", "run", id)).lines[0]["id"] == id
+    await submitted(run, "hold", "--delay", "1h", "--group", "later")
+    assert (await run("jobs", "run", "--group", "later", "--dry-run")).lines[0]["count"] == 1
+    assert (await run("jobs", "run", "--group", "later", "--yes")).lines == [{"count": 1}]
+    assert (await run("jobs", "run", "--group", "later", "--yes")).code == 1
     assert (await run("jobs", "cancel", id)).code == 0
 
 

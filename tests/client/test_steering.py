@@ -57,6 +57,9 @@ async def test_bulk_actions_apply_to_all_jobs_that_match_a_filter(call: Call) ->
     for id in held:
         assert (await call("wait", id, timeout_s=10)).state is JobState.CANCELLED
     assert (await call("delete_all", state="cancelled", older_than_s=0)).count == 2
+    later = (await call("submit", "echo", {"value": 1}, delay_s=3600, group="later")).id
+    assert (await call("run_all_now", group="later")).count == 1
+    assert (await call("wait", later, timeout_s=10)).result == 1
     with pytest.raises(errors.JobGone):
         await call("get", held[0])
 

@@ -1143,6 +1143,25 @@ async def test_each_bulk_action_counts_only_jobs_in_a_suitable_state(make: Make)
     assert backend.stats()[0].terminal == 0
 
 
+@virtual_time
+async def test_a_bulk_run_queues_delayed_jobs_and_those_between_two_attempts(make: Make) -> None:
+    backend = make()
+    between = await submit(backend, JobSpec(type="t", attempts_max=2, group="a"))
+    lease = await backend.lease()
+    await backend.nack(between.id, lease.attempt, BOOM)
+    delayed = await submit(backend, JobSpec(type="t", delay_s=60, group="a"))
+    other = await submit(backend, JobSpec(type="t", delay_s=60, group="b"))
+    queued = await submit(backend)
+    assert await states(backend, between, delayed, other, queued) == ["delayed", "delayed", "delayed", "queued"]
+    assert await backend.bulk("run_now", JobFilter(group="a"), dry_run=True) == BulkCount(
+        2, 0, 0, (delayed.id, between.id)
+    )
+    assert await backend.bulk("run_now", JobFilter(group="a")) == BulkCount(2, 0)
+    assert await states(backend, between, delayed, other, queued) == ["queued", "queued", "delayed", "queued"]
+    assert await backend.bulk("run_now", JobFilter(), limit=1) == BulkCount(1, 0)
+    assert await states(backend, other) == ["queued"]
+
+
 @pytest.mark.parametrize("oldest_first", [False, True])
 @virtual_time
 async def test_a_bulk_action_changes_no_more_jobs_than_its_limit_and_a_dry_run_none(

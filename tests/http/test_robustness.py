@@ -133,7 +133,14 @@ def test_no_target_breaks_the_server(victim: Victim, method: bytes) -> None:
 
 def test_no_method_breaks_the_server(victim: Victim) -> None:
     targets = [b"/", b"*", b"h:80", b"/v1/jobs", b"/v1/jobs/x", b"/v1/jobs/x:cancel", b"/v1/jobs/x/result", b"/readyz"]
-    targets += [b"/v1/jobs:batch", b"/v1/jobs:retry", b"/v1/jobs:cancel", b"/v1/jobs:delete", b"/v1/jobs/x/events"]
+    targets += [
+        b"/v1/jobs:batch",
+        b"/v1/jobs:retry",
+        b"/v1/jobs:cancel",
+        b"/v1/jobs:delete",
+        b"/v1/jobs:run",
+        b"/v1/jobs/x/events",
+    ]
     targets += [b"/v1/jobs/x:retry", b"/v1/jobs/x:run", b"/v1/queues/other", b"/v1/queues/other:resume", b"/v1/queues"]
     victim.survives(*(get(target, method=method) for target in targets for method in METHODS))
 
@@ -221,6 +228,7 @@ BODY_RESOURCES = [
     ("POST", "/v1/jobs:retry"),
     ("POST", "/v1/jobs:cancel"),
     ("POST", "/v1/jobs:delete"),
+    ("POST", "/v1/jobs:run"),
     ("PATCH", "/v1/queues/other"),
 ]
 TEXTS = st.text(max_size=10) | st.sampled_from(["echo", "fail", "default", "other", "queued", "failed", "fifo", "fair"])

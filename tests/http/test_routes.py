@@ -236,7 +236,7 @@ async def lists_and_bulk(serving: Serving, http: aiohttp.ClientSession, seen: Se
         await seen.ask(http, method, "/v1/failures")
         for failure in (failures["groups"][0]["id"], "nope"):
             await seen.ask(http, method, "/v1/failures/{failure}", failure)
-    for action in ("retry", "cancel", "delete"):
+    for action in ("retry", "cancel", "delete", "run"):
         await seen.ask(http, "POST", f"/v1/jobs:{action}", json={"type": "nope"})
         await seen.ask(http, "POST", f"/v1/jobs:{action}", json={})
 
@@ -557,7 +557,7 @@ async def rejected_by_the_journal(start: Start, http_to: Open, seen: Seen) -> No
         await seen.ask(http, "DELETE", JOB, done)
         await seen.ask(http, "POST", f"{JOB}:run", later)
         await seen.ask(http, "POST", f"{JOB}:cancel", held)
-        for action in ("retry", "cancel", "delete"):
+        for action in ("retry", "cancel", "delete", "run"):
             await seen.ask(http, "POST", f"/v1/jobs:{action}", json={"type": "fail"})
         await seen.ask(http, "PATCH", QUEUE, "default", json={"weight": 2})
         for action in (":pause", ":resume"):

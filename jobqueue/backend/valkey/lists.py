@@ -26,7 +26,7 @@ from jobqueue.backend.searches import Turns
 from jobqueue.backend.valkey.layout import place_of
 from jobqueue.backend.valkey.records import LETTERS, record_of
 from jobqueue.core.failure_groups import FailureGroups
-from jobqueue.core.job import FAILED
+from jobqueue.core.job import DELAYED, FAILED
 from jobqueue.core.job_filter import JobFilter
 from jobqueue.core.job_view import view_of
 
@@ -52,6 +52,9 @@ WHOLE_AT_ONCE: Final = 64
 
 LOOKED_MAX: Final = 5000
 LOOKED_S_MAX: Final = 2.0
+
+ONLY_STATE: Final = {"retry": FAILED, "run_now": DELAYED}
+"""Actions that apply to jobs in one state alone."""
 
 ACT_AT_ONCE: Final = 64
 
@@ -143,7 +146,8 @@ class Lists:
         """Search for groups of failed jobs, as `Backend.failures`."""
         if job_filter.state not in (None, FAILED):
             return FailureGroups(now=self._clock.now(), since=self._clock.now()).found(True)
-        walk = _Walk(self, _failed_of(job_filter), cursor="", oldest_first=False, whole=False)
+        failed = msgspec.structs.replace(job_filter, state=FAILED)
+        walk = _Walk(self, failed, cursor="", oldest_first=False, whole=False)
         jobs: list[JobView] = []
         gives_up_at = self._clock.now() + LOOKED_S_MAX
         while not walk.over and not self._gives_up(walk, gives_up_at):
@@ -167,8 +171,8 @@ class Lists:
     ) -> BulkCount:
         """Search for the jobs of a bulk action, and act on each, as `Backend.bulk`."""
         last = await self._newest_place()
-        if action == "retry" and job_filter.state is None:
-            job_filter = _failed_of(job_filter)
+        if action in ONLY_STATE and job_filter.state is None:
+            job_filter = msgspec.structs.replace(job_filter, state=ONLY_STATE[action])
         walk = _Walk(self, job_filter, cursor="", oldest_first=oldest_first, whole=False)
         done = _Done(limit)
         while not walk.over and not done.is_full:
@@ -287,17 +291,12 @@ class _Done:
                 self.skipped_by[type(error)] = self.skipped_by.get(type(error), 0) + 1
 
 
-def _failed_of(job_filter: JobFilter) -> JobFilter:
-    """Return the filter of the failed ones among the jobs that match."""
-    return msgspec.structs.replace(job_filter, state=FAILED)
-
-
 def _cursor(kind: str, text: str, oldest_first: bool) -> str:
     return f"{'o' if oldest_first else 'n'}{kind}{text}"
 
 
 def _applies(action: BulkAction, job: JobView) -> bool:
     """Whether the action applies to the job's state."""
-    if action == "retry":
-        return job.state is FAILED
+    if action in ONLY_STATE:
+        return job.state is ONLY_STATE[action]
     return job.live is (action == "cancel")

@@ -144,7 +144,8 @@ class Operations:
 
     async def act(self, action: BulkAction, job_ids: Sequence[JobId]) -> Sequence[JobQueueError | None]:
         """Do something to several jobs; return for each why it was not done, or None."""
-        operation = {"cancel": self.cancel, "delete": self.delete, "retry": self.retry}[action]
+        operations = {"cancel": self.cancel, "delete": self.delete, "retry": self.retry, "run_now": self.run_now}
+        operation = operations[action]
         outcomes = await asyncio.gather(*(operation(job_id) for job_id in job_ids), return_exceptions=True)
         for outcome in outcomes:
             if isinstance(outcome, BaseException) and not isinstance(outcome, JobQueueError):

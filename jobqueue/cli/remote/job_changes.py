@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from jobqueue.client import JobDocument
 
 REDACTED = "•••"
-DONE = {"retry": "queued again", "cancel": "cancelled", "delete": "deleted"}
+DONE = {"retry": "queued again", "cancel": "cancelled", "delete": "deleted", "run": "queued now"}
 SPEC = ("queue", "priority", "group", "timeout_s", "attempts_max", "ttl_s")
 """The options of a job that a new submission takes over: no instant, and no unique value."""
 
@@ -50,9 +50,8 @@ def delete(connection: Connection, output: Output, options: argparse.Namespace) 
 
 
 def run_now(connection: Connection, output: Output, options: argparse.Namespace) -> int:
-    """Let a delayed job start now."""
-    _print(output, connection.run_now(options.id), options.id, "")
-    return 0
+    """Let delayed jobs start now."""
+    return _change(connection, output, options, "run", connection.run_now)
 
 
 def resubmit(connection: Connection, output: Output, options: argparse.Namespace) -> int:

@@ -171,6 +171,6 @@ COMMANDS = (
     Command("retry", "Queue failed jobs again.", talking(retry), _add_changes),
     Command("cancel", "Cancel live jobs.", talking(cancel), _add_changes),
     Command("delete", "Delete the records and files of terminal jobs.", talking(delete), _add_changes),
-    Command("run", "Let a delayed job start now.", talking(run_now), _add_id),
+    Command("run", "Let delayed jobs start now.", talking(run_now), _add_changes),
     Command("resubmit", "Submit a job again, with changes.", talking(resubmit), _add_resubmission),
 )

@@ -256,7 +256,6 @@ export const STRINGS = {
     noCondition: "Add a condition to the filter to act on all that match: without one an action would meet every job.",
     bar: "Actions on the selected jobs",
     keys: "Jobs",
-    onlyIds: "Only for jobs that are selected one by one",
     noScope: "This session may not change jobs.",
     columns: {
       id: "Id",

@@ -1,4 +1,4 @@
-"""Actions on all jobs that match a filter: `POST /v1/jobs:retry`, `:cancel` and `:delete`.
+"""Actions on all jobs that match a filter: `POST /v1/jobs:retry`, `:cancel`, `:delete` and `:run`.
 
 A filter without a condition, a null or an unknown name is rejected: it would act on more jobs than intended.
 """
@@ -131,6 +131,10 @@ class Bulk:
     async def delete(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/jobs:delete: delete terminal records."""
         return await self._act(request, "delete")
+
+    async def run(self, request: web.Request) -> web.StreamResponse:
+        """POST /v1/jobs:run: let delayed jobs start now."""
+        return await self._act(request, "run_now")
 
     async def _act(self, request: web.Request, action: BulkAction) -> web.StreamResponse:
         check_head(request, self._service.settings.limits)

@@ -348,6 +348,7 @@ test("failed jobs are retried, jobs deleted, and their ids are gone", async () =
   assert.equal((await client.retry(id)).state, "queued");
   await client.wait(id);
   assert.equal((await client.retryAll({ type: "fail", state: "failed" })).count >= 1, true);
+  assert.deepEqual(await client.runAllNow({ group: "none" }), { count: 0 });
   await client.wait(id);
   await client.delete(id);
   for (const call of ["get", "status", "wait"]) {

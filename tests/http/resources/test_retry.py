@@ -196,6 +196,21 @@ async def test_an_invalid_bulk_filter_gets_422_where_the_fault_is(
         assert [error["pointer"] for error in problem["errors"]] == [pointer], problem
 
 
+async def test_a_bulk_run_queues_delayed_jobs_that_match(http: aiohttp.ClientSession) -> None:
+    for group in ("a", "a", "b"):
+        async with http.post("/v1/jobs", json={"type": "hold", "group": group, "delay_s": 60}) as response:
+            assert (await response.json())["state"] == "delayed"
+    async with http.post("/v1/jobs:run", json={"group": "a", "dry_run": True}) as response:
+        dry = await response.json()
+        assert (dry["count"], len(dry["sample"])) == (2, 2)
+    async with http.post("/v1/jobs:run", json={"group": "a"}) as response:
+        assert (response.status, await response.json()) == (200, {"count": 2})
+    async with http.get("/v1/jobs?state=delayed") as response:
+        assert [job["group"] for job in (await response.json())["jobs"]] == ["b"]
+    async with http.post("/v1/jobs:run", json={}) as response:
+        assert response.status == 422
+
+
 async def test_bulk_cancel_and_delete_apply_to_all_matching_jobs(serving: Serving, http: aiohttp.ClientSession) -> None:
     delayed = [await submit(http, type="echo", delay_s=60) for _ in range(3)]
     held = await submit(http, type="hold")

@@ -17,7 +17,7 @@ export function SelectionBar({count, all, counted, filter, mayChange, onAll, onC
   if (!count && !all) return null;
   const {fault} = bulkOf(filter, Date.now());
   const total = counted.total === null ? "" : T.total(counted.total, counted.complete);
-  const blocked = (action) => (!mayChange ? T.noScope : all && action === "run" ? T.onlyIds : all ? fault : null);
+  const blocked = (action) => (!mayChange ? T.noScope : all ? fault : null);
   return html`<div class="selection card row" role="region" aria-label=${T.bar}>
     <strong role="status">${all ? T.allSelected(total) : T.selected(count)}</strong>
     ${!all && fault === null && counted.total > count && html`<button type="button" class="button small" onClick=${onAll}>${T.selectAll(total)}</button>`}

@@ -58,7 +58,7 @@ export default function Jobs({query}) {
     if (!mayChange("operate") || asked) return;
     if (all) {
       const {body, notes, fault} = bulkOf(filter, Date.now());
-      if (action !== "run" && fault === null) ask({action, filter: body, notes});
+      if (fault === null) ask({action, filter: body, notes});
       return;
     }
     const ids = selected.size ? [...selected] : focusedId(table.current, jobs);
