@@ -186,11 +186,12 @@ class Journal:
         )
         self._record(image, events, engine, backend, writer)
         begun([event.job for event in events if isinstance(event, Ended)])
-        kept: asyncio.Future[JournalFailed | None] = asyncio.get_running_loop().create_future()
         writer.commit()
-        writer.when_kept(kept.set_result)
-        if (error := await kept) is not None:
-            raise JournalError(str(error))
+        if writer.kept < writer.appended:
+            kept: asyncio.Future[JournalFailed | None] = asyncio.get_running_loop().create_future()
+            writer.when_kept(kept.set_result)
+            if (error := await kept) is not None:
+                raise JournalError(str(error))
         self._recovered_s = self._now() - self._began_at
         if self._read.records:
             journal_log.recovered(
