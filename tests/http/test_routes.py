@@ -545,6 +545,7 @@ async def rejected_by_the_journal(start: Start, http_to: Open, seen: Seen) -> No
     admission = cast("Any", serving.service.backend)._engine.admission
     subscribe(serving)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(HeldKeeper, "troubled", True)
         for kind in (JournalFull, JournalFailed):
             patch.setattr(keeper, "check", partial(_refuse, kind))
             await seen.ask(http, "POST", "/v1/jobs", json={"type": "echo"})
