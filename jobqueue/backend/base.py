@@ -465,16 +465,15 @@ class LocalBackend(Backend, Protocol):
         before events that they come after, the removal of a record before its end.
         """
 
-    def when_kept(self, done: Callable[[JournalFailed | None], None], submitted: JobId | None = None) -> None:
+    def when_kept(self, done: Callable[[JournalFailed | None], None]) -> None:
         """Call `done`, later, once all that was done so far is kept, or with the reason why it can't be.
 
         Only while the backend `defers`. `done` is called on the loop, once, and must not raise.
-
-        Args:
-            submitted: A job that was just accepted, and is kept whole or not at all: where it can't be kept, it is
-                cancelled, and its record removed, before `done` is called.
         """
         ...
+
+    def withdraw(self, job_id: JobId) -> None:
+        """Cancel a new job that can't be kept, and remove its record, once it has ended; nothing if there is none."""
 
     def estimate_now(self, job: Job) -> Estimate:
         """As `estimate`, of the live record itself."""

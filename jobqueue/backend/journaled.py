@@ -12,7 +12,6 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from jobqueue.backend.memory import MemoryBackend
@@ -164,16 +163,8 @@ class JournaledBackend(MemoryBackend):
         await self._keep()
         return flow
 
-    def when_kept(self, done: Callable[[JournalFailed | None], None], submitted: JobId | None = None) -> None:
-        self._keeper.when_kept(done if submitted is None else partial(self._tell, done, submitted))
-
-    def _tell(
-        self, done: Callable[[JournalFailed | None], None], submitted: JobId, error: JournalFailed | None
-    ) -> None:
-        """Tell what has become of a submission, which leaves no job if it is not kept."""
-        if error is not None:
-            self._withdraw(submitted)
-        done(error)
+    def when_kept(self, done: Callable[[JournalFailed | None], None]) -> None:
+        self._keeper.when_kept(done)
 
     async def cancel(self, job_id: str) -> JobView:
         self._keeper.check()
@@ -277,10 +268,9 @@ class JournaledBackend(MemoryBackend):
 
     def _withdraw_all(self, submitted: tuple[JobId, ...]) -> None:
         for job_id in reversed(submitted):  # children before their parents
-            self._withdraw(job_id)
+            self.withdraw(job_id)
 
-    def _withdraw(self, job_id: JobId) -> None:
-        """Cancel a job and remove its record; one that runs has it removed at its end."""
+    def withdraw(self, job_id: JobId) -> None:
         job = self.find(job_id)
         if job is None:
             return

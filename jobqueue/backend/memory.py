@@ -140,7 +140,10 @@ class MemoryBackend(MemoryFlows):
             if alone:
                 self._publish()
 
-    def when_kept(self, done: Callable[[JournalFailed | None], None], submitted: JobId | None = None) -> None:
+    def when_kept(self, done: Callable[[JournalFailed | None], None]) -> None:
+        raise AssertionError("nothing is deferred")
+
+    def withdraw(self, job_id: JobId) -> None:
         raise AssertionError("nothing is deferred")
 
     def refuse_unseen(

@@ -18,6 +18,7 @@ Rules:
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec  # noqa: TC002  # the signature of a handler is read from its annotations
@@ -219,7 +220,7 @@ class Webhooks:
             target.dropped(str(refusal))
         else:
             if backend.defers:
-                backend.when_kept(_ignore, job.id)
+                backend.when_kept(partial(_take_back, backend, job.id))
 
     def _delivery_ended(self, job: Job) -> None:
         was_live = self._live.pop(job.id, None) is not None  # else a recovery has ended it
@@ -328,5 +329,7 @@ def _failure_of(host: str, answer: Answer) -> str | None:
     return f"{host} answered {answer.status}"
 
 
-def _ignore(error: JournalFailed | None) -> None:
-    """Nothing: where a delivery can't be kept, the journal says so itself, and takes its job back."""
+def _take_back(backend: LocalBackend, job_id: JobId, error: JournalFailed | None) -> None:
+    """Withdraw a delivery that can't be kept; the journal itself says why."""
+    if error is not None:
+        backend.withdraw(job_id)

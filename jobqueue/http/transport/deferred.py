@@ -223,28 +223,31 @@ class CommitWait:
 
     Args:
         answers: Writes other answers than the one that is due.
-        job: The live record.
+        local: Has accepted the job.
+        submitted: The job's live record, and whether it was there before; a new one that can't be kept is withdrawn.
         answer: The whole answer, with the job as it was accepted. Not that of a request with a `head`.
         limited: As of `JobWait`.
         head: That of a request that waits for the job's end afterwards, with what it says.
         lines: Header lines of its answer, as of `JobWait`.
     """
 
-    __slots__ = ("_answer", "_answers", "_client", "_head", "_job", "_left", "_limited", "_lines")
+    __slots__ = ("_answer", "_answers", "_client", "_head", "_left", "_limited", "_lines", "_local", "_submitted")
 
     def __init__(
         self,
         answers: Answers,
+        local: LocalBackend,
         client: Client,
-        job: Job,
+        submitted: SubmitResult[Job],
         answer: bytes,
         limited: str | None,
         head: WaitHead | None,
         lines: bytes,
     ) -> None:
         self._answers = answers
+        self._local = local
         self._client: Client | None = client
-        self._job = job
+        self._submitted = submitted
         self._answer = answer
         self._limited = limited
         self._head = head
@@ -254,9 +257,11 @@ class CommitWait:
     def kept(self, error: JournalFailed | None) -> None:
         """The job is kept; or it can't be, and is gone."""
         client, self._client = self._client, None
+        if error is not None and not self._submitted.duplicate:
+            self._local.withdraw(self._submitted.job.id)
         if client is None:
             return
-        now, answers, head = client.time(), self._answers, self._head
+        now, answers, head, job = client.time(), self._answers, self._head, self._submitted.job
         if error is not None:
             client.finish(answers.refuse(error, False, now, self._limited), now)
             return
@@ -264,12 +269,12 @@ class CommitWait:
             client.finish(self._answer, now)
             return
         try:
-            answer = answers.wait_for(self._job, False, head, self._lines, client, now, self._limited)
+            answer = answers.wait_for(job, False, head, self._lines, client, now, self._limited)
         except Exception as failure:
             answer = answers.refuse(failure, False, now, self._limited)
         if answer is None:
             # It is over already, so its wait was granted.
-            waited = Waited(headers_of(self._lines + answers.applied(head)), view_of(self._job))
+            waited = Waited(headers_of(self._lines + answers.applied(head)), view_of(job))
             client.hand_over(parsed_line(f"POST {JOBS_PATH}", head), waited)
         elif answer is not LATER:
             client.finish(answer, now)
@@ -294,9 +299,8 @@ def defer(
     lines: bytes = b"",
 ) -> bytes:
     """Answer a submission once its job is kept; return LATER. Args: As of `CommitWait`."""
-    job = submitted.job
-    client.deferred = commit = CommitWait(answers, client, job, answer, limited, head, lines)
-    local.when_kept(commit.kept, None if submitted.duplicate else job.id)
+    client.deferred = commit = CommitWait(answers, local, client, submitted, answer, limited, head, lines)
+    local.when_kept(commit.kept)
     return LATER
 
 
