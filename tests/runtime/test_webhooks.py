@@ -27,10 +27,11 @@ from jobqueue.errors import ConfigError, InvalidField, InvalidSubmission, JobFai
 from jobqueue.testing import virtual_time
 from jobqueue.webhooks.message import AddressRefused, Answer, Undelivered
 from jobqueue.wiring import system
+from tests.backend.keeping import HeldKeeper
 from tests.runtime.test_job_log import fields_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
     from pathlib import Path
 
     from jobqueue.core.job_view import JobView
@@ -516,6 +517,33 @@ async def test_a_journal_keeps_the_delivery_with_the_end_that_it_tells(tmp_path:
     assert [message.url for _, message in sender.sent] == [HOOKS, "https://app.example.com/done"]
     assert {event["data"]["id"] for event in sender.events()} == {job.id}
     await second.stop()
+
+
+@virtual_time
+async def test_a_delivery_that_can_not_be_kept_leaves_no_job() -> None:
+    queue, keeper = made(sender := Sender()), HeldKeeper()
+    given = queue.service.surroundings
+    queue.service.surroundings = lambda settings: dataclasses.replace(given(settings), journal=keeper)
+    await queue.start()
+
+    async def kept(operation: Coroutine[Any, Any, Any]) -> Any:
+        task = asyncio.ensure_future(operation)
+        while not keeper.waiting:
+            await asyncio.sleep(0)
+        keeper.release()
+        return await task
+
+    await kept(queue.pause("webhooks"))
+    job = await kept(queue.submit("add"))
+    await job.wait()
+    assert len(await deliveries(queue)) == 1
+    keeper.broken = True
+    keeper.release()
+    assert await deliveries(queue) == []
+    keeper.broken = False
+    await kept(queue.resume("webhooks"))
+    await queue.stop()
+    assert sender.sent == []
 
 
 async def test_a_callback_of_a_job_that_waits_outlives_the_process(tmp_path: Path) -> None:

@@ -364,6 +364,24 @@ async def test_a_fault_within_a_snapshot_is_logged_and_jobs_are_still_recorded(
 
 @SYNCS
 @virtual_time
+async def test_no_change_begins_while_nothing_can_be_kept(sync: Any) -> None:
+    disk = FaultyDisk()
+    backend, journal = await begun(disk, sync=sync)
+    waiting = (await backend.submit(LATER, uniqueness=KEYED)).job
+    disk.faults = [Fault("write", disk.calls["write"] + 1)]
+    with pytest.raises(JournalFailed):
+        await backend.submit(LATER)
+    for change in (backend.cancel(waiting.id), backend.submit(LATER, uniqueness=KEYED), backend.pause("default")):
+        with pytest.raises(JournalFailed):
+            await change
+    assert (await backend.get(waiting.id)).state is JobState.DELAYED
+    assert not backend.stats()[1][0].pause
+    await until(lambda: journal.figures().state == "ok")
+    assert (await backend.cancel(waiting.id)).state is JobState.CANCELLED
+
+
+@SYNCS
+@virtual_time
 async def test_a_bulk_action_that_a_stop_overtakes_is_not_answered_as_kept(sync: Any) -> None:
     disk = FaultyDisk()
     backend, journal = await begun(disk, sync=sync)

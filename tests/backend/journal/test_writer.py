@@ -9,7 +9,7 @@ from jobqueue.backend.journal import writer as writer_module
 from jobqueue.errors import JournalFailed
 from jobqueue.testing import virtual_time
 from tests.backend.journal.faulty_disk import Fault, FaultyDisk
-from tests.backend.journal.writing import InlineThread, Journal, Sync, frames, logged
+from tests.backend.journal.writing import InlineThread, Journal, Sync, frames, logged, record
 
 both = pytest.mark.parametrize("sync", ["always", "interval"])
 
@@ -216,6 +216,37 @@ async def test_a_long_batch_becomes_several_frames(monkeypatch: pytest.MonkeyPat
     await journal.close()
 
 
+@virtual_time
+async def test_records_of_a_long_batch_are_kept_frame_by_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_module, "FRAME_BYTES", 100)
+    journal = await Journal.start(FaultyDisk(), "interval")
+    journal.thread.held = True
+    journal.append(500)
+    await turn(3)
+    written = logged(journal.disk.copy())
+    assert 20 <= len(written) < 500, "the others wait for a segment"
+    assert journal.writer.kept == len(written)
+    journal.thread.release()
+    assert await journal.kept() is None
+    await journal.close()
+
+
+@both
+@virtual_time
+async def test_a_segment_that_begins_with_a_long_batch_is_one(sync: Sync, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_module, "FRAME_BYTES", 100)
+    journal = await Journal.start(FaultyDisk(), sync)
+    journal.append()
+    assert await journal.writer.begin_segment([record(number) for number in range(2, 52)]) == 2
+    journal.count = 51
+    journal.append()
+    assert await journal.kept() is None
+    assert [len(frame) for frame in frames(journal.disk.copy())] == [1, 20, 20, 10, 1]
+    await journal.close()
+    assert logged(journal.disk) == [*range(1, 53)]
+    assert len(journal.folder.segments()) == 3, "the first, this one and a spare"
+
+
 @both
 @virtual_time
 async def test_the_next_start_goes_on_in_the_same_segment(sync: Sync) -> None:
@@ -332,6 +363,25 @@ async def test_a_backlog_stalls_the_journal_and_a_greater_one_fails_it(monkeypat
     journal.thread.release()
     with pytest.raises(JournalFailed):
         await journal.close()
+
+
+@virtual_time
+async def test_a_backlog_of_many_iterations_of_the_loop_stalls_the_journal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer_module, "STALLED_BYTES", 100)
+    journal = await Journal.start(FaultyDisk())
+    journal.thread.held = True
+    for _ in range(21):
+        assert journal.troubles == []
+        journal.append()
+        await turn()
+    journal.append()
+    await turn()
+    assert journal.kinds() == ["stalled"]
+    journal.thread.release()
+    await turn(6)
+    assert journal.kinds() == ["stalled", "recovered"]
+    assert journal.writer.kept == 22
+    await journal.close()
 
 
 @both

@@ -220,6 +220,28 @@ async def test_a_lost_client_leaves_nothing_of_its_wait(start: Start) -> None:
         gc.enable()
 
 
+async def test_a_repetition_that_can_not_be_kept_leaves_the_job_of_the_first(start: Start) -> None:
+    async def script(serving: Serving) -> list[bytes]:
+        wire = await connected(serving)
+        await wire.send(post(LATER, "Idempotency-Key: first"))
+        (await until_held(serving)).release()
+        await turns()
+        other = await connected(serving)
+        await other.send(post(LATER))
+        await wire.send(post(LATER, "Idempotency-Key: first"))
+        keeper = await until_held(serving, 2)
+        keeper.broken = True
+        keeper.release()
+        await turns()
+        assert serving.service.backend.stats()[0].live == 1
+        keeper.broken = False
+        await wire.send(END)
+        return [await wire.received()]
+
+    (answers,) = await both(start, script)
+    assert codes(answers) == [202, 503, 200]
+
+
 async def test_a_client_that_shuts_its_side_gets_its_answer(start: Start) -> None:
     async def script(serving: Serving) -> list[bytes]:
         wires = [await connected(serving) for _ in range(2)]
