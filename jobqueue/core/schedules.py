@@ -50,8 +50,11 @@ SET_BACK_S_MIN: Final = 1.0
 SET_BACK_S_MAX: Final = 3 * 3600.0
 """What Debian's cron takes for a correction of the clock, as at a change to winter time."""
 
-TOLD_MAX: Final = 200
+TOLD_MAX: Final = 50
 """Troubles that are told one by one; all are counted."""
+
+TOLD_OF_OWNER_MAX: Final = 10
+"""Those of the schedules of one owner."""
 
 WORK: Final = 64
 """Instants that one `take` looks for, some 30 µs each."""
@@ -117,11 +120,14 @@ class Schedules:
     def figures(self, now: float) -> ScheduleFigures:
         """Return what is shown of all schedules together."""
         paused = sum(1 for schedule in self if schedule.pause is not None)
-        troubled, told = Counter[TroubleKind](), list[Trouble]()
+        troubled, told, told_of = Counter[TroubleKind](), list[Trouble](), Counter[str]()
         for trouble in self._troubles.current(now):
             troubled[trouble.kind] += 1
-            if len(told) < TOLD_MAX:
+            owner = trouble.schedule[0]
+            if len(told) < TOLD_MAX and (owner is None or told_of[owner] < TOLD_OF_OWNER_MAX):
                 told.append(msgspec.structs.replace(trouble))
+                if owner is not None:
+                    told_of[owner] += 1
         return ScheduleFigures(
             schedules=len(self._all), paused=paused, counts=self.counts, troubled=troubled, troubles=told
         )
