@@ -62,6 +62,7 @@ class Ticked(msgspec.Struct, frozen=True):
         due_at: Its instant, in Unix seconds.
         job_id: Its job; None: it has none.
         reason: Why it was rejected; None: it was not.
+        at: When that was known, in Unix seconds.
     """
 
     schedule: ScheduleId
@@ -69,16 +70,17 @@ class Ticked(msgspec.Struct, frozen=True):
     outcome: TickOutcome
     job_id: JobId | None
     reason: str | None
+    at: float
 
     @classmethod
-    def of(cls, schedule: ScheduleId, due_at: float, outcome: Outcome) -> Self:
+    def of(cls, schedule: ScheduleId, due_at: float, outcome: Outcome, at: float) -> Self:
         """Return it."""
         name: TickOutcome = "skipped" if outcome.job_id is None else "submitted"
         if outcome.error is not None:
             name = "rejected"
         elif outcome.elsewhere:
             name = "elsewhere"
-        return cls(schedule, due_at, name, outcome.job_id, outcome.error)
+        return cls(schedule, due_at, name, outcome.job_id, outcome.error, at)
 
 
 class ScheduleRunner:
@@ -309,7 +311,7 @@ class ScheduleRunner:
             self.schedules.settle(due, outcomes, now)
             for listener in self._listeners:
                 for instant, outcome in zip(due.instants, outcomes, strict=True):
-                    listener(Ticked.of(due.schedule.id, instant, outcome))
+                    listener(Ticked.of(due.schedule.id, instant, outcome, now))
             if not due.schedule.removed:
                 self._note(due.schedule)
 

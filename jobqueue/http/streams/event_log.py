@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from jobqueue.http.streams.steering_events import SteeringEvent
     from jobqueue.http.streams.subscriber import Subscriber
     from jobqueue.http.streams.watched_jobs import Watch
-    from jobqueue.schedules.runner import Ticked
+    from jobqueue.schedules.runner import ScheduleRunner, Ticked
     from jobqueue.service import Service
 
 RING_MAX = 4096
@@ -61,6 +61,7 @@ class EventLog:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._backend: LocalBackend | None = None
+        self._schedules: ScheduleRunner  # of the same run
         self._listener: Callable[[JobEvent], None] | None = None
         self._stop_listening: Callable[[], object] | None = None
         self._sampling = Sampling(self._tune, self._note_skipped)
@@ -112,7 +113,7 @@ class EventLog:
 
     def _begin(self) -> None:
         self.stop()
-        self._backend = self._service.local
+        self._backend, self._schedules = self._service.local, self._service.schedules.runner
         self._tag, self._ring = new_tag(), EventRing(RING_MAX)
         self._watched.begin_anew(self._ring.last)
 
@@ -139,7 +140,7 @@ class EventLog:
         if listener == self._on_event:
             stop_jobs = self._backend.subscribe(listener, Submitted, *_OF_WATCHED)
             stop_others = self._backend.subscribe(self._on_steering_event, *STEERING)
-            stop_ticks = self._service.schedules.runner.listen(self._on_tick)
+            stop_ticks = self._schedules.listen(self._on_tick)
             self._stop_listening = lambda: (stop_jobs(), stop_others(), stop_ticks())
         else:
             self._stop_listening = self._backend.subscribe(listener, *_OF_WATCHED)
@@ -287,8 +288,7 @@ class EventLog:
         self._sampling.heard()
 
     def _on_tick(self, tick: Ticked) -> None:
-        told = tick_data(tick, self._service.wall(self._service.local.now()))
-        self._tell(self._to_all, self._tag, self._record(TICKED, told, tick.schedule[0]))
+        self._tell(self._to_all, self._tag, self._record(TICKED, tick_data(tick), tick.schedule[0]))
         self._sampling.heard()
 
     def _record(self, name: str, told: Seen | bytes, owner: str | None) -> Recorded:

@@ -40,14 +40,14 @@ class ScheduleEventDocument(TypedDict):
     at: Instant
 
 
-def tick_data(tick: Ticked, at: float) -> bytes:
-    """Return the data of an event, as it is sent. Args: at: Its instant, in Unix seconds."""
+def tick_data(tick: Ticked) -> bytes:
+    """Return the data of an event, as it is sent."""
     document: ScheduleEventDocument = {
         "schedule": tick.schedule[1],
         "due_at": timestamp(tick.due_at),
         "outcome": tick.outcome,
         "id": tick.job_id,
         "reason": None if tick.reason is None else shown(tick.reason, REASON_LENGTH_MAX),
-        "at": timestamp(at),
+        "at": timestamp(tick.at),
     }
     return orjson.dumps(document)

@@ -533,7 +533,7 @@ async def test_streams_leave_after_the_recording_has_stopped(event_log: EventLog
 
 
 def ticked(outcome: Outcome, owner: str | None = "ann") -> Ticked:
-    return Ticked.of((owner, "nightly"), 90.0, outcome)
+    return Ticked.of((owner, "nightly"), 90.0, outcome, 100.0)
 
 
 @pytest.mark.parametrize(
