@@ -1,3 +1,20 @@
+/**
+ * Return a graph in which each part starts after the last jobs of the part before it. Parts are copied. A job without a
+ * name has its type's; where a name is taken, the later job gets a number: `resize-2`.
+ *
+ * @param {...Part} parts
+ * @returns {Graph}
+ * @throws {TypeError} One is no part.
+ */
+export function chain(...parts: Part[]): Graph;
+/**
+ * Return a graph of parts that don't wait for each other, copied and named as by `chain`.
+ *
+ * @param {...Part} parts
+ * @returns {Graph}
+ * @throws {TypeError} One is no part.
+ */
+export function group(...parts: Part[]): Graph;
 /** The base class of this module's errors. */
 export class JobQueueError extends Error {
     /**
@@ -373,7 +390,8 @@ export class Client {
     /**
      * Submit a graph of jobs: all of them are accepted, or none.
      *
-     * @param {Graph} graph The document of `POST /v1/flows`: `{jobs: [{name, type, args, after: [names], …}, …]}`.
+     * @param {Graph} graph The document of `POST /v1/flows`: `{jobs: [{name, type, args, after: [names], …}, …]}`; `chain` and
+     *     `group` make it.
      * @param {{idempotencyKey?: string, retryForS?: number} & CallOptions} [options] As for `submit`, for the whole graph.
      * @returns {Promise<Flow & {deduplicated: boolean}>} `deduplicated`: this is an earlier submission's flow, by its key.
      * @throws {InvalidSubmission} A job or the graph has a fault; `errors` has its place, such as `/jobs/2/after/0`.
@@ -390,13 +408,58 @@ export class Client {
      * Return a flow: its state, its counts and its graph.
      *
      * @param {string} id
-     * @param {{includeJobs?: boolean} & CallOptions} [options] `includeJobs`: each of its jobs has its document, `job`.
+     * @param {{includeJobs?: boolean, limit?: number, cursor?: string} & CallOptions} [options] `includeJobs`: each of its
+     *     jobs has its document, `job`. `limit`: jobs at most, 1,000 by default. `cursor`: the `next_cursor` of a document
+     *     before, for the jobs after those.
      * @returns {Promise<Flow>}
      * @throws {JobNotFound | JobGone}
      */
-    flow(id: string, { includeJobs, signal }?: {
+    flow(id: string, { includeJobs, limit, cursor, signal }?: {
         includeJobs?: boolean;
+        limit?: number;
+        cursor?: string;
     } & CallOptions): Promise<Flow>;
+    /**
+     * Yield all jobs of a flow, page by page, parents before their children.
+     *
+     * @param {string} id
+     * @param {{includeJobs?: boolean, limit?: number} & CallOptions} [options] As for `flow`; `limit`: jobs on a page.
+     * @returns {AsyncGenerator<Flow["jobs"][number], void, undefined>}
+     * @throws {JobNotFound | JobGone}
+     */
+    iterFlowJobs(id: string, { includeJobs, limit, signal }?: {
+        includeJobs?: boolean;
+        limit?: number;
+    } & CallOptions): AsyncGenerator<Flow["jobs"][number], void, undefined>;
+    /**
+     * Return a page of the flows in a state, or of all, newest first.
+     *
+     * @param {FlowFilter} [filter]
+     * @param {CallOptions} [options]
+     * @returns {Promise<FlowPage>}
+     */
+    flows(filter?: FlowFilter, { signal }?: CallOptions): Promise<FlowPage>;
+    /**
+     * Yield all flows in a state, or all, newest first, page by page.
+     *
+     * @param {FlowFilter} [filter]
+     * @param {CallOptions} [options]
+     * @returns {AsyncGenerator<FlowSummary, void, undefined>}
+     */
+    iterFlows(filter?: FlowFilter, { signal }?: CallOptions): AsyncGenerator<FlowSummary, void, undefined>;
+    /**
+     * Yield the events of a flow's jobs, until all have ended. The first and the last event have the name `flow`, and the
+     * flow's document as `data`, at the end without jobs. A broken stream is opened again, and begins with the flow.
+     *
+     * @param {string} id
+     * @param {{retryForS?: number} & CallOptions} [options] As for `events`.
+     * @returns {AsyncGenerator<JobEvent, void, undefined>}
+     * @throws {JobNotFound | JobGone}
+     * @throws {Refused | NoAnswer} No stream could be opened for `retryForS`.
+     */
+    flowEvents(id: string, { retryForS, signal }?: {
+        retryForS?: number;
+    } & CallOptions): AsyncGenerator<JobEvent, void, undefined>;
     /**
      * Wait by long polls until all jobs of a flow have ended.
      *
@@ -796,6 +859,9 @@ export type StatsQuery = NonNullable<Operations["getStats"]["parameters"]["query
 export type Finding = Operations["listFindings"]["responses"][200]["content"]["application/json"]["findings"][number];
 export type Webhook = Operations["listWebhooks"]["responses"][200]["content"]["application/json"]["webhooks"][number];
 export type Flow = Documents["Flow"];
+export type FlowPage = Operations["listFlows"]["responses"][200]["content"]["application/json"];
+export type FlowSummary = FlowPage["flows"][number];
+export type FlowFilter = NonNullable<Operations["listFlows"]["parameters"]["query"]>;
 export type Schedule = Documents["Schedule"];
 export type ScheduleSubmission = Documents["ScheduleSubmission"];
 export type Publication = Operations["publish"]["responses"][202]["content"]["application/json"];
@@ -835,6 +901,12 @@ export type NamedSubmission = Omit<Documents["NamedSubmission"], "run_at"> & {
 export type Graph = {
     jobs: NamedSubmission[];
 };
+/**
+ * A part of a graph: a type, a submission, with `name`, `after` and `on_failure` if it needs them, or another graph.
+ */
+export type Part = string | (Omit<NamedSubmission, "name"> & {
+    name?: string;
+}) | Graph;
 /**
  * A job's document with what the answer to a submission tells beside it.
  */

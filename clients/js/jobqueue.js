@@ -44,6 +44,9 @@
 /** @typedef {Operations["listFindings"]["responses"][200]["content"]["application/json"]["findings"][number]} Finding */
 /** @typedef {Operations["listWebhooks"]["responses"][200]["content"]["application/json"]["webhooks"][number]} Webhook */
 /** @typedef {Documents["Flow"]} Flow */
+/** @typedef {Operations["listFlows"]["responses"][200]["content"]["application/json"]} FlowPage */
+/** @typedef {FlowPage["flows"][number]} FlowSummary */
+/** @typedef {NonNullable<Operations["listFlows"]["parameters"]["query"]>} FlowFilter */
 /** @typedef {Documents["Schedule"]} Schedule */
 /** @typedef {Documents["ScheduleSubmission"]} ScheduleSubmission */
 /** @typedef {Operations["publish"]["responses"][202]["content"]["application/json"]} Publication */
@@ -81,6 +84,12 @@
  * A graph of jobs, in any order, without files.
  *
  * @typedef {{jobs: NamedSubmission[]}} Graph
+ */
+
+/**
+ * A part of a graph: a type, a submission, with `name`, `after` and `on_failure` if it needs them, or another graph.
+ *
+ * @typedef {string | (Omit<NamedSubmission, "name"> & {name?: string}) | Graph} Part
  */
 
 /**
@@ -817,7 +826,8 @@ export class Client {
   /**
    * Submit a graph of jobs: all of them are accepted, or none.
    *
-   * @param {Graph} graph The document of `POST /v1/flows`: `{jobs: [{name, type, args, after: [names], …}, …]}`.
+   * @param {Graph} graph The document of `POST /v1/flows`: `{jobs: [{name, type, args, after: [names], …}, …]}`; `chain` and
+   *     `group` make it.
    * @param {{idempotencyKey?: string, retryForS?: number} & CallOptions} [options] As for `submit`, for the whole graph.
    * @returns {Promise<Flow & {deduplicated: boolean}>} `deduplicated`: this is an earlier submission's flow, by its key.
    * @throws {InvalidSubmission} A job or the graph has a fault; `errors` has its place, such as `/jobs/2/after/0`.
@@ -832,13 +842,80 @@ export class Client {
    * Return a flow: its state, its counts and its graph.
    *
    * @param {string} id
-   * @param {{includeJobs?: boolean} & CallOptions} [options] `includeJobs`: each of its jobs has its document, `job`.
+   * @param {{includeJobs?: boolean, limit?: number, cursor?: string} & CallOptions} [options] `includeJobs`: each of its
+   *     jobs has its document, `job`. `limit`: jobs at most, 1,000 by default. `cursor`: the `next_cursor` of a document
+   *     before, for the jobs after those.
    * @returns {Promise<Flow>}
    * @throws {JobNotFound | JobGone}
    */
-  async flow(id, { includeJobs = false, signal } = {}) {
-    const target = `${flowPath(id)}${includeJobs ? "?include=jobs" : ""}`;
+  async flow(id, { includeJobs = false, limit, cursor, signal } = {}) {
+    const target = `${flowPath(id)}${queryOf({ include: includeJobs ? "jobs" : undefined, limit, cursor })}`;
     return decoded(await this.#read({ method: "GET", target, signal }), isFlow);
+  }
+
+  /**
+   * Yield all jobs of a flow, page by page, parents before their children.
+   *
+   * @param {string} id
+   * @param {{includeJobs?: boolean, limit?: number} & CallOptions} [options] As for `flow`; `limit`: jobs on a page.
+   * @returns {AsyncGenerator<Flow["jobs"][number], void, undefined>}
+   * @throws {JobNotFound | JobGone}
+   */
+  async *iterFlowJobs(id, { includeJobs = false, limit, signal } = {}) {
+    /** @type {string | undefined} */
+    let cursor;
+    do {
+      const page = await this.flow(id, { includeJobs, limit, cursor, signal });
+      yield* page.jobs;
+      if (cursor && page.next_cursor === cursor) throw new ErrorAnswer(200, "pages without end");
+      cursor = page.next_cursor ?? undefined;
+    } while (cursor);
+  }
+
+  /**
+   * Return a page of the flows in a state, or of all, newest first.
+   *
+   * @param {FlowFilter} [filter]
+   * @param {CallOptions} [options]
+   * @returns {Promise<FlowPage>}
+   */
+  async flows(filter = {}, { signal } = {}) {
+    return decoded(await this.#read({ method: "GET", target: `/v1/flows${queryOf(filter)}`, signal }), hasList("flows"));
+  }
+
+  /**
+   * Yield all flows in a state, or all, newest first, page by page.
+   *
+   * @param {FlowFilter} [filter]
+   * @param {CallOptions} [options]
+   * @returns {AsyncGenerator<FlowSummary, void, undefined>}
+   */
+  async *iterFlows(filter = {}, { signal } = {}) {
+    let cursor = filter.cursor;
+    do {
+      const page = await this.flows({ ...filter, cursor }, { signal });
+      yield* page.flows;
+      if (cursor && page.next_cursor === cursor) throw new ErrorAnswer(200, "pages without end");
+      cursor = page.next_cursor ?? undefined;
+    } while (cursor);
+  }
+
+  /**
+   * Yield the events of a flow's jobs, until all have ended. The first and the last event have the name `flow`, and the
+   * flow's document as `data`, at the end without jobs. A broken stream is opened again, and begins with the flow.
+   *
+   * @param {string} id
+   * @param {{retryForS?: number} & CallOptions} [options] As for `events`.
+   * @returns {AsyncGenerator<JobEvent, void, undefined>}
+   * @throws {JobNotFound | JobGone}
+   * @throws {Refused | NoAnswer} No stream could be opened for `retryForS`.
+   */
+  async *flowEvents(id, { retryForS = RETRY_FOR_S, signal } = {}) {
+    checkSeconds({ retryForS });
+    for await (const heard of this.#heard(`${flowPath(id)}/events`, { lastEventId: "", retryForS, signal })) {
+      yield heard;
+      if (heard.name === "flow" && heard.over) return;
+    }
   }
 
   /**
@@ -2246,6 +2323,88 @@ function heardOf({ name, data, id }) {
   if (!isObject(document)) throw new ErrorAnswer(200, `not an event of this API${excerptOf(data)}`);
   const state = isState(document.state) ? document.state : null;
   return { id, name, data: document, state, over: state !== null && !LIVE.has(state) };
+}
+
+// -- graphs
+
+/**
+ * The name that each job of a made graph asked for, without the number that was added.
+ *
+ * @type {WeakMap<object, string>}
+ */
+const askedNames = new WeakMap();
+
+/**
+ * Return a graph in which each part starts after the last jobs of the part before it. Parts are copied. A job without a
+ * name has its type's; where a name is taken, the later job gets a number: `resize-2`.
+ *
+ * @param {...Part} parts
+ * @returns {Graph}
+ * @throws {TypeError} One is no part.
+ */
+export function chain(...parts) {
+  /** @type {Graph} */
+  const graph = { jobs: [] };
+  /** @type {string[]} */
+  let last = [];
+  for (const part of parts) {
+    const added = addPart(graph.jobs, part, last);
+    if (added.length > 0) last = added;
+  }
+  return graph;
+}
+
+/**
+ * Return a graph of parts that don't wait for each other, copied and named as by `chain`.
+ *
+ * @param {...Part} parts
+ * @returns {Graph}
+ * @throws {TypeError} One is no part.
+ */
+export function group(...parts) {
+  /** @type {Graph} */
+  const graph = { jobs: [] };
+  for (const part of parts) addPart(graph.jobs, part, []);
+  return graph;
+}
+
+/**
+ * Add a copy of a part to the jobs of a graph; return the names of its last jobs there.
+ *
+ * @param {NamedSubmission[]} jobs
+ * @param {any} part
+ * @param {string[]} parents Names of jobs after which the first jobs of the part come.
+ * @returns {string[]}
+ */
+function addPart(jobs, part, parents) {
+  const isGraph = hasList("jobs")(part) && !("type" in part);
+  /** @type {any[]} */
+  const given = isGraph ? part.jobs : [typeof part === "string" ? { type: part } : part];
+  if (!given.every((job) => isObject(job) && typeof job.type === "string")) {
+    throw new TypeError("a part of a graph is a type, a submission with a type, or a graph");
+  }
+  const taken = new Set(jobs.map(({ name }) => name));
+  /** @type {Map<string, string>} */
+  const renamed = new Map();
+  const names = given.map((job) => {
+    const asked = askedNames.get(job) ?? job.name ?? job.type;
+    let name = asked;
+    for (let number = 2; taken.has(name); number += 1) name = `${asked}-${number}`;
+    taken.add(name);
+    if (isGraph) renamed.set(job.name, name);
+    return { asked, name };
+  });
+  const added = given.map((job, at) => {
+    /** @type {string[]} */
+    const own = [job.after ?? []].flat();
+    const before = own.some((name) => renamed.has(name)) ? [] : parents;
+    const copy = { args: {}, ...job, name: names[at].name, after: [...before, ...own.map((name) => renamed.get(name) ?? name)] };
+    askedNames.set(copy, names[at].asked);
+    return copy;
+  });
+  jobs.push(...added);
+  const inside = new Set(added.flatMap(({ after }) => after));
+  return added.map(({ name }) => name).filter((name) => !inside.has(name));
 }
 
 // -- submissions

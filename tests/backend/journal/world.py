@@ -252,8 +252,11 @@ class World:
     def act_on_flow(self) -> None:
         flows = self.engine.flows
         if found := flows.all():
-            act = self.rng.choice((flows.cancel, flows.retry, flows.retry))
-            act(self.rng.choice(found).id, now=self.driver.now)
+            flow_id = self.rng.choice(found).id
+            if self.rng.randrange(3):
+                flows.retry(flow_id, now=self.driver.now)
+            else:
+                self.driver.cancel_flow(flow_id)
 
     def submission(self) -> Asked:
         rng = self.rng

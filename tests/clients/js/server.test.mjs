@@ -259,6 +259,32 @@ test("a flow runs its jobs after their parents", async () => {
   await assert.rejects(client.flow("never"), jobqueue.JobNotFound);
 });
 
+test("flows and their jobs are listed by pages", async () => {
+  const graph = jobqueue.chain("echo", jobqueue.group("echo", "echo"));
+  const { id } = await client.submitFlow(graph);
+  await client.waitFlow(id, { timeoutS: 20 });
+  const page = await client.flows({ limit: 1 });
+  assert.deepEqual([page.flows[0].id, page.flows[0].ended.succeeded], [id, 3]);
+  const ids = [];
+  for await (const flow of client.iterFlows({ state: "succeeded", limit: 1 })) ids.push(flow.id);
+  assert.ok(ids.includes(id) && new Set(ids).size === ids.length);
+  const first = await client.flow(id, { limit: 2 });
+  const rest = await client.flow(id, { limit: 2, cursor: first.next_cursor });
+  const names = [];
+  for await (const { name, job } of client.iterFlowJobs(id, { includeJobs: true, limit: 1 })) names.push(name, job.state);
+  assert.deepEqual([...first.jobs, ...rest.jobs].map(({ name }) => name), ["echo", "echo-2", "echo-3"]);
+  assert.deepEqual(names, ["echo", "succeeded", "echo-2", "succeeded", "echo-3", "succeeded"]);
+});
+
+test("the events of a flow end with it", async () => {
+  const { id } = await client.submitFlow({ jobs: [{ name: "a", type: "echo", delay_s: 0.2 }, { name: "b", type: "echo", after: ["a"] }] });
+  const heard = [];
+  for await (const event of client.flowEvents(id)) heard.push(event);
+  assert.deepEqual([heard[0].name, heard[0].data.state, heard.at(-1).name, heard.at(-1).data.state], ["flow", "running", "flow", "succeeded"]);
+  assert.equal(heard.filter(({ name }) => name === "succeeded").length, 2);
+  await assert.rejects(client.flowEvents("never").next(), jobqueue.JobNotFound);
+});
+
 test("a flow is cancelled as one", async () => {
   const { id } = await client.submitFlow({ jobs: [{ name: "late", type: "echo", delay_s: 60 }, { name: "last", type: "echo", after: ["late"] }] });
   await assert.rejects(client.waitFlow(id, { timeoutS: 0.1 }), (error) => error instanceof jobqueue.WaitTimeout && error.flowId === id);

@@ -48,3 +48,7 @@ def test_the_client_uses_a_real_server(tmp_path: Path) -> None:
 
 def test_the_client_follows_the_rules_of_repetition() -> None:
     run_tests("scripted.test.mjs", JOBQUEUE_URL="", JOBQUEUE_KEY="")
+
+
+def test_graphs_are_made_of_parts() -> None:
+    run_tests("graphs.test.mjs")

@@ -1,6 +1,6 @@
 /** A program that uses the types of the client: it compiles, and each line after a `@ts-expect-error` is an error. */
 
-import { Client, InvalidSubmission, JobFailed, Refused } from "ephemeral-jobqueue";
+import { chain, Client, group, InvalidSubmission, JobFailed, Refused } from "ephemeral-jobqueue";
 import type { Flow, Graph, Job, JobProgress, ListFilter, Schedule, Submission } from "ephemeral-jobqueue";
 import type { components, operations } from "ephemeral-jobqueue/openapi";
 
@@ -29,6 +29,11 @@ export async function main(signal: AbortSignal): Promise<number> {
   const graph: Graph = { jobs: [{ name: "a", type: "echo", run_at: new Date() }, { name: "b", type: "echo", after: ["a"], on_failure: "run" }] };
   const flow: Flow = await client.waitFlow((await client.submitFlow(graph, { idempotencyKey: "f", retryForS: 5 })).id, { timeoutS: 5 });
   console.log(flow.counts.succeeded, flow.jobs[0].after.length, (await client.flow(flow.id, { includeJobs: true })).jobs[0].job?.id);
+  for await (const each of client.iterFlows({ state: "failed" })) console.log(each.ended.failed, each.live);
+  for await (const each of client.iterFlowJobs(flow.id, { includeJobs: true, limit: 10 })) console.log(each.name, each.job?.id);
+  for await (const { name, data } of client.flowEvents(flow.id)) console.log(name, data.state);
+  const made: Graph = chain("echo", group("echo", { type: "echo", name: "b", run_at: new Date() }), graph);
+  console.log((await client.flows({ limit: 5 })).next_cursor, (await client.flow(flow.id, { limit: 5, cursor: "c" })).next_cursor, made.jobs.length);
   const schedule: Schedule = await client.putSchedule("nightly", { type: "echo", cron: "0 3 * * *", tz: "Europe/Berlin" });
   console.log(schedule.next_runs?.[0], (await client.runSchedule("nightly")).state);
   const response: Response = await client.download(job.id);
@@ -55,6 +60,10 @@ export async function wrong(): Promise<void> {
   await client.changeQueue("default", { discipline: "random" });
   // @ts-expect-error: a job of a graph has a name
   await client.submitFlow({ jobs: [{ type: "echo" }] });
+  // @ts-expect-error: no such state of a flow
+  await client.flows({ state: "waiting" });
+  // @ts-expect-error: a part of a graph has a type
+  chain({ name: "a" });
   // @ts-expect-error: no such rule for jobs that overlap
   await client.putSchedule("nightly", { type: "echo", every_s: 60, overlap: "wait" });
   // @ts-expect-error: a signal is no number
