@@ -175,6 +175,7 @@ class WorkerPool:
             rest = self._begin(worker, lease)
             if rest is not None:
                 await rest
+                rest = None  # compiled, a coroutine keeps its variables: not while the worker waits for another job
             if task not in self._workers:
                 return  # abandoned
             self._crashes = 0
