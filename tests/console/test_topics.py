@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from playwright.async_api import expect
 
+from bench.store import MISSING, Store, executable
 from tests.console.browsing import eventually
 from tests.console.checking import check
 from tests.console.staging import HOSTILE
+from tests.e2e.processes import ServerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
     from playwright.async_api import Page
 
@@ -135,6 +139,24 @@ async def test_a_read_only_console_publishes_nothing_and_listens(page: Page, ser
     assert await page.get_by_role("button", name="Publish").count() == 0
     await page.get_by_role("button", name="Stop").click()  # before the server ends
     await page.get_by_text("Enter a pattern").wait_for()
+
+
+@pytest.mark.skipif(executable() is None, reason=MISSING)
+async def test_a_server_over_a_store_says_that_it_has_no_topics_and_counts_its_own_jobs(
+    page: Page, tmp_path: Path
+) -> None:
+    with (
+        Store() as store,
+        ServerProcess(tmp_path, "tests.e2e.holding:queue", "backend=valkey", f"valkey.url={store.url}") as server,
+    ):
+        await page.goto(f"{server.url}/console/#/topics")
+        await page.get_by_text("There are no topics where servers share a store").wait_for()
+        await expect(page.get_by_role("button", name="Publish")).to_have_count(0)
+        await check(page, "topics-store")
+        await page.goto(f"{server.url}/console/#/schedules")
+        await page.get_by_text("There is no schedule").wait_for()
+        await page.goto(f"{server.url}/console/")
+        await page.get_by_text("of this server, 0/s now").first.wait_for()
 
 
 async def test_a_publish_of_the_console_is_audited(show: Show, staged: Staged) -> None:

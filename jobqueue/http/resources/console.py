@@ -80,6 +80,11 @@ class Console:
     def settings(self) -> ConsoleSettings:
         return self._service.settings.console
 
+    @property
+    def is_over_store(self) -> bool:
+        """Whether the jobs are in a store, which other servers may share."""
+        return self._service.settings.backend == "valkey"
+
     def why_off(self, request: web.BaseRequest | None = None) -> str:
         """Return why it isn't there; empty: it is. Args: request: Tells the address, where the server's is unknown."""
         if not self.settings.enabled:

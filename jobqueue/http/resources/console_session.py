@@ -39,6 +39,7 @@ class SessionDocument(TypedDict):
         readonly: Whether the console only reads (`console.readonly`).
         version: The version of the server; null: the viewer has not signed in.
         keys: Whether a key is needed.
+        store: Whether the jobs are in a store, which servers may share (`backend: valkey`); false before a sign-in.
     """
 
     name: str | None
@@ -46,6 +47,7 @@ class SessionDocument(TypedDict):
     readonly: bool
     version: str | None
     keys: bool
+    store: bool
 
 
 class ConsoleSession:
@@ -66,6 +68,7 @@ class ConsoleSession:
             "readonly": self._console.settings.readonly,
             "version": None if grant is None else __version__,
             "keys": self._access.required,
+            "store": grant is not None and self._console.is_over_store,
         }
         return whole_answer(request, orjson.dumps(body), JSON)
 

@@ -65,7 +65,7 @@ async def test_a_key_is_exchanged_for_a_cookie_that_no_script_reads(start: Start
     assert ANN.secret not in str(answer.headers)
     session = await ask(serving, "GET", "/console/session", f"Cookie: {cookie}")
     assert document(session) == {
-        **{"name": "ann", "scopes": ["submit", "read", "operate"], "readonly": False, "keys": True},
+        **{"name": "ann", "scopes": ["submit", "read", "operate"], "readonly": False, "keys": True, "store": False},
         "version": document(session)["version"],
     }
 
@@ -93,7 +93,7 @@ async def test_without_keys_there_is_nothing_to_sign_in_to(serving: Serving) -> 
 
 async def test_before_the_sign_in_the_session_tells_nothing(start: Start) -> None:
     session = document(await ask(await start(auth=auth()), "GET", "/console/session"))
-    assert session == {"name": None, "scopes": [], "readonly": False, "version": None, "keys": True}
+    assert session == {"name": None, "scopes": [], "readonly": False, "version": None, "keys": True, "store": False}
 
 
 @pytest.mark.parametrize("host", ["h:8080", "h", "[::1]:9"])

@@ -12,6 +12,7 @@ import {ServerFacts} from "../components/server_facts.js";
 import {ENDS, RANGES, gaugesOf, ratesOf, useHistory} from "../data/history.js";
 import {usePolled} from "../data/polling.js";
 import {go, href} from "../shell/router.js";
+import {useSession} from "../shell/session.js";
 import {STRINGS} from "../strings.js";
 import {html, useMemo, useRef} from "../ui.js";
 
@@ -47,6 +48,7 @@ export default function Overview({query}) {
 function Numbers({queues, history, at}) {
   const sums = useMemo(() => sumsOf(queues), [queues]);
   const waiting = useCourse(sums.waiting, at);
+  const {store} = useSession();
   const delayed = useCourse(sums.delayed, at);
   const points = useMemo(() => (history?.points ?? []).slice(-MINUTE), [history]);
   const courses = {
@@ -64,10 +66,10 @@ function Numbers({queues, history, at}) {
         return html`
           <${BigNumber} key=${state} kind=${state} label=${STRINGS.states[state]} count=${sums[state]} values=${courses[state]}
             course=${isLive ? S.course(STRINGS.states[state]) : S.rateCourse(STRINGS.states[state])}
-            detail=${isLive ? S.now : S.sinceStart(rateText(recent(courses[state])))} link=${href("jobs", {}, {q: `state:${state}`})} />`;
+            detail=${isLive ? S.now : S.sinceStart(rateText(recent(courses[state])), store)} link=${href("jobs", {}, {q: `state:${state}`})} />`;
       })}
       <${BigNumber} kind="rejected" label=${S.rejected} count=${sums.refused} values=${refused} course=${S.rateCourse(S.rejected)}
-        detail=${S.sinceStart(rateText(recent(refused)))} />
+        detail=${S.sinceStart(rateText(recent(refused)), store)} />
     </section>`;
 }
 

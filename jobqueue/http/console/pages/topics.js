@@ -22,9 +22,10 @@ export const title = STRINGS.pages.topics;
 
 export default function Page({query}) {
   const {document, problem} = usePolled("v1/topics", {everyMs: EVERY_MS});
-  const {mayChange} = useSession();
+  const {mayChange, store} = useSession();
   const subscribers = document?.subscribers ?? [];
   const topics = [...new Set(subscribers.flatMap(({patterns}) => patterns).filter(isTopic))];
+  if (store) return html`<${PageHead} title=${title} /><${Empty}>${S.notInStore}<//>`;
   return html`
     <${PageHead} title=${title}>${document && html`<span class="muted">${S.total(subscribers.length)}</span>`}<//>
     <${Awaited} document=${document} problem=${problem} />

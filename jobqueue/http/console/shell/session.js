@@ -20,7 +20,7 @@ const AGAIN_S = 2;
 /** Its path. */
 export const SESSION = `${OWN_FOLDER}session`;
 
-const UNKNOWN = {known: false, signedIn: false, name: null, scopes: [], readonly: true, version: null, keys: false};
+const UNKNOWN = {known: false, signedIn: false, name: null, scopes: [], readonly: true, version: null, keys: false, store: false};
 
 const session = createStore(UNKNOWN);
 
@@ -60,7 +60,7 @@ connection.subscribe(({goneSince}) => goneSince === null && loadSession());
  * Return the session.
  *
  * @returns {{known: boolean, signedIn: boolean, name: string|null, scopes: string[], readonly: boolean, keys: boolean,
- *   version: string|null, ownVersion: string|null, may: function(string): boolean, mayChange: function(string): boolean,
+ *   store: boolean, version: string|null, ownVersion: string|null, may: function(string): boolean, mayChange: function(string): boolean,
  *   signOut: function(): Promise<void>}} `may(scope)`: whether the scope is given; `mayChange(scope)`: and whether the
  *   console changes anything at all.
  */
