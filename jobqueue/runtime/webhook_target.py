@@ -135,6 +135,13 @@ class Target:
             return f"{self.pending} deliveries to it are live, and pending_max is {self._pending_max}"
         return None
 
+    def takes_one(self) -> bool:
+        """Whether a delivery to it may be submitted; if not, count and log an event that is dropped."""
+        reason = self.refusal()
+        if reason is not None:
+            self.dropped(reason)
+        return reason is None
+
     def dropped(self, reason: str) -> None:
         """Count, and log, an event for which it gets no delivery."""
         self.dropped_total += 1

@@ -192,28 +192,27 @@ class Webhooks:
         """Submit the deliveries of the ends that were noted."""
         ended, self._ended = self._ended, []
         for job, targets in ended:
-            told = end_of_job(job, self._wall)
+            told: bytes | None = None
             for target in targets:
-                self._submit(target, told)
+                if target.takes_one():
+                    told = end_of_job(job, self._wall) if told is None else told
+                    self._submit(target, told)
             if job.spec.callback is not None:
-                self._call_back(job, job.spec.callback, told)
+                self._call_back(job, job.spec.callback)
 
-    def _call_back(self, job: Job, url: str, told: bytes) -> None:
+    def _call_back(self, job: Job, url: str) -> None:
         target = next((self._by_callback[place] for place in places_of(url) if place in self._by_callback), None)
         if target is None:  # of a job that was accepted with other settings
             log.sampled("webhook.dropped", every_s=10.0, webhook=None, reason="its host is not listed any more")
-        else:
+        elif target.takes_one():
             # It counts as a job of the caller that asked for it, and belongs to the same owner.
             identity = None if job.caller is None else plain_uniqueness(job.caller, job.owner)
-            self._submit(target, told, url, identity)
+            self._submit(target, end_of_job(job, self._wall), url, identity)
 
     def _submit(self, target: Target, event: bytes, url: str | None = None, identity: Uniqueness | None = None) -> None:
         """Submit a delivery, or drop it."""
-        backend, reason = self._backend, target.refusal()
+        backend = self._backend
         assert backend is not None, "ends come from it"
-        if reason is not None:
-            target.dropped(reason)
-            return
         try:
             job = backend.submit_now(target.spec, target.arguments(event, url), None, identity).job
         except Refused as refusal:
