@@ -37,7 +37,7 @@ TAKES_locust := RAMP USERS SECONDS HOLD URL PROCESSES VIA WEB
 TAKES_overload := RATE RUN WORKERS PATIENCE POLICY SEED OUT ALL
 TAKES_overload-live := ARGS
 TAKES_sim := SEED SEEDS START
-TAKES_graphs := GRAPHS
+TAKES_graphs := GRAPHS START
 TAKES_test := ARGS
 TAKES_test-wheels := PYTHONS
 TAKES_vendor := ARGS
@@ -96,8 +96,8 @@ sim: $(VENV)/.dev ## simulated lives of a queue, with faults, each from a seed; 
 	@exec $(PY) -m tests.simulation $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(START),--start $(START))
 
 .PHONY: graphs
-graphs: $(VENV)/.dev ## random graphs of jobs beside a naive evaluator; GRAPHS=10000
-	@GRAPHS=$(or $(GRAPHS),10000) exec $(PY) -m pytest -q tests/core/test_graphs.py
+graphs: $(VENV)/.dev ## random graphs of jobs beside a naive evaluator; GRAPHS=10000 START=0
+	@GRAPHS=$(or $(GRAPHS),10000) START=$(or $(START),0) exec $(PY) -m pytest -q tests/core/test_graphs.py
 
 .PHONY: bench
 bench: $(VENV)/.dev ## all benches below, quickly, into bench/RESULTS.md; ARGS=--full runs them in full, ARGS=--render none
