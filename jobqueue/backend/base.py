@@ -272,7 +272,10 @@ class Backend(Snapshot, FlowOperations, Protocol):
         """Record that an attempt succeeded. Raises StaleLease."""
 
     def ack_now(self, job_id: JobId, attempt: int, success: Success) -> bool:
-        """As `ack`, without waiting. False, with nothing done: recording it takes longer."""
+        """As `ack`, without waiting. False, with nothing done: recording it takes longer.
+
+        A store outside this process gets it then, and logs `attempt.stale_result` itself.
+        """
 
     async def nack(self, job_id: JobId, attempt: int, failure: Failure) -> None:
         """Record that an attempt failed: the job's next attempt, or its end. Raises StaleLease."""

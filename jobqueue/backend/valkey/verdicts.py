@@ -23,6 +23,7 @@ from jobqueue.core.events import AttemptFailed, BackedOff, Ended, Progressed, Re
 from jobqueue.core.job import CANCELLED, DELAYED, FAILED, QUEUED, SUCCEEDED, StopReason
 from jobqueue.core.report import MESSAGE_LENGTH_MAX, ErrorCode, Failure, JobError, Success
 from jobqueue.errors import Overloaded, StaleLease, StoreUnavailable
+from jobqueue.log import event_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,19 +40,23 @@ if TYPE_CHECKING:
 AGAIN_S: Final = 0.5
 """How long an outcome waits that the store didn't take, before it is sent again, in seconds."""
 
+log = event_logger(__name__)
+
 STALE, DONE, TIMED_OUT_BEFORE, NO_ROOM = 0, 1, 3, 4
 """Codes of the store: the lease is lost; done just now; the attempt had timed out; there is no room for its result."""
 
 
 class Verdict:
-    """An outcome on its way. Attributes: taken: Done with the store's answer."""
+    """An outcome on its way. Attributes: taken: Done with the store's answer; None: nothing waits for it."""
 
     __slots__ = ("held", "outcome", "taken")
 
-    def __init__(self, held: Held, outcome: Success | Failure | StopReason) -> None:
+    def __init__(
+        self, held: Held, outcome: Success | Failure | StopReason, taken: asyncio.Future[None] | None = None
+    ) -> None:
         self.held = held
         self.outcome = outcome
-        self.taken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.taken = taken
 
 
 class Verdicts:
@@ -99,6 +104,11 @@ class Verdicts:
         else:
             await self._report(held, success, len(success.result))
 
+    def ack_now(self, held: Held, success: Success) -> None:
+        """Report that an attempt has succeeded, which was not asked to stop; what becomes of it is logged."""
+        self._batches.add("ack", Verdict(held, success), len(success.result))
+        self._on_freed()
+
     async def nack(self, held: Held, failure: Failure) -> None:
         """Report that an attempt has failed. Raises StaleLease."""
         if held.stopping is StopReason.SHUTDOWN:
@@ -121,7 +131,6 @@ class Verdicts:
         timed_out = held.stopping is StopReason.TIMED_OUT
         outcome = attempts_of.timed_out(held.job) if timed_out else held.stopping or StopReason.SHUTDOWN
         verdict = Verdict(held, outcome)
-        verdict.taken.add_done_callback(lambda taken: taken.exception())  # nothing waits for it
         self._batches.add(_kind(verdict), verdict, 0)
 
     def give_back(self, unstarted: list[Held]) -> None:
@@ -157,10 +166,11 @@ class Verdicts:
         self._closed = True
 
     async def _report(self, held: Held, outcome: Success | Failure | StopReason, size: int) -> None:
-        verdict = Verdict(held, outcome)
+        taken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        verdict = Verdict(held, outcome, taken)
         self._batches.add(_kind(verdict), verdict, size)
         self._on_freed()
-        await verdict.taken
+        await taken
 
     # -- calls
 
@@ -209,12 +219,16 @@ class Verdicts:
         for verdict in verdicts:
             if self._closed:
                 self._stale(verdict)
-            else:
-                self._fail(verdict, error or RuntimeError(f"no reply to {kind}"))
+                continue
+            error = error or RuntimeError(f"no reply to {kind}")
+            if verdict.taken is None:
+                self._link.report(error)
+            self._fail(verdict, error)
 
     def _fail(self, verdict: Verdict, error: Exception) -> None:
         self._attempts.forget(verdict.held)
-        _settle(verdict.taken, error)
+        if verdict.taken is not None:
+            _settle(verdict.taken, error)
 
     def _again(self, verdicts: list[Verdict]) -> None:
         for verdict in verdicts:
@@ -245,7 +259,7 @@ class Verdicts:
         self._tell(held, outcome, at)
         if code == DONE and job.state is SUCCEEDED:  # else it was sent again, and ended before
             self._on_succeeded(job)
-        if not verdict.taken.done():
+        if verdict.taken is not None and not verdict.taken.done():
             verdict.taken.set_result(None)
 
     def _instead(self, held: Held, outcome: Success | Failure | StopReason, *, timed_out: bool) -> Failure:
@@ -279,10 +293,12 @@ class Verdicts:
             publish(Requeued(job), Ready(job))
 
     def _stale(self, verdict: Verdict) -> None:
-        held = verdict.held
+        held, lease = verdict.held, verdict.held.lease
         self._attempts.forget(held)
-        if not verdict.taken.done():
-            lease = held.lease
+        if verdict.taken is None:
+            if isinstance(verdict.outcome, Success):  # others have ended late, which was told
+                log.warning("attempt.stale_result", job_id=lease.job_id, attempt=lease.attempt)
+        elif not verdict.taken.done():
             verdict.taken.set_exception(
                 StaleLease(f"attempt {lease.attempt} of job {lease.job_id} no longer holds its lease")
             )

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from jobqueue.backend.valkey.verdicts import AGAIN_S
 from jobqueue.core.events import (
     AttemptFailed,
     BackedOff,
@@ -274,3 +275,68 @@ async def test_events_come_in_order_with_the_versions_of_the_store(fleet: Fleet)
     names = ["Started", "Progressed", "AttemptFailed", "BackedOff", "Started", "AttemptFailed", "Ended"]
     assert told == list(zip(names, versions, strict=True))
     assert (await other.backend.get(job.id)).version == versions[-1]
+
+
+# Successes that nothing waits for
+
+
+@virtual_time
+async def test_a_success_that_nothing_waits_for_is_sent_until_the_store_takes_it(fleet: Fleet) -> None:
+    server = await fleet.server(places=1)
+    ends: list[str] = []
+    server.backend.subscribe(lambda event: ends.append(event.job.id), Ended)
+    job = await server.submit()
+    await server.leased()
+    server.freeze()
+    assert server.backend.ack_now(job.id, 1, Success(b"1"))
+    with pytest.raises(StaleLease):
+        server.backend.ack_now(job.id, 1, Success(b"2"))
+    await pass_time(1.2)
+    assert ends == []
+    server.thaw()
+    await pass_time(AGAIN_S)
+    assert ((await server.backend.get(job.id)).result, ends) == (b"1", [job.id])
+
+
+@virtual_time
+async def test_a_success_that_nothing_waits_for_and_that_comes_too_late_is_logged(
+    fleet: Fleet, caplog: pytest.LogCaptureFixture
+) -> None:
+    server, other = await fleet.server(), await fleet.server(places=1)
+    job = await server.submit(JobSpec(type="t", attempts_max=2))
+    await server.leased()
+    server.freeze()
+    await pass_time(TTL_S + 1.1)
+    again = await other.backend.lease()
+    server.calls.out = False
+    assert server.backend.ack_now(job.id, 1, Success(b"late"))
+    await pass_time(0.1)
+    assert "attempt.stale_result" in caplog.text
+    assert (await other.backend.get(job.id)).attempt == again.attempt == 2
+
+
+@virtual_time
+async def test_an_attempt_that_was_asked_to_stop_is_not_reported_without_waiting(fleet: Fleet) -> None:
+    server = await fleet.server(places=1)
+    job = await server.submit()
+    await server.leased()
+    await server.backend.cancel(job.id)
+    await pass_time(0.1)
+    assert not server.backend.ack_now(job.id, 1, Success(b"1"))
+    await server.backend.stopped(job.id, 1)
+    assert (await server.backend.get(job.id)).state is JobState.CANCELLED
+
+
+@virtual_time
+async def test_a_fault_in_the_report_of_a_success_that_nothing_waits_for_is_told(fleet: Fleet) -> None:
+    server = await fleet.server()
+    job = await server.submit()
+    await server.leased()
+    server.calls.fails = lambda function: function == "ack"
+    assert server.backend.ack_now(job.id, 1, Success(b"1"))
+    await pass_time(0.1)
+    server.calls.fails = lambda function: False
+    assert "was not worked off" in str(fleet.take_raised())
+    server.calls.reconnect()
+    await pass_time(0.1)
+    assert (await server.backend.get(job.id)).state is JobState.QUEUED
