@@ -73,8 +73,10 @@ class Server:
         return (await self.backend.submit(spec, **options)).job
 
     async def leased(self) -> JobId:
-        """Lease a job and return its id."""
-        return (await self.backend.lease()).job_id
+        """Lease a job, as a worker with a suspending handler does, and return its id."""
+        lease = await self.backend.lease()
+        self.backend.pass_on()
+        return lease.job_id
 
     def freeze(self) -> None:
         """As if the process were suspended, or killed: it says nothing any more."""

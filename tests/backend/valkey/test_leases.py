@@ -34,6 +34,21 @@ async def test_a_process_takes_one_job_for_each_of_its_places(fleet: Fleet) -> N
 
 
 @virtual_time
+async def test_one_worker_is_called_for_the_jobs_of_a_lease_and_others_when_it_passes_on(fleet: Fleet) -> None:
+    server = await fleet.server(places=3)
+    jobs = [job.id for job in await asyncio.gather(*(server.submit() for _ in range(3)))]
+    await pass_time(0.1)
+    assert server.places.called == [1]
+    first = server.backend.lease_now()
+    server.backend.pass_on()
+    assert server.places.called == [1, 1]
+    assert first is not None
+    assert [first.job_id, *(lease.job_id for lease in iter(server.backend.lease_now, None))] == jobs
+    server.backend.pass_on()
+    assert server.places.called == [1, 1], "nothing is left"
+
+
+@virtual_time
 async def test_a_place_that_is_free_again_is_filled_without_a_hint(fleet: Fleet) -> None:
     server = await fleet.server(places=1)
     jobs = await submit_some(server, 2)
@@ -103,8 +118,8 @@ async def test_a_process_without_places_asks_for_nothing(fleet: Fleet) -> None:
 async def test_the_jobs_of_one_turn_are_leased_by_one_call(fleet: Fleet) -> None:
     server = await fleet.server()
     jobs = await asyncio.gather(*(server.submit() for _ in range(40)))
-    leases = await asyncio.gather(*(server.backend.lease() for _ in range(40)))
-    assert {lease.job_id for lease in leases} == {job.id for job in jobs}
+    leased = await asyncio.gather(*(server.leased() for _ in range(40)))
+    assert set(leased) == {job.id for job in jobs}
     assert (server.calls.asked.count("submit"), server.calls.asked.count("lease")) == (1, 1)
 
 

@@ -328,7 +328,7 @@ async def test_an_attempt_that_was_asked_to_stop_is_not_reported_without_waiting
 
 
 @virtual_time
-async def test_a_fault_in_the_report_of_a_success_that_nothing_waits_for_is_told(fleet: Fleet) -> None:
+async def test_a_fault_is_logged_where_nothing_waits_for_a_success(fleet: Fleet) -> None:
     server = await fleet.server()
     job = await server.submit()
     await server.leased()
