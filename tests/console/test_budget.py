@@ -33,6 +33,7 @@ FILES_MAX = 8
 LOADED = {"", "console.js", "console.css", "pages.js", "tools.js", "htm-preact.js", "uplot.js"}
 ROUTES = (
     "jobs",
+    "flows",
     "queues",
     "queues/default",
     "types",

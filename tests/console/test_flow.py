@@ -140,6 +140,36 @@ async def test_hostile_names_and_types_are_text(show: Show, staged: Staged) -> N
     await check(page, "flow-hostile")
 
 
+async def test_flows_are_listed_with_their_progress(page: Page, serve: Serve) -> None:
+    server = serve()
+    await page.goto(f"{server.console}#/flows")
+    await page.get_by_text("There are no flows").wait_for()
+    done = flow(server, [job("one", "thumbnail", args={"image": "a.png"})])
+    ended(server, done)
+    live = flow(server, [job("one", "hold"), job("two", "hold", "one")])
+    rows = page.get_by_role("table", name="Flows").get_by_role("row")
+    await expect(rows.nth(1)).to_contain_text(live)
+    await expect(rows.nth(1)).to_contain_text("0 of 2 ended")
+    await expect(rows.nth(2).locator(".state.succeeded")).to_be_visible()
+    await expect(rows.nth(2)).to_contain_text("1 of 1 ended")
+    await check(page, "flows")
+    await rows.nth(2).get_by_role("link").click()
+    await expect(page.locator("h1")).to_have_text("Flow")
+    await page.get_by_role("link", name="All flows").click()
+    await expect(page.locator("h1")).to_have_text("Flows")
+
+
+async def test_a_long_list_of_flows_has_pages(page: Page, serve: Serve) -> None:
+    server = serve("queues.default.capacity=200")
+    for _ in range(101):
+        flow(server, [job("one", "hold")])
+    await page.goto(f"{server.console}#/flows")
+    rows = page.get_by_role("table", name="Flows").get_by_role("row")
+    await expect(rows).to_have_count(101)
+    await page.get_by_role("button", name="Next page").click()
+    await expect(rows).to_have_count(2)
+
+
 async def test_a_flow_without_records_has_a_page_with_the_reason(show: Show, faults: Faults) -> None:
     faults.allow(404)
     page = await show("flows/%3Cscript%3E")

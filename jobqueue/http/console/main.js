@@ -29,6 +29,7 @@ const PAGES = {
   jobs: () => import("./pages/jobs.js"),
   job: () => import("./pages/job.js"),
   flow: () => import("./pages/flow.js"),
+  flows: () => import("./pages/flows.js"),
   queues: () => import("./pages/queues.js"),
   queue: () => import("./pages/queue.js"),
   types: () => import("./pages/types.js"),

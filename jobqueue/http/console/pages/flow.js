@@ -81,7 +81,7 @@ function Actions({flow, path}) {
   const actions = mayChange("operate") ? actionsOf(flow) : [];
   useKeys(Object.fromEntries(actions.map((action) => [action[0], {label: S.actions[action].title, run: () => ask(action)}])), {label: title});
   return html`
-    <a class="button" href=${href("jobs")}>${S.allJobs}</a>
+    <a class="button" href=${href("flows")}>${S.allFlows}</a>
     ${actions.map((action) => html`<button key=${action} type="button" class=${`button ${action === "cancel" ? "danger" : ""}`} onClick=${() => ask(action)}>${S.actions[action].verb}</button>`)}
     ${asked && html`
       <${ConfirmDialog} title=${S.actions[asked].title} sentence=${S.actions[asked].meaning} verb=${S.actions[asked].verb} danger=${asked === "cancel"}

@@ -14,7 +14,8 @@ const S = STRINGS.shell;
 /** The pages in the navigation, the key after `g`, and the pages below each. */
 export const ENTRIES = [
   {page: "overview", key: "o"},
-  {page: "jobs", key: "j", below: ["job", "flow"]},
+  {page: "jobs", key: "j", below: ["job"]},
+  {page: "flows", key: "n", below: ["flow"]},
   {page: "queues", key: "q", below: ["queue"]},
   {page: "types", key: "t", below: ["type"]},
   {page: "schedules", key: "d", below: ["schedule"]},

@@ -12,6 +12,7 @@ const PATTERNS = [
   ["overview", "overview"],
   ["jobs", "jobs"],
   ["job", "jobs/:id"],
+  ["flows", "flows"],
   ["flow", "flows/:id"],
   ["queues", "queues"],
   ["queue", "queues/:name"],
