@@ -320,6 +320,22 @@ async def test_all_that_match_are_changed_in_one_request(serve: Callable[..., St
     assert '"state":"failed"' in copied
 
 
+async def test_all_delayed_jobs_that_match_are_run_now(serve: Callable[..., Staged], page: Page) -> None:
+    server = serve()
+    for group in ("a", "a", "b"):
+        server.submit("hold", {}, group=group, delay_s=3600)
+    await page.goto(f"{server.console}#/jobs?q=state:delayed group:a")
+    await shown(page, 2)
+    await page.locator(f"{ROWS} input").first.check()
+    await page.get_by_role("button", name="Select all 2 jobs that match").click()
+    await page.get_by_role("button", name="Run now", exact=True).click()
+    await page.get_by_text("2 jobs will be queued now.").wait_for()
+    await confirm(page, "Run 2 jobs now")
+    await page.locator(".toast").wait_for()
+    assert await sentence(page) == "2 queued"
+    assert [job["group"] for job in server.ask("GET", "/v1/jobs?state=delayed")["jobs"]] == ["b"]
+
+
 async def test_from_a_hundred_jobs_on_the_number_or_the_word_is_typed(serve: Callable[..., Staged], page: Page) -> None:
     server = serve()
     for number in range(100):
