@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +69,10 @@ class Address:
         arguments = {**self._arguments, **self._tls}
         if self._settings.sentinels:
             arguments["host"], arguments["port"] = await self._primary()
-        if (password := self._password()) is not None:
+        password = self._settings.password
+        if self._settings.password_file is not None:  # it may be on a slow disk
+            password = await asyncio.to_thread(_password_in, self._settings.password_file)
+        if password is not None:
             arguments["password"] = password
         return self._kind(
             **arguments,
@@ -99,11 +103,6 @@ class Address:
             await sentinel.aclose()
         return str(host), int(port)
 
-    def _password(self) -> str | None:
-        if self._settings.password_file is not None:
-            return Path(self._settings.password_file).read_text().strip()
-        return self._settings.password
-
     def _arguments_of_tls(self) -> dict[str, Any]:
         tls = self._settings.tls
         return {
@@ -113,3 +112,7 @@ class Address:
             "ssl_cert_reqs": "required",
             "ssl_check_hostname": tls.check_hostname,
         }
+
+
+def _password_in(file: str) -> str:
+    return Path(file).read_text().strip()

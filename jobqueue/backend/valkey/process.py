@@ -259,4 +259,5 @@ class Process:
             await self.join()
         except Exception as error:  # of any kind: without a place among the others it runs nothing
             log.warning("store.not_joined", error=str(error) or type(error).__name__)
-            self._link.loop.call_later(AGAIN_S, self._rejoin)
+            # Drawn, so that many servers don't come back to a store in the same instant.
+            self._link.loop.call_later(AGAIN_S * (0.5 + self._randomness(1)[0] / 255.0), self._rejoin)

@@ -135,6 +135,24 @@ def test_debounce_gives_a_waiting_job_new_arguments_and_a_new_delay(jq: Client) 
     assert jq.submit("d", given=given) == [1]
 
 
+def test_a_debounced_submission_that_is_sent_again_changes_nothing_more(jq: Client) -> None:
+    given, options = claims(value="v", mode="debounce"), spec(delay_ms=1000)
+    jq.submit("a", options=options, given=given, args=b"1")
+    jq.submit("b", options=options, given=given, args=b"2")
+    jq.pass_time(100)
+    jq.submit("c", options=options, given=given, args=b"3")
+    before = jq.record("a")
+    jq.pass_time(100)
+    assert jq.submit_one("b", options, given, args=b"2")[:3] == [4, b"a", b"d"]
+    assert jq.record("a") == before, "the newest arguments, and their delay"
+    jq.pass_time(1000)
+    jq.call("tick", 100)
+    jq.lease()
+    jq.ack("a")
+    assert jq.submit_one("c", options, given, args=b"3")[:3] == [4, b"a", b"s"]
+    assert jq.audit() == []
+
+
 def test_a_replacement_needs_no_slot_of_its_own(jq: Client) -> None:
     jq.set_queue(capacity=1)
     jq.submit("a", given=claims(value="v", mode="return"))

@@ -187,6 +187,28 @@ def test_groups_wait_for_the_probe_of_their_type(jq: Client) -> None:
     assert jq.audit() == []
 
 
+def test_a_quarantined_type_may_take_a_tenth_of_a_queue_with_all_its_groups(jq: Client) -> None:
+    jq.set_queue(budget=1, capacity=20)
+    set_type(jq)
+    jq.submit("a", options=in_group("g"))
+    jq.lease()
+    jq.nack("a", final=1)
+    codes = [jq.submit(group, options=in_group(group)) for group in "hij"]
+    assert codes == [[1], [1], [-3]]
+    assert jq.submit("f", "g", options=in_group("k", kind="other")) == [1, 1]
+    assert jq.audit() == []
+
+
+def test_one_call_can_not_exceed_the_tenth_of_a_queue_of_a_quarantined_type(jq: Client) -> None:
+    jq.set_queue(budget=1, capacity=20)
+    set_type(jq)
+    jq.submit("a", options=in_group("g"))
+    jq.lease()
+    jq.nack("a", final=1)
+    assert jq.submit("b", "c", "d", "e", options=in_group("h")) == [1, 1, -3, -3]
+    assert jq.audit() == []
+
+
 def test_counts_tell_the_running_and_waiting_jobs_of_all_groups_of_a_type(jq: Client) -> None:
     set_type(jq, of_groups=(1, 6, 60_000, 2))
     jq.submit("a", options=in_group("g"))

@@ -160,6 +160,16 @@ function groups.place(u, queue_name, sublist, head)
   groups.touch_bundle(u, queue_name, type_name)
 end
 
+-- How many jobs are ready in all groups of a type, those of this call included.
+function groups.ready(u, type_name)
+  local bounds = groups.bounds(u, type_name)
+  if bounds.concurrency == 0 and bounds.rate_count == 0 then
+    return 0
+  end
+  sublists.settle(u)
+  return tonumber(redis.call('HGET', u.prefix .. 'g:' .. type_name, 'groups_ready')) or 0
+end
+
 -- The sublist of the group whose first job is next, and its score; nil: none may start.
 function groups.first(u, queue_name, type_name)
   local first = redis.call('ZRANGE', key_of(u, 'go:', queue_name, type_name), 0, 0, 'WITHSCORES')

@@ -8,6 +8,8 @@ local WRONG_STATE, VALUE_TAKEN = -10, -11
 
 -- One in so many slots of a queue may be held by jobs of a type in quarantine.
 local QUARANTINED_PART = 10
+-- How long a submission that has debounced a job is known, should it be sent again.
+local DEBOUNCED_MS = 60000
 -- Beside the key: what it takes in the indexes.
 local KEY_BYTES = 300
 
@@ -21,7 +23,7 @@ local function waiting_of(u, type_name, queue)
       waiting = waiting + redis.call('ZCARD', sublists.key(u, queue_name, type_name))
     end
   end
-  return waiting
+  return waiting + groups.ready(u, type_name)
 end
 
 -- Returns nil, or the code of a rejection with a number and a text. `replaced` would be terminal by then.
@@ -167,6 +169,9 @@ local function beside(u, queue, item, spec, claims, holder)
     return NOT_UNIQUE, holder, 0
   elseif claims.mode == 'debounce' and waits and holder.kind.q == queue.name then
     local code, at = put_off(u, holder, item, spec, claims)
+    if code == DEBOUNCED then
+      redis.call('SET', u.prefix .. 'db:' .. item.id, holder.id, 'PX', DEBOUNCED_MS)
+    end
     return code, holder, at or 0
   end
   local code, at, text =
@@ -193,6 +198,10 @@ local function submit_one(u, queue, item, is_new)
     return THERE, there, there.i
   end
   local spec, claims = item.kind.spec, item.kind.claims
+  local debounced = claims.mode == 'debounce' and redis.call('GET', u.prefix .. 'db:' .. item.id)
+  if debounced and records.get(u, debounced) then
+    return DEBOUNCED, records.get(u, debounced), 0 -- it is sent again: newer arguments may have come meanwhile
+  end
   if claims.key then
     local id, fingerprint = uniqueness.under_key(u, specs.key_name(claims))
     if id then
