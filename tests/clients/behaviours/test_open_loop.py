@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from clients.behaviours.base import Slot
 from tests.clients.fleet_run import run_fleet
 
 if TYPE_CHECKING:
@@ -44,10 +45,21 @@ async def test_the_open_loop_keeps_its_rate_when_all_submissions_are_rejected(st
     assert report.latency_ms["refusal"].p99 >= report.latency_ms["refusal"].p50 > 0
 
 
-async def test_equal_seeds_give_equal_submission_times(stub: Stub) -> None:
-    reports = [await offer(stub, 100.0, 0.5, seed=seed) for seed in (1, 1, 2)]
+async def test_equal_seeds_give_equal_submission_times(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
+    due: list[float] = []
 
-    one, same, other = (report.offered for report in reports)
+    def noted(at: float) -> Slot:
+        due.append(at)
+        return Slot(at)
+
+    async def first_times(seed: int) -> list[float]:
+        due.clear()
+        await offer(stub, 100.0, 0.5, seed=seed)
+        return [round(at - due[0], 6) for at in due[:20]]
+
+    monkeypatch.setattr("clients.behaviours.open_loop.Slot", noted)
+    one, same, other = [await first_times(seed) for seed in (1, 1, 2)]
+    assert len(one) == 20
     assert one == same != other
 
 
