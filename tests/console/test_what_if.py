@@ -22,6 +22,9 @@ pytestmark = pytest.mark.slow
 
 FIVE = "5\N{MULTIPLICATION SIGN}"
 
+LOADS = 4
+"""Of a forecast, unless the question names others."""
+
 MS = 60_000
 """A simulation takes seconds, and on a busy machine more."""
 
@@ -65,6 +68,10 @@ async def test_another_measure_and_the_order_of_a_load_change_the_table(show: Sh
     assert await table.get_by_role("columnheader", name=FIVE).last.get_attribute("aria-sort") == "descending"
     first = await table.locator("tbody tr").first.inner_text()
     assert "best" in first
+    means = await table.locator("tbody tr .forecast-cell").locator("b").all_inner_texts()
+    rates = [float(mean.removesuffix("/s").replace(",", "")) for mean in means[LOADS - 1 :: LOADS]]
+    assert len(set(rates)) > 1
+    assert rates == sorted(rates, reverse=True)
     await page.get_by_label("Show").select_option("rejected submissions")
     await page.get_by_role("table", name="Settings by load: rejected submissions").wait_for()
     assert "%" in await table.locator(".forecast-cell b").first.inner_text()
@@ -114,6 +121,7 @@ async def test_a_simulation_is_cancelled_and_the_server_takes_the_next_one(show:
     await page.get_by_role("button", name="Simulate", exact=True).click()
     await page.get_by_role("button", name="Cancel", exact=True).click()
     await page.get_by_role("button", name="Simulate", exact=True).wait_for()
+    assert await page.get_by_role("heading", name="What would happen").count() == 0
     question: dict[str, Any] = {"arrivals_per_s": 1, "run_s": 1, "seconds": 1, "loads": [1]}
     while "loads" not in (told := staged.ask("POST", "/v1/queues/default:simulate", question)):
         assert told["type"] == "/problems/simulator-in-use"
