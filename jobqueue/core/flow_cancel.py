@@ -2,7 +2,7 @@
 
 Rules:
 
-1. Children are cancelled before their parents: so none is released meanwhile, or cancelled for a parent's sake.
+1. No portion has a parent before that of its children: so none is released meanwhile, or cancelled for a parent's sake.
 2. Jobs that join the flow meanwhile are cancelled, too. A job that was told to stop submits no more.
 """
 
@@ -32,7 +32,7 @@ class FlowCancel:
         """Cancel up to `limit` jobs; return whether there are more."""
         store = self._transitions.store
         begin = max(0, len(self._left) - limit)
-        for job_id in reversed(self._left[begin:]):
+        for job_id in self._left[begin:]:
             job = store.get(job_id)
             if job is not None and job.live:
                 self._transitions.cancel(job, now=now)

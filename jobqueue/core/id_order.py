@@ -22,7 +22,7 @@ class IdOrder:
 
     def __init__(self) -> None:
         self._runs: list[list[JobId]] = []
-        self._firsts: list[JobId] = []
+        self._firsts: list[JobId] = []  # by run: those of earlier runs sort before it, those of this one do not
 
     def add(self, id: JobId) -> None:
         """Add an id that is not there."""
@@ -53,9 +53,7 @@ class IdOrder:
         at = self._run_of(id)
         run = self._runs[at]
         del run[bisect_left(run, id)]
-        if run:
-            self._firsts[at] = run[0]
-        else:
+        if not run:
             del self._runs[at]
             del self._firsts[at]
 

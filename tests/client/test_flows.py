@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jobqueue import chain, group
+from jobqueue.client import Answer, flows
 from jobqueue.errors import InvalidSubmission, JobNotFound, KeyReused, WrongState
 
 if TYPE_CHECKING:
@@ -94,6 +95,14 @@ async def test_the_events_of_a_flow_end_with_it(call: Call) -> None:
     assert [event.data["id"] for event in of_jobs if event.name == "succeeded"] == [job.id for job in flow.jobs]
     (only,) = await call("flow_events", flow.id)
     assert (only.name, only.data["state"]) == ("flow", "succeeded")
+
+
+def test_a_stream_is_over_with_the_end_of_the_flow_and_not_with_that_of_a_job() -> None:
+    listener = flows.listener_of("f", 1.0)
+    listener.take(Answer(200, {"content-type": "text/event-stream"}, b""))
+    for name, state, over in (("flow", "running", False), ("failed", "failed", False), ("flow", "failed", True)):
+        listener.take(b'event: %b\ndata: {"state":"%b"}\n\n' % (name.encode(), state.encode()))
+        assert listener.over is over
 
 
 async def test_the_events_of_an_unknown_flow_are_not_found(call: Call) -> None:
