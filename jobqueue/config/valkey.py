@@ -122,6 +122,12 @@ class ValkeySettings(Section, frozen=True):
     sentinel_name: Annotated[
         str, Meta(min_length=1, max_length=255, description="Name under which the sentinels know the store.")
     ] = "mymaster"
+    sentinel_user: (
+        Annotated[
+            str, Meta(min_length=1, max_length=255, description="User of the sentinels; null: the one named default.")
+        ]
+        | None
+    ) = None
     sentinel_password: (
         Annotated[
             str,
@@ -129,6 +135,17 @@ class ValkeySettings(Section, frozen=True):
                 min_length=1,
                 max_length=1024,
                 description="Password of the sentinels; never shown; null: they need none.",
+            ),
+        ]
+        | None
+    ) = None
+    sentinel_password_file: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=4096,
+                description="File of that password alone, read whenever they are asked, so that it may change.",
             ),
         ]
         | None
@@ -208,6 +225,13 @@ def faults_of_valkey(valkey: ValkeySettings, places: Mapping[tuple[str, ...], st
                 yield f"{at(f'tls.{name}')}: needs a valkey.url that begins with rediss:// or valkeys://"
     if valkey.password is not None and valkey.password_file is not None:
         yield f"{at('password_file')}: must not be set beside valkey.password: the password has one place"
+    if valkey.sentinel_password is not None and valkey.sentinel_password_file is not None:
+        yield (
+            f"{at('sentinel_password_file')}: must not be set beside valkey.sentinel_password: the password has one "
+            "place"
+        )
+    if valkey.sentinel_user is not None and valkey.sentinel_password is valkey.sentinel_password_file is None:
+        yield f"{at('sentinel_user')}: needs valkey.sentinel_password or valkey.sentinel_password_file, too"
     if valkey.sentinels and valkey.url.startswith("unix://"):
         yield f"{at('sentinels')}: tell the address of a host, and valkey.url is a Unix socket: set redis:// or rediss://"
     if valkey.ttl_s < 3 * valkey.call_timeout_s:

@@ -125,6 +125,11 @@ def test_addresses_of_every_scheme_are_accepted(url: str) -> None:
         ("url: 'rediss://store', tls: {cert: a.pem}", "1:45: valkey.tls.cert: needs valkey.tls.key, too"),
         ("url: 'rediss://store', tls: {key: a.key}", "1:44: valkey.tls.key: needs valkey.tls.cert, too"),
         ("password: a, password_file: b", "1:38: valkey.password_file: must not be set beside valkey.password"),
+        (
+            "sentinel_password: a, sentinel_password_file: b",
+            "1:56: valkey.sentinel_password_file: must not be set beside valkey.sentinel_password",
+        ),
+        ("sentinel_user: a", "1:25: valkey.sentinel_user: needs valkey.sentinel_password or valkey.sentinel_password"),
         ("ttl_s: 4, call_timeout_s: 2", "1:17: valkey.ttl_s: must be at least three times valkey.call_timeout_s"),
         ("durability: fsync", "1:22: valkey.durability: must be one of aof, async, replica, not 'fsync'"),
     ],

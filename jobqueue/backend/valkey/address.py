@@ -51,6 +51,7 @@ class Address:
         tls = self._settings.tls
         for name, path in (
             ("password_file", self._settings.password_file),
+            ("sentinel_password_file", self._settings.sentinel_password_file),
             *((f"tls.{name}", getattr(tls, name)) for name in ("ca", "cert", "key")),
         ):
             if path is not None:
@@ -69,9 +70,7 @@ class Address:
         arguments = {**self._arguments, **self._tls}
         if self._settings.sentinels:
             arguments["host"], arguments["port"] = await self._primary()
-        password = self._settings.password
-        if self._settings.password_file is not None:  # it may be on a slow disk
-            password = await asyncio.to_thread(_password_in, self._settings.password_file)
+        password = await _password(self._settings.password, self._settings.password_file)
         if password is not None:
             arguments["password"] = password
         return self._kind(
@@ -84,11 +83,12 @@ class Address:
         )
 
     async def _primary(self) -> tuple[str, int]:
-        """Ask the sentinels, one after the other."""
+        """Ask the sentinels, one after the other. Raises as `connection`."""
         arguments: dict[str, Any] = {
             **self._tls,
             "ssl": bool(self._tls),
-            "password": self._settings.sentinel_password,
+            "username": self._settings.sentinel_user,
+            "password": await _password(self._settings.sentinel_password, self._settings.sentinel_password_file),
             "socket_timeout": self._settings.call_timeout_s / 2,
             "socket_connect_timeout": self._settings.call_timeout_s / 2,
             "retry": Retry(NoBackoff(), 0),
@@ -114,5 +114,10 @@ class Address:
         }
 
 
-def _password_in(file: str) -> str:
-    return Path(file).read_text().strip()
+async def _password(given: str | None, file: str | None) -> str | None:
+    """Return a password, from its file where it is in one, which may be on a slow disk. Raises OSError."""
+    return given if file is None else await asyncio.to_thread(_content_of, Path(file))
+
+
+def _content_of(file: Path) -> str:
+    return file.read_text().strip()

@@ -24,8 +24,8 @@ NAME = "jobs"
 
 
 @contextmanager
-def sentinel(store: Store, folder: Path) -> Iterator[str]:
-    """Run a sentinel that watches a store; yield its address."""
+def sentinel(store: Store, folder: Path, more: str = "") -> Iterator[str]:
+    """Run a sentinel that watches a store, with some more of its settings; yield its address."""
     (port,) = free_ports(1)
     file = folder / "sentinel.conf"
     file.write_text(f"""\
@@ -35,6 +35,7 @@ dir {folder}
 sentinel monitor {NAME} 127.0.0.1 {store.port} 1
 sentinel down-after-milliseconds {NAME} 300
 sentinel failover-timeout {NAME} 3000
+{more}
 """)
     with (folder / "sentinel.log").open("ab") as log:
         child = subprocess.Popen([store.program, file, "--sentinel"], stdout=log, stderr=log)
@@ -85,5 +86,20 @@ async def test_sentinels_that_do_not_know_the_store_are_a_fault(tmp_path: Path) 
     with Store(port=port) as store, sentinel(store, tmp_path) as address:
         calls = store_calls(ValkeySettings(sentinels=(address,), sentinel_name="other"))
         with pytest.raises(ConfigError, match=f"valkey.url: other by the sentinels {address}: No master found for"):
+            await calls.open(0.3)
+        await calls.close()
+
+
+async def test_a_sentinel_is_asked_as_its_user_with_the_password_of_a_file(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    file = tmp_path / "password"
+    file.write_text("secret\n")
+    users = "user default off\nuser jobs on >secret ~* &* +@all"
+    with Store(port=port) as store, sentinel(store, tmp_path, users) as address:
+        options = {"sentinels": (address,), "sentinel_name": NAME, "sentinel_user": "jobs"}
+        async with opened("redis://not-used/0", **options, sentinel_password_file=str(file)) as calls:
+            await calls.call("set_queue", QUEUE)
+        calls = store_calls(ValkeySettings(**options, sentinel_password="other"))  # type: ignore[arg-type]  # its own
+        with pytest.raises(ConfigError, match=f"by the sentinels {address}"):
             await calls.open(0.3)
         await calls.close()
