@@ -8,6 +8,7 @@ import pytest
 
 from jobqueue.core.engine import Engine
 from jobqueue.core.events import Ended, Event, Evicted, FlowChanged, Requeued
+from jobqueue.core.flow import summary_of_flow
 from jobqueue.core.job import FAILED, QUEUED, Job, JobSpec, JobState, StopReason
 from jobqueue.core.policy import Discipline, QueuePolicy
 from jobqueue.core.record import changed
@@ -357,6 +358,12 @@ def test_a_record_with_its_ttl_over_counts_in_its_flow() -> None:
     assert (flow.state, flow.counts, flow.version) == ("failed", was.counts, was.version)
     assert (flow.evicted, len(flow.jobs), flow.finished_at) == (2, 1, was.finished_at)
     assert [type(each) for each in changes] == [Evicted, FlowChanged]
+    (held,) = after.engine.flows.all()
+    known = found_of(after)
+    known.flows[held.id] = held.created_at, held.caller, held.owner, held.evicted, held.versions
+    again, _ = restored(after, known)
+    summary = summary_of_flow(again.engine.flows.get(flow_id))
+    assert (summary.state, summary.evicted, sum(summary.ended.values())) == ("failed", 2, 3)
 
 
 def test_records_that_ended_in_another_order_than_they_began_are_evicted_and_retried() -> None:

@@ -39,6 +39,7 @@ class Inspector:
         self._check_deadlines()
         self._check_uniqueness()
         self._check_live_of_callers()
+        self._check_flows()
 
     def _check_positions(self) -> None:
         """Check that each queued job is either ready or waits at one limiter, and that the counts agree."""
@@ -121,6 +122,26 @@ class Inspector:
             self._auditor.check(held == live[caller], f"{caller} has {live[caller]} live jobs, and {held} are counted")
 
     # -- before time advances
+
+    def _check_flows(self) -> None:
+        """Check that each flow has counted the ends of its jobs, and that the order of flows has each of them."""
+        flows = self._engine.flows
+        for flow in flows.all():
+            jobs = [self._engine.find(job_id) for job_id in flow.jobs]
+            states = Counter(job.state for job in jobs if job is not None)
+            ended = Counter({state: count for state, count in states.items() if state not in LIVE}) + Counter(
+                flow.evicted
+            )
+            self._auditor.check(
+                +Counter(flow.ended) == ended, f"flow {flow.id} has {ended}, and {flow.ended} are counted"
+            )
+            self._auditor.check(
+                flow.live == sum(states[state] for state in LIVE), f"{flow.live} jobs of {flow.id} are live"
+            )
+        ids = sorted((flow.id for flow in flows.all()), reverse=True)
+        self._auditor.check(
+            [flow.id for flow in flows.newest(None, len(ids) + 1)] == ids, "the list of flows lacks one"
+        )
 
     def check_quiet(self) -> None:
         """Check that no worker idles beside a ready job, and that no job waits at a limiter with a free permit."""
