@@ -145,11 +145,13 @@ def nothing_is_leaked(wider_fixtures_change: bool) -> Iterator[None]:
 
 @pytest.fixture(scope="module", autouse=True)
 def no_error_is_late() -> Iterator[None]:
-    """Fail the last test of a module if a collection of all objects reports an error."""
+    """Fail the last test of a module if a collection of all objects reports an error, or none is exempt any more."""
     yield
+    thawed = not gc.get_freeze_count()
     gc.collect()
     gc.freeze()
     left = late_errors.take()
+    assert not thawed, "a test of this module has called gc.unfreeze: each later collection would visit all objects"
     assert not left, f"reported late, by a test of this module: {left}"
 
 

@@ -58,6 +58,12 @@ import gc, test_all
 def test_collections_after_a_module_visit_nothing_of_it():
     assert not any(each is test_all.objects[0] for each in gc.get_objects())
 """
+THAWING_FILE = """
+import gc
+
+def test_that_ends_all_exemptions():
+    gc.unfreeze()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -67,9 +73,11 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     tests = [f"async def test_{name}():\n    {code}\n" for name, code in {**LEAKS, **NO_LEAKS}.items()]
     (folder / "test_all.py").write_text("\n\n".join([FILE, *tests]))
     (folder / "test_later.py").write_text(LATER_FILE)
+    (folder / "test_thawing.py").write_text(THAWING_FILE)
     shutil.copy(ROOT / "tests" / "conftest.py", folder)
     options = (
         "-q",
+        "-rap",
         "-p",
         "no:cacheprovider",
         "-c",
@@ -101,8 +109,13 @@ def test_a_test_that_cleans_up_passes(failed: dict[str, str], name: str) -> None
 
 
 def test_collections_after_a_module_visit_nothing_that_it_left(failed: dict[str, str]) -> None:
-    assert "collections_after_a_module_visit_nothing_of_it" not in failed, failed[""]
-    assert f"{len(NO_LEAKS) + 1} passed" in failed[""], failed[""]
+    passed = re.findall(r"^PASSED \S+/test_later.py::(\w+)", failed[""], re.MULTILINE)
+    assert passed == ["test_collections_after_a_module_visit_nothing_of_it"], failed[""]
+
+
+def test_a_test_that_ends_all_exemptions_fails(failed: dict[str, str]) -> None:
+    assert "that_ends_all_exemptions" in failed
+    assert "has called gc.unfreeze" in failed[""], failed[""]
 
 
 def test_the_check_takes_less_than_two_milliseconds() -> None:
