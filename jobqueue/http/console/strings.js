@@ -855,7 +855,7 @@ export const STRINGS = {
   schedules: {
     total: (count, more) => `${countText(count)} ${count === 1 ? "schedule" : "schedules"}${more ? " on this page" : ""}`,
     all: "All schedules",
-    none: "There is no schedule. A handler gets one by a line above it, or in the settings (schedules), or by PUT /v1/schedules/NAME:",
+    none: (keys) => `${keys ? "This key sees" : "There is"} no schedule. A handler gets one by a line above it, or in the settings (schedules), or by PUT /v1/schedules/NAME:`,
     noneExample: '@queue.every("5m")   @queue.cron("0 3 * * *", tz="Europe/Berlin")',
     name: "Name",
     type: "Type",

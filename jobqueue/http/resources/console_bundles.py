@@ -40,9 +40,8 @@ SCRIPTS: Final = {
     SCRIPT: ("pages/overview.js", ENTRY),
     "pages.js": ("pages/job.js", "pages/jobs.js", "pages/failures.js", "pages/queues.js", "pages/queue.js"),
     FURTHER: (
-        *("pages/type.js", "pages/topics.js", "pages/flow.js", "pages/flows.js", "pages/server.js"),
-        *("pages/schedules.js", "pages/callers.js", "pages/schedule.js", "pages/types.js", "pages/live.js"),
-        "pages/sign_in.js",
+        *("pages/type.js", "pages/live.js", "pages/topics.js", "pages/flow.js", "pages/flows.js", "pages/server.js"),
+        *("pages/schedules.js", "pages/schedule.js", "pages/callers.js", "pages/types.js", "pages/sign_in.js"),
     ),
 }
 """Their pages, in an order that compresses well; the last one has all others, too.

@@ -72,5 +72,5 @@ function Next({schedule: {next_at: at, pause}}) {
 }
 
 function NoSchedules() {
-  return html`<p>${S.none}</p><p><code>${S.noneExample}</code></p>`;
+  return html`<p>${S.none(useSession().keys)}</p><p><code>${S.noneExample}</code></p>`;
 }
