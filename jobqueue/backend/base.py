@@ -482,7 +482,7 @@ class LocalBackend(Backend, Protocol):
         """As `estimate`, of the live record itself."""
 
     def when_ended(self, job_id: JobId, listener: EndListener) -> None:
-        """Tell a listener of the end of a live job, unless it is forgotten before."""
+        """Tell a listener of the end of a job that is live now, which is not checked, unless it is forgotten before."""
         ...
 
     def forget(self, job_id: JobId, listener: EndListener) -> None:

@@ -241,7 +241,7 @@ class ScheduleRunner:
         submitted = await self._backend.submit(*_asked(definition, None, None))
         now = self.wall_now()
         self.schedules.note_run(schedule, LastTick(instant=now, at=now, drift_s=0.0, job_id=submitted.job.id))
-        if submitted.job.live and not submitted.duplicate:
+        if not submitted.duplicate:
             self._follow(id, submitted.job.id)
         return submitted
 
@@ -323,13 +323,19 @@ class ScheduleRunner:
         return IdempotencyKey(f"{due.schedule.id[1]}@{at}Z", _MARK)
 
     def _follow(self, id: ScheduleId, job_id: JobId) -> None:
-        """Have the end of a live job noted."""
-        if self._local is not None:
-            self._local.when_ended(job_id, _NotedEnd(self, id))
+        """Have the end of a new job noted, at once if it has ended while its submission was being kept."""
+        job = None if self._local is None else self._local.find(job_id)
+        if self._local is None or job is None:  # in a store; or ended, and evicted since
+            return
+        noted = _NotedEnd(self, id)
+        if job.live:
+            self._local.when_ended(job_id, noted)
+        else:
+            noted.ended(job)
 
     def _outcome(self, schedule: Schedule, receipt: SubmitReceipt | Exception) -> Outcome:
         if not isinstance(receipt, Exception):
-            if receipt.live and not receipt.duplicate:
+            if not receipt.duplicate:
                 self._follow(schedule.id, receipt.id)
             return Outcome(job_id=receipt.id, elsewhere=receipt.duplicate)
         if isinstance(receipt, Duplicate):

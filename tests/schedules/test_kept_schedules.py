@@ -1,4 +1,6 @@
-"""Tests of schedules beside a journal: what of them outlives a process, and what a stopped machine has missed."""
+"""Tests of schedules beside a journal: what of them outlives a process, what a stopped machine has missed, and what
+becomes of jobs that end before they are kept.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from jobqueue import JobQueue
-from jobqueue.config import JournalSettings, ScheduleSettings, Settings
+from jobqueue.config import JournalSettings, ScheduleSettings, Settings, StatusesSettings
 from jobqueue.handlers.schedule_submission import ScheduleSubmission
+from jobqueue.testing import virtual_time
+from tests.backend.keeping import HeldKeeper
 from tests.schedules.clock import WallAt
 
 if TYPE_CHECKING:
@@ -134,3 +138,71 @@ async def test_nothing_is_kept_of_a_schedule_that_the_code_no_longer_has(tmp_pat
         assert bare.service.schedules.runner.definitions == {}, "its handler is gone; it is kept for the next process"
     async with made(tmp_path, "2026-03-02T10:20:30Z") as queue:
         assert (None, "nightly") in queue.service.schedules.runner.definitions
+
+
+def failing(keeper: HeldKeeper, every: str, *, ttl_s: float = 3600.0) -> JobQueue:
+    """Return a queue with a schedule of jobs that fail three times, then succeed, each kept when the keeper says so."""
+    wall, fails = WallAt("2026-03-02T10:00:30Z"), [True] * 3
+    queue = JobQueue(Settings(statuses=StatusesSettings(ttl_s=ttl_s, failed_ttl_s=ttl_s)), drain_s=0)
+    queue.service.surroundings = lambda settings: replace(wall.surroundings(settings), journal=keeper)
+
+    @queue.every(every, name="minute")
+    @queue.handler
+    async def sweep() -> None:
+        if fails and fails.pop():
+            raise ValueError("the disk is full")
+
+    return queue
+
+
+def waits(queue: JobQueue) -> dict[str, Any]:
+    """Return the waits for ends of jobs."""
+    local: Any = queue.service.local
+    return local._waits.ends
+
+
+@virtual_time
+async def test_the_end_of_a_job_that_comes_before_its_tick_is_kept_is_noted() -> None:
+    async with failing(keeper := HeldKeeper(), "1m") as queue:
+        runner = queue.service.schedules.runner
+        for _ in range(3):
+            assert runner.figures().troubles == []
+            await asyncio.sleep(60)
+            keeper.release()
+            await asyncio.sleep(1)
+        (trouble,) = runner.figures().troubles
+        assert (trouble.kind, trouble.count) == ("failed", 3)
+        assert trouble.reason == "handler_error: ValueError: the disk is full"
+        await asyncio.sleep(60)
+        keeper.release()
+        await asyncio.sleep(1)
+        assert runner.figures().troubles == [], "a success ends the row"
+        assert waits(queue) == {}
+
+
+@virtual_time
+async def test_the_end_of_a_job_that_comes_before_its_run_on_request_is_kept_is_noted() -> None:
+    async with failing(keeper := HeldKeeper(), "1d") as queue:
+        runner = queue.service.schedules.runner
+        for _ in range(3):
+            run = asyncio.ensure_future(runner.run(MINUTE))
+            await asyncio.sleep(1)
+            keeper.release()
+            await run
+        (trouble,) = runner.figures().troubles
+        assert (trouble.kind, trouble.count) == ("failed", 3)
+        assert waits(queue) == {}
+
+
+@virtual_time
+async def test_a_job_whose_record_is_evicted_before_its_tick_is_kept_leaves_no_wait() -> None:
+    async with failing(keeper := HeldKeeper(), "1m", ttl_s=1.0) as queue:
+        await asyncio.sleep(60)
+        assert len(keeper.waiting) == 1
+        assert queue.service.backend.stats()[0].terminal == 0, "its record is gone"
+        keeper.release()
+        await asyncio.sleep(1)
+        schedule = queue.service.schedules.runner.schedules.get(MINUTE)
+        assert schedule is not None
+        assert schedule.submitted_total == 1
+        assert waits(queue) == {}
