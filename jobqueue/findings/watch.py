@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from jobqueue.core.counting.counts import QueueCounts, TypeCounts
     from jobqueue.core.counting.stats import QueueStats, StoreStats
     from jobqueue.errors import Refused
+    from jobqueue.runtime.webhook_target import TargetFigures
     from jobqueue.service import Service
 
 FRESH_S = 1.0
@@ -109,6 +110,7 @@ class Watch:
         self._queues: dict[str, _SeenQueue] = {}
         self._types: dict[str, _SeenType] = {}
         self._windows: dict[str, Window] = {}
+        self._receivers: dict[str, Window] = {}
         self._since = SinceMemory()
         self._found: list[Finding] = []
 
@@ -188,8 +190,6 @@ class Watch:
         reconnects = 0
         if snapshot.shared_store is not None:
             calls, reconnects = snapshot.shared_store.call_counts, snapshot.shared_store.reconnects_total
-        webhooks = [(each.name, each.dropped_total) for each in snapshot.webhooks]
-        dropped = self._grown("webhooks", of.WEBHOOK_DROPPED_WINDOW_S, at, *(total for _, total in webhooks))
         return Sight(
             now=at,
             snapshot=snapshot,
@@ -211,7 +211,7 @@ class Watch:
             problems=dict(zip(problems, grown, strict=True)),
             internal_errors=self._one("internal", of.ERRORS_WINDOW_S, at, problems.get("internal", 0)),
             long_polls=self._long_polls(),
-            webhooks_dropped={name: count for (name, _), count in zip(webhooks, dropped, strict=True)},
+            webhooks_dropped=self._dropped(snapshot.webhooks, at),
         )
 
     def _seen_queue(self, stats: QueueStats, at: float) -> SeenQueue:
@@ -219,6 +219,20 @@ class Watch:
         refused = dict(zip(REJECTIONS.values(), seen.refused.grown(at, seen.refused_totals), strict=True))
         elsewhere = seen.started_at if stats.started_at is None else stats.started_at
         return SeenQueue(stats=stats, started_at=max(seen.started_at, elsewhere), refused=refused)
+
+    def _dropped(self, receivers: Sequence[TargetFigures], at: float) -> dict[str, int]:
+        """Return the events of each receiver that were dropped within its window; one that comes back begins anew."""
+        before, self._receivers = self._receivers, {}
+        dropped = {}
+        for each in receivers:
+            totals = (each.dropped_total,)
+            window = before.get(each.name)
+            if window is None or window.grown(at, totals) < (0,):  # it left and came back since the last look
+                window = Window(of.WEBHOOK_DROPPED_WINDOW_S)
+            window.put(at, totals)
+            self._receivers[each.name] = window
+            (dropped[each.name],) = window.grown(at, totals)
+        return dropped
 
     def _one(self, name: str, span_s: float, at: float, total: int) -> int:
         return self._grown(name, span_s, at, total)[0]

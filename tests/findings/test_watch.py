@@ -253,21 +253,37 @@ async def test_a_schedule_is_a_finding_from_the_third_failure_of_its_jobs_to_the
         assert await watched.found() == {}
 
 
+CRM = EndpointSettings(url="https://crm.test/", events=("job.succeeded",), secret=SECRET, pending_max=1)
+OTHER = EndpointSettings(url="https://other.test/", events=("job.failed",), secret=SECRET)
+
+
+def told(watched: Watched, **endpoints: EndpointSettings) -> Settings:
+    """Return settings with these receivers of webhooks."""
+    settings = watched.queue.service.settings
+    return msgspec.structs.replace(settings, webhooks=WebhooksSettings(endpoints=endpoints))
+
+
+def watched_receivers(sender: Held, **endpoints: EndpointSettings) -> Watched:
+    """Return a watched queue with these receivers; its jobs succeed at once."""
+    watched = Watched()
+    watched.queue.configure(told(watched, **endpoints))
+    watched.queue.service.surroundings = surroundings(sender)
+    watched.gate.set()
+    return watched
+
+
+async def lose(watched: Watched, events: int) -> None:
+    """Have as many events of the receiver `crm` dropped, beside one that is pending."""
+    for _ in range(events + 1):
+        await (await watched.queue.submit("hold")).wait()
+    await asyncio.sleep(2)
+
+
 @virtual_time
 async def test_events_that_a_receiver_loses_are_a_finding_for_a_quarter_of_an_hour() -> None:
-    watched = Watched()
-    crm = EndpointSettings(url="https://crm.test/", events=("job.succeeded",), secret=SECRET, pending_max=1)
-    settings = msgspec.structs.replace(
-        watched.queue.service.settings, webhooks=WebhooksSettings(endpoints={"crm": crm})
-    )
-    watched.queue.configure(settings)
-    watched.queue.service.surroundings = surroundings(sender := Held())
-    watched.gate.set()
-    async with watched:
+    async with watched_receivers(sender := Held(), crm=CRM) as watched:
         await asyncio.sleep(5)
-        for _ in range(3):
-            await (await watched.queue.submit("hold")).wait()
-        await asyncio.sleep(2)
+        await lose(watched, 2)
         finding = (await watched.found())["webhook_dropped"]
         assert finding.sentence == (
             "2 events for webhook crm were dropped in the last 15 min: nothing sends them later."
@@ -275,3 +291,33 @@ async def test_events_that_a_receiver_loses_are_a_finding_for_a_quarter_of_an_ho
         sender.let_go.set()
         await asyncio.sleep(1000)
         assert await watched.found() == {}
+
+
+@virtual_time
+async def test_lost_events_stay_those_of_their_receiver_whatever_others_a_reload_brings() -> None:
+    async with watched_receivers(Held(), crm=CRM, other=OTHER) as watched:
+        await asyncio.sleep(5)
+        await lose(watched, 2)
+        before = await watched.found()
+        assert before["webhook_dropped"].name == "crm"
+        for endpoints in ({"other": OTHER, "crm": CRM}, {"crm": CRM}, {"a": OTHER, "crm": CRM, "z": OTHER}):
+            await watched.queue.reload(told(watched, **endpoints))
+            await asyncio.sleep(2)
+            assert await watched.found() == before
+
+
+@virtual_time
+@pytest.mark.parametrize("away_s", [0.0, 5.0])
+async def test_the_lost_events_of_a_receiver_that_leaves_and_comes_back_begin_anew(away_s: float) -> None:
+    async with watched_receivers(Held(), crm=CRM) as watched:
+        await asyncio.sleep(5)
+        await lose(watched, 2)
+        await asyncio.sleep(950)
+        await watched.queue.reload(told(watched))
+        await asyncio.sleep(away_s)
+        await watched.queue.reload(told(watched, crm=CRM))
+        await asyncio.sleep(2)
+        assert "webhook_dropped" not in await watched.found()
+        await lose(watched, 1)
+        finding = (await watched.found())["webhook_dropped"]
+        assert finding.sentence.startswith("2 events for webhook crm"), "its first delivery is still pending"
