@@ -1,13 +1,14 @@
-"""Caches: tables of what was made once and can be made again, which are emptied together where memory is scarce.
+"""Caches: tables of what was made once and can be made again, cleared together before memory is returned to the system.
 
-What a cache holds was made in the middle of a load, so it lies singly among that load's objects. CPython returns small
-objects' memory in arenas of 1 MiB, and only empty ones: after an attack 41 MiB of arenas were kept by 0.6 MiB in use,
-caches' entries in most of them.
+The entries of a cache are made in the middle of a load, spread among that load's objects. CPython returns the memory of
+small objects in arenas of 1 MiB, and only empty ones: after an attack 41 MiB of arenas were kept by 0.6 MiB in use,
+entries of caches in most of them.
 
 Rules:
 
-1. A table bounds itself: its users empty or replace entries when it is full.
-2. To empty all is always right, and costs only the time to make what is used again.
+1. A table bounds itself: its users clear or replace entries when it is full.
+2. Only what is known to be no more than a cache is cleared: tables, and bounded `functools` caches of this package and
+   of `LIBRARIES`. One of an application may hold what must exist once: a pool, a lock, a model.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
+LIBRARIES = ("aiohttp", "jobqueue", "yarl")
+
+_FunctionCache = functools._lru_cache_wrapper
 _tables: list[dict[Any, Any]] = []
-_function_cache = type(functools.lru_cache(lambda: None))
 
 
 def table() -> dict[Key, Value]:
@@ -33,22 +36,26 @@ def table() -> dict[Key, Value]:
     return made
 
 
-def empty() -> None:
-    """Empty all tables."""
+def clear_tables() -> None:
     for each in _tables:
         each.clear()
 
 
-def emptying() -> Callable[[], None]:
-    """Return what empties all tables, and the `functools` caches of all functions that exist now, libraries' too.
+def make_clearer() -> Callable[[], None]:
+    """Return a function that clears all tables, and the caches of functions that exist now (rule 2).
 
     Caches that the collector has frozen are not found.
     """
-    functions = [each for each in gc.get_objects() if isinstance(each, _function_cache)]
+    caches = [each for each in gc.get_objects() if isinstance(each, _FunctionCache) and _may_be_cleared(each)]
 
-    def empty_all() -> None:
-        empty()
-        for function in functions:
-            function.cache_clear()
+    def clear() -> None:
+        clear_tables()
+        for cache in caches:
+            cache.cache_clear()
 
-    return empty_all
+    return clear
+
+
+def _may_be_cleared(cache: functools._lru_cache_wrapper[Any]) -> bool:
+    library = str(getattr(cache, "__module__", "")).partition(".")[0]
+    return library in LIBRARIES and cache.cache_parameters()["maxsize"] is not None

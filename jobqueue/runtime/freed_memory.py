@@ -13,7 +13,7 @@ Rules:
    comes later.
 3. Before a trim of an idle process all garbage in cycles is freed, with the objects that the interpreter's types keep
    for reuse (some 6,000 after a load), and the lines of source that tracebacks have read: it makes no garbage that
-   would have the collector start by itself. And what is kept for long is renewed: caches are emptied, and the latest
+   would have the collector start by itself. And what is kept for long is renewed: caches are cleared, and the latest
    lines of the log and the history are copied, since each of their objects may keep 1 MiB that is else free
    (`jobqueue.caches`). A busy one is spared that: with thousands of connections and half a CPU its loop stood still
    for half a second.
