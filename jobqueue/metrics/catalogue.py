@@ -127,9 +127,7 @@ SCHEDULES = _gauge("jobqueue_schedules", "Schedules, by whether they give ticks"
 SCHEDULE_TICKS = _counter(
     "jobqueue_schedule_ticks_total", "Ticks, and instants that passed without one, by the outcome", "outcome"
 )
-SCHEDULES_TROUBLED = _gauge(
-    "jobqueue_schedules_troubled", "Schedules with a trouble, three times in a row at least", "trouble"
-)
+SCHEDULES_TROUBLED = _gauge("jobqueue_schedules_troubled", "Schedules in trouble, by its kind", "trouble")
 SCHEDULE_DRIFT = _histogram("jobqueue_schedule_drift_seconds", "From the planned instant of a tick to its submission")
 
 TOPICS_PUBLISHED = _counter("jobqueue_topics_published_total", "Data that was published; repetitions don't count")

@@ -142,7 +142,7 @@ async def test_a_read_only_console_publishes_nothing_and_listens(page: Page, ser
 
 
 @pytest.mark.skipif(executable() is None, reason=MISSING)
-async def test_a_server_over_a_store_says_that_it_has_no_topics_and_counts_its_own_jobs(
+async def test_a_server_over_a_store_says_that_it_has_no_topics_or_flows_and_counts_its_own_jobs(
     page: Page, tmp_path: Path
 ) -> None:
     with (
@@ -150,9 +150,11 @@ async def test_a_server_over_a_store_says_that_it_has_no_topics_and_counts_its_o
         ServerProcess(tmp_path, "tests.e2e.holding:queue", "backend=valkey", f"valkey.url={store.url}") as server,
     ):
         await page.goto(f"{server.url}/console/#/topics")
-        await page.get_by_text("There are no topics where servers share a store").wait_for()
+        await page.get_by_text("There are none where servers share a store").wait_for()
         await expect(page.get_by_role("button", name="Publish")).to_have_count(0)
         await check(page, "topics-store")
+        await page.goto(f"{server.url}/console/#/flows")
+        await page.get_by_text("There are none where servers share a store").wait_for()
         await page.goto(f"{server.url}/console/#/schedules")
         await page.get_by_text("There is no schedule").wait_for()
         await page.goto(f"{server.url}/console/")

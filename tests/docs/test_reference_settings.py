@@ -93,6 +93,9 @@ TLS_TO_STORE = {
 }
 """What the settings of TLS to a store need."""
 
+NEEDED = {**TLS_TO_STORE, "valkey.sentinel_user": [Override("--set", "valkey.sentinel_password", "elsewhere")]}
+"""What settings need that are valid only beside others."""
+
 CERTIFICATES = ("server.tls.cert", "server.tls.key", "server.tls.client_ca")
 """Settings that are valid together, of a port with TLS; as those of webhooks and schedules, in a queue with some."""
 
@@ -124,7 +127,7 @@ async def test_the_page_marks_exactly_the_settings_that_a_reload_applies(tmp_pat
             if name in CERTIFICATES or name.startswith(("webhooks.", "schedules.")):
                 continue
             value = values.get(name, "3MiB" if "bytes" in name else "7")
-            more = of_a_key if name.startswith("auth.keys.") else TLS_TO_STORE.get(name, [])
+            more = of_a_key if name.startswith("auth.keys.") else NEEDED.get(name, [])
             if name == "server.drain_mode":
                 more = [Override("--set", "journal.dir", "journal")]
             changed = load(None, environ={}, overrides=[*more, Override("--set", name, value)])

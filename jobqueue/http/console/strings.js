@@ -45,6 +45,7 @@ export const STRINGS = {
 
   shell: {
     reading: "Reading …",
+    notInStore: "There are none where servers share a store (backend: valkey).",
     skip: "Skip to the content",
     menu: "Menu",
     pages: "Pages",
@@ -950,7 +951,6 @@ export const STRINGS = {
     delivered: "Delivered",
     none: "No handler subscribes to a topic. A handler becomes a subscriber by its patterns:",
     noneExample: '@queue.on("order.paid", "user.>")',
-    notInStore: "There are no topics where servers share a store (backend: valkey): nothing is published, and no stream is heard.",
     publish: "Publish",
     publishIt: "Publish",
     publishing: "Publishing …",

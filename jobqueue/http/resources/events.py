@@ -65,7 +65,7 @@ class Streams:
         self._service = service
         self._waiters = waiters
         self._event_log = event_log
-        self._of_all = StreamPlaces("streams of all jobs", ALL_MAX)
+        self._of_all = StreamPlaces("streams of all jobs", ALL_MAX, lambda: service.callers)
 
     def stop(self) -> None:
         """Stop recording; to be called when no more streams can begin."""

@@ -155,7 +155,7 @@ class Topics:
         self._early = early
         self._rate_limits = rate_limits
         self._log = topic_log
-        self._places = StreamPlaces("streams of topics", LISTENERS_MAX)
+        self._places = StreamPlaces("streams of topics", LISTENERS_MAX, lambda: service.callers)
 
     async def publish(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/topics/{topic}: 202 once the jobs of all subscribers are held."""

@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING
 
 from jobqueue.http.errors import CallerLimitExceeded, TooManyLongPolls
 from jobqueue.http.request.auth import caller_of_request
+from jobqueue.http.request.rate_limit import policies_of
 from jobqueue.http.streams.waiters import NO_PLACE_RETRY_AFTER_S
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from aiohttp import web
+
+    from jobqueue.config.callers import LimitsOfCallers
 
 
 class StreamPlaces:
@@ -25,11 +28,12 @@ class StreamPlaces:
 
     Args:
         kind: Names the streams, in the plural.
-        most: Number of places.
+        places_max: Number of places.
+        callers: Returns those of callers now; a rejection tells them in its fields.
     """
 
-    def __init__(self, kind: str, most: int) -> None:
-        self._kind, self._most = kind, most
+    def __init__(self, kind: str, places_max: int, callers: Callable[[], LimitsOfCallers]) -> None:
+        self._kind, self._places_max, self._callers = kind, places_max, callers
         self._taken: Counter[str] = Counter()
 
     @contextmanager
@@ -41,13 +45,17 @@ class StreamPlaces:
             CallerLimitExceeded: The caller has its share.
         """
         caller = caller_of_request(request)
-        free, own = self._most - self._taken.total(), self._taken[caller]
+        free, own = self._places_max - self._taken.total(), self._taken[caller]
         if free <= 0:
-            detail = f"too many open {self._kind}, at most {self._most}"
+            detail = f"too many open {self._kind}, at most {self._places_max}"
             raise TooManyLongPolls(detail, retry_after_s=NO_PLACE_RETRY_AFTER_S)
         if own >= free:
-            detail = f"this caller has {own} of {self._most} {self._kind}, and {free} are free: these are for others"
-            raise CallerLimitExceeded(detail, retry_after_s=NO_PLACE_RETRY_AFTER_S, headers={})
+            detail = (
+                f"this caller has {own} of {self._places_max} {self._kind}, and only {free} are free; "
+                "close one, or poll"
+            )
+            fields = policies_of(self._callers().of(caller))
+            raise CallerLimitExceeded(detail, retry_after_s=NO_PLACE_RETRY_AFTER_S, headers=fields)
         self._taken[caller] += 1
         try:
             yield

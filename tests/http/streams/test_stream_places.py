@@ -47,3 +47,20 @@ async def test_no_key_gets_all_streams_and_each_gets_one_that_is_free(
         async with asyncio.timeout(10):
             while (await opened(http, path, BOB, others))[0] != 200:  # the server hears of the ends
                 await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("path", STREAMS)
+async def test_a_rejected_stream_tells_the_limits_of_its_caller(
+    start: Start, http_to: Open, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr(f"jobqueue.http.resources.{STREAMS[path]}", 2)
+    keys = auth()
+    keys["keys"]["ann"]["limits"] = {"waits_max": 10}
+    http = await http_to(await start(auth=keys))
+    async with AsyncExitStack() as streams:
+        assert (await opened(http, path, ANN, streams))[0] == 200
+        async with http.get(path, headers=bearer(ANN)) as response:
+            assert (response.status, response.headers["RateLimit-Policy"]) == (
+                429,
+                '"waits";q=10;qu="concurrent-requests"',
+            )

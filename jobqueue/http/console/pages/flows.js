@@ -2,6 +2,7 @@
 
 import {Awaited} from "../components/awaited.js";
 import {durationText} from "../components/duration.js";
+import {Empty} from "../components/empty.js";
 import {Age, msOf} from "../components/instant.js";
 import {countText} from "../components/number.js";
 import {PageHead} from "../components/page_head.js";
@@ -10,6 +11,7 @@ import {State} from "../components/state.js";
 import {Table} from "../components/table.js";
 import {usePolled} from "../data/polling.js";
 import {go, href} from "../shell/router.js";
+import {useSession} from "../shell/session.js";
 import {STRINGS} from "../strings.js";
 import {html, useState} from "../ui.js";
 
@@ -23,6 +25,8 @@ export const title = STRINGS.pages.flows;
 export default function Page() {
   const [cursors, setCursors] = useState([]);
   const {document, problem} = usePolled("v1/flows", {query: {limit: PAGE_MAX, cursor: cursors.at(-1)}, everyMs: EVERY_MS});
+  const {store} = useSession();
+  if (store) return html`<${PageHead} title=${title} /><${Empty}>${STRINGS.shell.notInStore}<//>`;
   return html`
     <${PageHead} title=${title} />
     <${Awaited} document=${document} problem=${problem} />

@@ -25,7 +25,7 @@ export default function Page({query}) {
   const {mayChange, store} = useSession();
   const subscribers = document?.subscribers ?? [];
   const topics = [...new Set(subscribers.flatMap(({patterns}) => patterns).filter(isTopic))];
-  if (store) return html`<${PageHead} title=${title} /><${Empty}>${S.notInStore}<//>`;
+  if (store) return html`<${PageHead} title=${title} /><${Empty}>${STRINGS.shell.notInStore}<//>`;
   return html`
     <${PageHead} title=${title}>${document && html`<span class="muted">${S.total(subscribers.length)}</span>`}<//>
     <${Awaited} document=${document} problem=${problem} />
