@@ -37,6 +37,7 @@ def table() -> dict[Key, Value]:
 
 
 def clear_tables() -> None:
+    """Clear all tables."""
     for each in _tables:
         each.clear()
 

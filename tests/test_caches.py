@@ -59,7 +59,7 @@ def test_the_caches_of_an_application_are_kept(module: str, maxsize: int | None)
     assert called == [3]
 
 
-def test_an_unbounded_cache_is_kept_as_it_may_hold_what_is_made_once() -> None:
+def test_an_unbounded_cache_is_kept() -> None:
     square, called = squares_of("jobqueue.http.resources.console_files", maxsize=None)
     clear = caches.make_clearer()
     square(3)
