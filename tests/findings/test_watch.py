@@ -294,7 +294,7 @@ async def test_events_that_a_receiver_loses_are_a_finding_for_a_quarter_of_an_ho
 
 
 @virtual_time
-async def test_lost_events_stay_those_of_their_receiver_whatever_others_a_reload_brings() -> None:
+async def test_lost_events_stay_those_of_their_receiver_through_reloads_that_move_it() -> None:
     async with watched_receivers(Held(), crm=CRM, other=OTHER) as watched:
         await asyncio.sleep(5)
         await lose(watched, 2)
@@ -313,7 +313,7 @@ async def test_the_lost_events_of_a_receiver_that_leaves_and_comes_back_begin_an
         await asyncio.sleep(5)
         await lose(watched, 2)
         await asyncio.sleep(950)
-        await watched.queue.reload(told(watched))
+        await watched.queue.reload(told(watched, other=OTHER))
         await asyncio.sleep(away_s)
         await watched.queue.reload(told(watched, crm=CRM))
         await asyncio.sleep(2)

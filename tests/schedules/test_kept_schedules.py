@@ -195,7 +195,7 @@ async def test_the_end_of_a_job_that_comes_before_its_run_on_request_is_kept_is_
 
 
 @virtual_time
-async def test_a_job_whose_record_is_evicted_before_its_tick_is_kept_leaves_no_wait() -> None:
+async def test_a_job_that_is_evicted_before_its_tick_is_kept_leaves_no_wait() -> None:
     async with failing(keeper := HeldKeeper(), "1m", ttl_s=1.0) as queue:
         await asyncio.sleep(60)
         assert len(keeper.waiting) == 1
