@@ -67,17 +67,17 @@ class Tail:
             anew: That segment begins anew.
         """
         needed = frame_bytes(len(records), size_bytes)
-        head = b""
-        segment = self.current
+        head, segment = b"", self.current
         if begins or segment is None or needed > segment.room_bytes:
             segment = self.spare
             if segment is None or needed > segment.room_bytes:
                 return None
+            head = SegmentHead(segment.number, self.lsn, segment.salt, anew).encode()
+        frame = PlacedFrame(segment, segment.offset, head, records, self.lsn, self.synced)
+        if head:
             if self.current is not None:
                 self.retired.append(self.current)
             self.current, self.spare = segment, None
-            head = SegmentHead(segment.number, self.lsn, segment.salt, anew).encode()
-        frame = PlacedFrame(segment, segment.offset, head, records, self.lsn, self.synced)
         segment.offset += len(head) + needed
         self.lsn += 1
         return frame

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
+from jobqueue.errors import JournalFailed
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -65,3 +67,13 @@ class Troubles:
         if self.stalled:
             return Trouble("stalled", self.stalled)
         return Trouble("full", self.full) if self.full else None
+
+
+def failure(reason: str) -> JournalFailed:
+    """Return the error of what can't be kept."""
+    return JournalFailed(reason, retry_after_s=RETRY_AFTER_S)
+
+
+def told(error: BaseException | None) -> str:
+    """Return what an error says; its name, if it says nothing."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__

@@ -10,7 +10,8 @@ Rules:
    should be admitted, and what is admitted goes on to be logged.
 4. A file whose write or sync has failed is never written, synced or trusted again: the kernel may have dropped what it
    could not write, and the next sync would succeed. The journal has *failed*, and records are dropped, until a segment
-   begins anew in a fresh file, behind a snapshot of everything.
+   begins anew in a fresh file, behind a snapshot of everything. So it has, too, when anything is raised between the
+   gathering of records and their sync: a number may be used up, and without its frame the log would have a hole.
 5. A call of the disk that takes `STALL_S` *stalls* the journal until it ends, as do `STALLED_BYTES` that wait for one.
 6. A wait for what is kept ends at once when the journal fails, or stalls, or is full and has no room for the record.
 """
@@ -25,14 +26,14 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Final, Literal
 
 from jobqueue.backend.journal.batch import Batch, Begin, batches_of
+from jobqueue.backend.journal.begun_segments import BegunSegments
 from jobqueue.backend.journal.commit_times import CommitTimes
 from jobqueue.backend.journal.disk_thread import DiskThread, settle
 from jobqueue.backend.journal.log_files import OpenedLog, close_all, open_log, sync_segments
 from jobqueue.backend.journal.segment import SEGMENT_BYTES
 from jobqueue.backend.journal.spares import Spares
-from jobqueue.backend.journal.trouble import RETRY_AFTER_S, Trouble, Troubles
+from jobqueue.backend.journal.trouble import Trouble, Troubles, failure, told
 from jobqueue.backend.journal.watched_thread import STALL_S, WatchedThread
-from jobqueue.errors import JournalFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from jobqueue.backend.journal.folder import JournalFolder
     from jobqueue.backend.journal.reading import LogEnd
     from jobqueue.backend.journal.tail import PlacedFrame
+    from jobqueue.errors import JournalFailed
 
 STALLED_BYTES: Final = 64 * 1024 * 1024
 GIVEN_UP_BYTES: Final = 4 * STALLED_BYTES
@@ -103,9 +105,9 @@ class Writer:
         self._written = 0
         self._failures = 0
         self._syncing = False
-        # Waits: for the number of records that must be kept, and for the lsn that must be synced.
+        # Waits: for the number of records that must be kept, and for segments that must be on the disk.
         self._waits: deque[tuple[int, Callable[[JournalFailed | None], None]]] = deque()
-        self._begun: list[tuple[int, int, asyncio.Future[int]]] = []
+        self._begun = BegunSegments()
         self._dropping = False
         self._closed = False
         self._turn: asyncio.Handle | None = None
@@ -189,8 +191,11 @@ class Writer:
     def commit(self) -> None:
         """Commit now what has gathered, unless what was committed before has to be synced first."""
         if not (self._dropping or self._awaits_sync):
-            self._close_batch()
-            self._write()
+            try:
+                self._close_batch()
+                self._write()
+            except BaseException as error:
+                self._fail(error)
 
     def when_kept(self, done: Callable[[JournalFailed | None], None]) -> None:
         """Call `done`, later, when all that was appended so far is kept, or with the error if it can't be."""
@@ -200,7 +205,7 @@ class Writer:
         elif self.kept >= appended and not troubles.failed:
             self._loop.call_soon(self._call, done, None)
         elif hopeless := self._hopeless():
-            self._loop.call_soon(self._call, done, self._error(hopeless))
+            self._loop.call_soon(self._call, done, failure(hopeless))
         else:
             self._waits.append((appended, done))
 
@@ -215,14 +220,19 @@ class Writer:
         """
         number: asyncio.Future[int] = self._loop.create_future()
         if self._dropping and not (anew and self._troubles.failed):
-            number.set_exception(self._error(self._troubles.failed or "it is closed"))
+            number.set_exception(failure(self._troubles.failed or "it is closed"))
             return number
-        self._close_batch()
-        begin = Begin(number, self._dropping)
-        self._dropping = False
-        for record in first_records:
-            self.append(record)
-        self._close_batch(begin)
+        try:
+            self._close_batch()
+            begin = Begin(number, self._dropping)
+            self._dropping = False
+            for record in first_records:
+                self.append(record)
+            self._close_batch(begin)
+        except BaseException as error:
+            self._fail(error)
+            if not number.done():
+                number.set_exception(failure(self._troubles.failed))
         self.commit()
         return number
 
@@ -247,22 +257,22 @@ class Writer:
         """
         if self._closed:
             return
-        self.commit()
         error: JournalFailed | None = None
         try:
+            self.commit()
             if not self._troubles.failed and self.kept < self.appended:
                 kept: asyncio.Future[JournalFailed | None] = self._loop.create_future()
                 self.when_kept(kept.set_result)
                 error = await kept
             if not (self._troubles.failed or self._troubles.stalled) and self._tail.synced < self._tail.lsn:
                 synced: asyncio.Future[int] = self._loop.create_future()
-                self._begun.append((self._tail.lsn - 1, 0, synced))
+                self._begun.add(self._tail.lsn - 1, 0, synced)
                 self._sync()
                 await synced
         finally:
             await self._end()
         if error is not None or self._troubles.failed:
-            raise error or self._error(self._troubles.failed)
+            raise error or failure(self._troubles.failed)
 
     async def _end(self) -> None:
         """End the thread, and close the files."""
@@ -273,7 +283,7 @@ class Writer:
                 timer.cancel()
         if not await self._disk_thread.close():
             self._folder.keep_locked()
-            raise self._error(f"journal folder {self._folder.path}: the disk has not answered for {STALL_S:g} s")
+            raise failure(f"journal folder {self._folder.path}: the disk has not answered for {STALL_S:g} s")
         spares = [] if self._tail.spare is None else [self._tail.spare]
         close_all(self._disk, [*self._tail.abandon(), *spares])
 
@@ -303,8 +313,9 @@ class Writer:
         if not self._open and begin is None:
             return
         self._measure()
-        self._appended_before += len(self._open)
-        self._pending.extend(batches_of(self._open, self._open_bytes, self._appended_before, begin))
+        appended = self._appended_before + len(self._open)
+        self._pending.extend(batches_of(self._open, self._open_bytes, appended, begin))
+        self._appended_before = appended
         self._pending_bytes += self._open_bytes
         self._gather()
 
@@ -326,16 +337,11 @@ class Writer:
         if frame is None:
             self._spares.look(batch, must_begin=any(each.begin for each in self._pending))
             return None
+        if begin is not None:
+            self._begun.add(frame.lsn, frame.segment.number, begin.number)
         self._pending.popleft()
         self._pending_bytes -= batch.size_bytes
-        if begin is not None:
-            self._begun.append((frame.lsn, frame.segment.number, begin.number))
         return batch, frame
-
-    def _look_for_spare(self) -> None:
-        """Have the next segment made, unless records wait for it already."""
-        if self._tail.spare is None and not self._pending:
-            self._spares.look()
 
     def _write(self) -> None:
         """Write what waits into the page cache, and have it synced: at once, or within the interval."""
@@ -343,20 +349,17 @@ class Writer:
         while (placed := self._place()) is not None:
             batch, frame = placed
             data = frame.encode()
-            try:
-                self._disk.write(frame.segment.fd, data, frame.offset)
-            except Exception as error:  # without its frame the log would have a hole
-                self._fail(error)
-                return
+            self._disk.write(frame.segment.fd, data, frame.offset)
             self.bytes_written_total += len(data)
             self._written = batch.last
             if self._interval_s is not None:
                 self._keep(batch.last)
-        if self._begun or self._interval_s is None:
+        if self._interval_s is None or self._begun:
             self._sync(began)
         elif self._sync_timer is None and self._tail.synced < self._tail.lsn and not self._syncing:
             self._sync_timer = self._loop.call_later(self._interval_s, self._sync)
-        self._look_for_spare()
+        if self._tail.spare is None and not self._pending:  # else it is made for what waits
+            self._spares.look()
 
     def _sync(self, began: float | None = None) -> None:
         """Let the thread sync all that is written, unless it does so already. Args: began: When it was begun."""
@@ -365,11 +368,14 @@ class Writer:
             self._sync_timer = None
         if not self._syncing and self._tail.synced < self._tail.lsn:
             self._syncing = True
-            retired = self._tail.take_retired()
-            self._disk_thread.submit(
-                partial(sync_segments, self._disk, retired, self._tail.current, began or perf_counter()),
-                partial(self._on_synced, self._failures, self._tail.lsn, self._written),
-            )
+            try:
+                retired = self._tail.take_retired()
+                self._disk_thread.submit(
+                    partial(sync_segments, self._disk, retired, self._tail.current, began or perf_counter()),
+                    partial(self._on_synced, self._failures, self._tail.lsn, self._written),
+                )
+            except BaseException as error:
+                self._fail(error)
 
     def _on_synced(self, failures: int, lsn: int, written: int, seconds: float | None, error: Exception | None) -> None:
         if failures != self._failures:
@@ -380,29 +386,29 @@ class Writer:
             return
         self.times.add(seconds)
         self._tail.synced = lsn
-        for begun in [each for each in self._begun if each[0] < lsn]:
-            self._begun.remove(begun)
-            if not begun[2].done():
-                begun[2].set_result(begun[1])
+        self._begun.settle(lsn)
         self._keep(written)
         self.commit()
 
     # -- trouble
 
-    def _fail(self, error: Exception | None) -> None:
-        """Give up the file, and drop all records from now on."""
+    def _fail(self, error: BaseException | None) -> None:
+        """Give up the file, and drop all records from now on. What isn't an Exception is raised again, at the end."""
+        self._dropping = True
         self._errors_total += 1
         self._failures += 1
-        self._troubles.failed = f"journal folder {self._folder.path}: it can't be written: {_told(error)}"
+        self._troubles.failed = f"journal folder {self._folder.path}: it can't be written: {told(error)}"
         self._end_begins(self._troubles.failed)
         self._drop()
-        self._begun = []
+        self._begun = BegunSegments()
         self._syncing = False
         if self._sync_timer is not None:
             self._sync_timer.cancel()
             self._sync_timer = None
         self._disk_thread.submit(partial(close_all, self._disk, self._tail.abandon()), lambda result, error: None)
         self._judge()
+        if error is not None and not isinstance(error, Exception):
+            raise error
 
     def _drop(self) -> None:
         """Drop what waits, and what comes."""
@@ -414,10 +420,10 @@ class Writer:
 
     def _end_begins(self, reason: str) -> None:
         """End the waits for segments that are to begin."""
-        begins = [batch.begin.number for batch in self._pending if batch.begin]
-        for number in (*begins, *(each[2] for each in self._begun)):
-            if not number.done():
-                number.set_exception(self._error(reason))
+        for batch in self._pending:
+            if batch.begin and not batch.begin.number.done():
+                batch.begin.number.set_exception(failure(reason))
+        self._begun.fail(reason)
 
     def _give_up_begins(self) -> None:
         """If there is no room for a segment that is to begin, its records are logged in the one before."""
@@ -426,7 +432,7 @@ class Writer:
         for batch in begins:
             begin, batch.begin = batch.begin, None
             if begin is not None and not begin.number.done():
-                begin.number.set_exception(self._error(self._troubles.full))
+                begin.number.set_exception(failure(self._troubles.full))
             is_anew = is_anew or (begin is not None and begin.anew)
         if is_anew:
             self._drop()
@@ -467,7 +473,7 @@ class Writer:
         if hopeless := self._hopeless():
             waits, self._waits = self._waits, deque()
             for _, done in waits:
-                self._call(done, self._error(hopeless))
+                self._call(done, failure(hopeless))
         if self._troubles.stalled:
             self._end_begins(self._troubles.stalled)
         self._troubles.judge()
@@ -489,10 +495,3 @@ class Writer:
 
     def _on_raised(self, raised: Exception) -> None:
         self._loop.call_exception_handler({"message": "a wait for the journal raised", "exception": raised})
-
-    def _error(self, reason: str) -> JournalFailed:
-        return JournalFailed(reason, retry_after_s=RETRY_AFTER_S)
-
-
-def _told(error: Exception | None) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)

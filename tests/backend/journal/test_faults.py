@@ -7,14 +7,18 @@ import errno
 import os
 from contextlib import suppress
 from random import Random
+from typing import Any
 
 import pytest
 
+from jobqueue.backend.journal import writer as writer_module
+from jobqueue.backend.journal.segment import SegmentHead
+from jobqueue.backend.journal.tail import PlacedFrame, Tail
 from jobqueue.backend.journal.writer import Writer
 from jobqueue.errors import JournalError, JournalFailed
 from jobqueue.testing import virtual_time
 from tests.backend.journal.faulty_disk import Crash, Fault, FaultyDisk
-from tests.backend.journal.writing import Journal, Sync, logged
+from tests.backend.journal.writing import Journal, Sync, logged, record
 
 both = pytest.mark.parametrize("sync", ["always", "interval"])
 SEGMENT_BYTES = 256
@@ -228,6 +232,118 @@ async def test_the_report_of_a_sync_that_began_before_a_failure_is_void() -> Non
     await journal.close()
     assert disk.open_files == {}
     assert disk.trusted_again == []
+
+
+STEPS_OF_A_FRAME = {
+    "gathered": (writer_module, "batches_of"),
+    "placed": (Tail, "place"),
+    "first in its segment": (SegmentHead, "encode"),
+    "encoded": (PlacedFrame, "encode"),
+    "handed to the file": (FaultyDisk, "write"),
+}
+
+
+def raise_once(monkeypatch: pytest.MonkeyPatch, step: tuple[Any, str], error: BaseException) -> None:
+    def raising(*args: Any, **given: Any) -> None:
+        monkeypatch.undo()
+        raise error
+
+    monkeypatch.setattr(*step, raising)
+
+
+@both
+@pytest.mark.parametrize("step", STEPS_OF_A_FRAME)
+@virtual_time
+async def test_an_exception_before_a_frame_is_written_fails_the_journal_and_leaves_no_hole(
+    sync: Sync, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = FaultyDisk()
+    journal = await Journal.start(disk, sync)
+    journal.append(5)
+    await journal.kept()
+    await asyncio.sleep(0.1)
+    raise_once(monkeypatch, STEPS_OF_A_FRAME[step], MemoryError())
+    journal.append(185)  # more than the segment has room for
+    assert isinstance(await journal.kept(), JournalFailed)
+    assert journal.kinds() == ["failed"]
+    assert str(journal.writer.trouble) == "journal folder /journal: it can't be written: MemoryError"
+    journal.append(5)
+    assert isinstance(await journal.kept(), JournalFailed), "records are dropped"
+    assert logged(disk.copy()) == [1, 2, 3, 4, 5]
+    await journal.snapshot(anew=True)
+    journal.append(5)
+    assert await journal.kept() is None
+    assert journal.writer.appended == journal.count
+    await journal.close()
+    assert logged(disk.after_crash()) == [*range(1, journal.count + 1)]
+    assert disk.open_files == {}
+    assert disk.trusted_again == []
+
+
+@both
+@pytest.mark.parametrize("step", STEPS_OF_A_FRAME)
+@virtual_time
+async def test_an_exit_before_a_frame_is_written_leaves_no_hole_and_is_passed_on(
+    sync: Sync, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = FaultyDisk()
+    journal = await Journal.start(disk, sync)
+    journal.append(5)
+    await journal.kept()
+    await asyncio.sleep(0.1)
+    raise_once(monkeypatch, STEPS_OF_A_FRAME[step], KeyboardInterrupt())
+    journal.append(185)
+    with pytest.raises(KeyboardInterrupt):
+        journal.writer.commit()
+    journal.append(5)
+    with pytest.raises(JournalFailed, match="KeyboardInterrupt"):
+        await journal.close()
+    assert logged(disk.after_crash()) == [1, 2, 3, 4, 5]
+    assert disk.open_files == {}
+
+
+@both
+@virtual_time
+async def test_a_sync_that_cannot_be_asked_for_fails_the_journal(sync: Sync, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = FaultyDisk()
+    journal = await Journal.start(disk, sync)
+    raise_once(monkeypatch, (Tail, "take_retired"), MemoryError())
+    journal.append(5)
+    await asyncio.sleep(0.1)
+    assert journal.kinds() == ["failed"]
+    await journal.snapshot(anew=True)
+    journal.append(5)
+    assert await journal.kept() is None
+    await journal.close()
+    assert logged(disk.after_crash()) == [*range(1, journal.count + 1)]
+
+
+@both
+@pytest.mark.parametrize("step", STEPS_OF_A_FRAME)
+@virtual_time
+async def test_an_exception_while_a_segment_begins_anew_ends_that_try(
+    sync: Sync, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = FaultyDisk()
+    journal = await Journal.start(disk, sync)
+    journal.append(5)
+    await journal.kept()
+    await asyncio.sleep(0.1)
+    disk.faults = [Fault("write", disk.calls["write"] + 1)]
+    journal.append(5)
+    await asyncio.sleep(0.1)
+    raise_once(monkeypatch, STEPS_OF_A_FRAME[step], MemoryError())
+    with pytest.raises(JournalFailed, match="MemoryError"):
+        await journal.writer.begin_segment([record(1000)], anew=True)
+    journal.append(5)
+    await asyncio.sleep(0.1)
+    assert not journal.writer.resume()
+    assert logged(disk.copy()) == [1, 2, 3, 4, 5]
+    await journal.snapshot(anew=True)
+    assert journal.kinds() == ["failed", "recovered"]
+    await journal.close()
+    assert logged(disk.after_crash()) == [*range(1, journal.count + 1)]
+    assert disk.open_files == {}
 
 
 # -- room
