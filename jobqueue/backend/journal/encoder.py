@@ -391,9 +391,10 @@ class RecordEncoder:
             return self._fields(spec)
         number = self._numbers.get(id(spec))
         if number is None:
-            number = self._numbers[id(spec)] = len(self._numbered)
-            self._numbered.append(spec)
+            number = len(self._numbered)
             self._log.append(_encode([SPEC, number, self._fields(spec)]))
+            self._numbered.append(spec)
+            self._numbers[id(spec)] = number  # at last: a number that is used has its record
         return number
 
     def _fields(self, spec: JobSpec) -> list[object]:

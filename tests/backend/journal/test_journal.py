@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from jobqueue.backend.journal.encoder import RecordEncoder
 from jobqueue.backend.journal.snapshot_walk import SnapshotWalk
 from jobqueue.core.job import IdempotencyKey, JobSpec, JobState, Uniqueness
 from jobqueue.core.job_filter import JobFilter
@@ -44,6 +45,24 @@ async def until(condition: Any) -> None:
     async with asyncio.timeout(120):
         while not condition():
             await asyncio.sleep(0.01)
+
+
+@virtual_time
+async def test_the_next_job_of_a_type_writes_the_record_of_its_spec_that_could_not_be_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def raising(*args: Any) -> None:
+        monkeypatch.undo()
+        raise MemoryError
+
+    disk = FaultyDisk()
+    backend, _ = await begun(disk)
+    monkeypatch.setattr(RecordEncoder, "_fields", raising)
+    with pytest.raises(MemoryError):
+        await backend.submit(SPEC)
+    receipt = await backend.submit(SPEC)
+    backend, _ = await begun(disk.copy())
+    assert (await backend.get(receipt.job.id)).spec == SPEC
 
 
 @SYNCS
