@@ -21,7 +21,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from functools import partial
-from itertools import islice
 from time import perf_counter
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -305,7 +304,7 @@ class Writer:
     def _measure(self) -> None:
         """Add up the bytes of what gathers."""
         if self._measured < len(self._open):
-            self._open_bytes += sum(map(len, islice(self._open, self._measured, None)))
+            self._open_bytes += sum(map(len, self._open[self._measured :]))
             self._measured = len(self._open)
 
     def _close_batch(self, begin: Begin | None = None) -> None:

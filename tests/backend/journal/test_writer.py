@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from time import process_time
 
 import pytest
 
@@ -381,6 +382,28 @@ async def test_a_backlog_of_many_iterations_of_the_loop_stalls_the_journal(monke
     await turn(6)
     assert journal.kinds() == ["stalled", "recovered"]
     assert journal.writer.kept == 22
+    await journal.close()
+
+
+@virtual_time
+async def test_an_iteration_of_the_loop_costs_the_same_with_many_gathered_records() -> None:
+    journal = await Journal.start(FaultyDisk())
+    journal.thread.held = True
+    journal.append()
+    await turn()
+
+    async def turns_s() -> float:
+        began = process_time()
+        for _ in range(100):
+            journal.append()
+            await turn()
+        return process_time() - began
+
+    before = min([await turns_s() for _ in range(5)])
+    journal.append(500_000)
+    await turn()
+    assert min([await turns_s() for _ in range(5)]) < 5 * before
+    journal.thread.release()
     await journal.close()
 
 
