@@ -3,7 +3,9 @@
 Rules:
 
 1. A delivery is submitted as soon as all listeners have heard of the end that it tells, before anything else happens: a
-   journal keeps both or neither. Not sooner: its room may be that of a record which has ended in the same step.
+   journal keeps both or neither, as they are in one frame of its log. They are in two where a frame has reached its 8
+   MiB between them: a crash between the writes of both keeps the end alone. Not sooner: its room may be that of a
+   record which has ended in the same step.
 2. The end of a delivery makes none: its type is passed over first.
 3. The id of a message is that of its delivery's job, so it is the same in each attempt, and after a retry on request.
 4. An answer from 200 to 299 is a success. 410 disables the endpoint until its settings change or the queue starts

@@ -1,4 +1,8 @@
-"""Batches: the records that one frame will hold."""
+"""Batches: the records that one frame will hold.
+
+A crash keeps all records of a frame or none. So it does with those of an iteration of the loop, unless they gather
+beyond `FRAME_BYTES`: a frame ends at any record. What must never be parted is one record.
+"""
 
 from __future__ import annotations
 
