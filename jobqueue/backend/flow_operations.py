@@ -94,7 +94,7 @@ class FlowOperations(Protocol):
         ...
 
     async def cancel_flow(self, flow_id: str, owner: str | None = None, *, limit: int | None = None) -> FlowView:
-        """Cancel all live jobs of a flow, in portions between other tasks.
+        """Cancel all live jobs of a flow, in portions between other tasks, of which none starts any more.
 
         Args:
             limit: Of the jobs in the view; None: all.

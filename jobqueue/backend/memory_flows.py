@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from jobqueue.backend.base import InvalidCursor
 from jobqueue.backend.flow_operations import FlowPage
 from jobqueue.core.flow import state_of, summary_of_flow
+from jobqueue.core.flows import FLOW_JOBS_MAX
 from jobqueue.core.ids import cursor_at, is_cursor
 from jobqueue.core.job_view import view_of
 from jobqueue.core.submit import SubmitResult
@@ -87,9 +89,15 @@ class MemoryFlows:
     async def cancel_flow(self, flow_id: str, owner: str | None = None, *, limit: int | None = None) -> FlowView:
         flows = self._engine.flows
         cancel = flows.begin_cancel(flow_id, owner)
-        while cancel.go_on(self._now(), self._tuning.bulk_portion):
+        try:
+            while cancel.go_on(self._now(), self._tuning.bulk_portion):
+                self._publish()
+                await self._searches.turns.next()
+        except asyncio.CancelledError:  # no job of it starts any more, so none may be left
+            while cancel.go_on(self._now(), FLOW_JOBS_MAX):
+                pass
             self._publish()
-            await self._searches.turns.next()
+            raise
         self._publish()
         return flows.view_of(cancel.flow, limit=limit)
 

@@ -256,15 +256,18 @@ class Engine:
     def lease(self, job: Job, *, now: float) -> Lease | None:
         """Lease the next attempt of a job that was taken from `scheduler`.
 
-        Returns None if it must not start now: it was cancelled, its start-by is over, the engine is being shut down,
-        or a limiter has no permit (then it becomes ready again when there is one).
+        Returns None if it must not start now: it or its flow was cancelled, its start-by is over, the engine is being
+        shut down, or a limiter has no permit (then it becomes ready again when there is one).
         """
         if job.state is not QUEUED or self._shut_down is not None:
+            return None
+        transitions, limiters = self._transitions, self.limiters
+        if transitions.flow_index.cancels and transitions.flow_index.is_being_cancelled(job):
+            transitions.cancel(job, now=now)
             return None
         if job.start_by_at is not None and now >= job.start_by_at and job.attempt == 0:
             self._expire(job, now)
             return None
-        transitions, limiters = self._transitions, self.limiters
         entered = limiters.enter(job, now)
         if limiters.held or not entered:  # else the job needs no permit
             transitions.apply_offers(now)

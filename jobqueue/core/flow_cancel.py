@@ -2,8 +2,10 @@
 
 Rules:
 
-1. No portion has a parent before that of its children: so none is released meanwhile, or cancelled for a parent's sake.
-2. Jobs that join the flow meanwhile are cancelled, too. A job that was told to stop submits no more.
+1. From its beginning no job of the flow starts, is released, or is cancelled for a parent's sake: a job that a worker
+   takes, or that is told of a parent's end, is cancelled there and then, before its portion.
+2. Jobs that join the flow meanwhile, or are retried, are cancelled, too. A job that was told to stop submits no more.
+3. A flow may have several at once. Rule 1 holds until the last one is over.
 """
 
 from __future__ import annotations
@@ -21,15 +23,21 @@ class FlowCancel:
 
     Attributes:
         flow: The flow, which may lose its records meanwhile.
+        over: No job is left.
     """
 
     def __init__(self, transitions: Transitions, flow: Flow) -> None:
         self.flow = flow
+        self.over = False
         self._transitions = transitions
         self._left = self._find()
+        cancels = transitions.flow_index.cancels
+        cancels[flow.id] = cancels.get(flow.id, 0) + 1
 
     def go_on(self, now: float, limit: int) -> bool:
         """Cancel up to `limit` jobs; return whether there are more."""
+        if self.over:
+            return False
         store = self._transitions.store
         begin = max(0, len(self._left) - limit)
         for job_id in self._left[begin:]:
@@ -39,7 +47,13 @@ class FlowCancel:
         del self._left[begin:]
         if not self._left:
             self._left = self._find()
-        return bool(self._left)
+        if not self._left:
+            self.over = True
+            cancels = self._transitions.flow_index.cancels
+            cancels[self.flow.id] -= 1
+            if not cancels[self.flow.id]:
+                del cancels[self.flow.id]
+        return not self.over
 
     def _find(self) -> list[JobId]:
         """Return the jobs that are to be cancelled, parents before their children."""

@@ -68,6 +68,7 @@ class FlowIndex:
         pending: By waiting job: the number of parents of whose end it is still to be told.
         flows: By id.
         flow_ids: Their ids, in order.
+        cancels: By flow: the number of its cancels that are on their way.
         work: What is to be done, in order.
     """
 
@@ -78,6 +79,7 @@ class FlowIndex:
         self.pending: dict[JobId, int] = {}
         self.flows: dict[JobId, Flow] = {}
         self.flow_ids = IdOrder()
+        self.cancels: dict[JobId, int] = {}
         self.work: deque[Notice | Release] = deque()
 
     def link(self, child: Job) -> tuple[JobId, JobState | None] | None:
@@ -196,6 +198,11 @@ class FlowIndex:
             if child is not None and child.live:
                 return child
         return None
+
+    def is_being_cancelled(self, job: Job) -> bool:
+        """Whether the flow of a job is, if it has one."""
+        lineage = job.lineage
+        return lineage is not None and lineage.flow in self.cancels
 
     def waits(self, job_id: JobId) -> Job | None:
         """Return the job with this id, if it waits for parents."""

@@ -90,7 +90,7 @@ class Flows:
         return view_of_flow(flow, self._jobs(flow), after=after, limit=limit)
 
     def begin_cancel(self, flow_id: str, owner: str | None = None) -> FlowCancel:
-        """Return a cancel of all live jobs of a flow, which is to go on until none is left.
+        """Begin to cancel all live jobs of a flow; return the cancel, which is to go on until none is left.
 
         Raises:
             JobNotFound, JobGone: As `Engine.get`.
@@ -211,7 +211,9 @@ class Flows:
         assert lineage is not None, "a waiting job has parents"
         if not known:
             index.pending[child_id] -= 1
-        if notice.state is not SUCCEEDED and lineage.on_failure == "cancel":
+        if index.cancels and index.is_being_cancelled(child):
+            self._transitions.cancel(child, now=now)
+        elif notice.state is not SUCCEEDED and lineage.on_failure == "cancel":
             self._cancel(child, notice.parent, notice.state, now)
         elif not index.pending[child_id]:
             self._let_go_on(child, now)

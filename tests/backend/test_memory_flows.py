@@ -67,6 +67,33 @@ async def test_a_flow_is_cancelled_in_portions_between_other_tasks() -> None:
 
 
 @virtual_time
+async def test_workers_start_no_job_of_a_flow_that_is_being_cancelled() -> None:
+    backend = memory()
+    flow = (await backend.submit_flow([PLAIN] * 40, [None] * 40)).flow
+    cancel = asyncio.create_task(backend.cancel_flow(flow.id))
+    turns = 0
+    while not cancel.done():
+        await asyncio.sleep(0)
+        turns += 1
+        assert backend.lease_now() is None
+    assert turns > 2
+    assert cancel.result().counts == {"cancelled": 40}
+
+
+@virtual_time
+async def test_a_cancel_of_a_flow_is_completed_although_its_caller_stops_waiting() -> None:
+    backend = memory()
+    flow = (await backend.submit_flow([PLAIN] * 40, [None] * 40)).flow
+    cancel = asyncio.create_task(backend.cancel_flow(flow.id))
+    await asyncio.sleep(0)
+    assert (await backend.flow(flow.id)).state == "running"
+    cancel.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await cancel
+    assert (await backend.flow(flow.id)).counts == {"cancelled": 40}
+
+
+@virtual_time
 async def test_a_small_flow_is_cancelled_at_once() -> None:
     backend = memory()
     flow = (await backend.submit_flow([PLAIN] * 3, [None] * 3)).flow

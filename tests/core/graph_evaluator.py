@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import suppress
 from random import Random
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from jobqueue.errors import JobQueueError
 from tests.core.making import FAILED, FINAL, Driver
 
 if TYPE_CHECKING:
+    from jobqueue.core.flow_cancel import FlowCancel
     from jobqueue.core.job import Job, JobId
 
 CAPACITY = 60
@@ -28,6 +30,7 @@ class Graphs:
     Attributes:
         jobs: All that were accepted, by id.
         flows: Their ids, with those that are gone.
+        cancels: Of flows, on their way.
     """
 
     def __init__(self, seed: int) -> None:
@@ -35,6 +38,7 @@ class Graphs:
         self.driver = Driver(capacity=CAPACITY, bounds=StoreBounds(jobs_max=500, ttl_s=5.0, failed_ttl_s=9.0))
         self.jobs: dict[JobId, Job] = {}
         self.flows: list[JobId] = []
+        self.cancels: list[FlowCancel] = []
         self._waiting: set[JobId] = set()
         # Those that have ended once: children that run in any case don't wait for a retry.
         self._ended: set[JobId] = set()
@@ -43,7 +47,7 @@ class Graphs:
         """Do a random operation, have ticks tell all children, and check every job."""
         acts = (self.submit, self.submit, self.start, self.start, self.end, self.end, self.end, self.cancel)
         with suppress(JobQueueError):
-            self.rng.choice((*acts, self.retry, self.act_on_flow, self.advance))()
+            self.rng.choice((*acts, self.retry, self.act_on_flow, self.go_on, self.advance))()
         self.driver.note_events()
         while self.driver.engine.next_at() == 0.0:
             self.driver.tick()
@@ -74,7 +78,10 @@ class Graphs:
         self.jobs |= {job_id: engine.get(job_id) for job_id in ids}
 
     def start(self) -> None:
-        self.driver.start_next()
+        job = self.driver.start_next()
+        lineage = None if job is None else job.lineage
+        cancelled = [cancel.flow.id for cancel in self.cancels]
+        assert lineage is None or lineage.flow not in cancelled, "no job starts whose flow is being cancelled"
 
     def end(self) -> None:
         job = self.pick(JobState.RUNNING)
@@ -98,7 +105,14 @@ class Graphs:
             if self.rng.randrange(3):
                 self.driver.engine.flows.retry(flow_id, now=self.driver.now)
             else:
-                self.driver.cancel_flow(flow_id)
+                self.cancels.append(self.driver.engine.flows.begin_cancel(flow_id))
+
+    def go_on(self) -> None:
+        """Cancel one more job of a flow."""
+        if self.cancels:
+            cancel = self.rng.choice(self.cancels)
+            if not cancel.go_on(self.driver.now, 1):
+                self.cancels.remove(cancel)
 
     def advance(self) -> None:
         self.driver.advance(self.rng.choice((0.1, 1.0, 3.0, 6.0)))
@@ -134,6 +148,7 @@ class Graphs:
             assert sum(view.counts.values()) == len(mine) + view.evicted
             assert (view.state == "running") == any(job.live for job in mine)
             assert (view.finished_at is None) == any(job.live for job in mine)
+        assert engine._transitions.flow_index.cancels == Counter(cancel.flow.id for cancel in self.cancels)
         if not any(job.lineage is not None for job in held.values()):
             assert not engine._transitions.flow_index.any, "nothing is left of jobs that are gone"
 

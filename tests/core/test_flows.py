@@ -417,6 +417,46 @@ def test_a_cancel_in_portions_takes_children_before_their_parents_so_that_none_i
     assert driver.engine.flows.view(flow.id).state == "cancelled"
 
 
+def test_no_job_of_a_flow_starts_once_its_cancel_has_begun() -> None:
+    driver = Driver()
+    jobs = driver.submit_flow({"a": [], "b": ["a"], "c": [], "d": [], "e": ["d"]})
+    other = driver.submit()
+    driver.lease(jobs["a"])
+    cancel = driver.engine.flows.begin_cancel(flow_of(jobs))
+    assert driver.start_next() is other
+    assert driver.start_next() is None
+    assert [jobs[name].state.value for name in "acd"] == ["running", "cancelled", "cancelled"]
+    driver.ack(jobs["a"])
+    driver.tick()
+    assert [(jobs[name].state.value, jobs[name].error) for name in "be"] == [("cancelled", None)] * 2
+    assert not any(isinstance(event, ParentsEnded) for event in driver.events)
+    assert not cancel.go_on(driver.now, 5)
+    assert view(driver, jobs).counts == {"succeeded": 1, "cancelled": 4}
+
+
+def test_a_flow_that_was_cancelled_can_run_again_once_its_cancel_is_over() -> None:
+    driver = Driver()
+    jobs = driver.submit_flow({"a": [], "b": []})
+    end(driver, jobs["a"], "failed")
+    driver.cancel_flow(flow_of(jobs))
+    driver.retry(jobs["a"])
+    assert driver.start_next() is jobs["a"]
+
+
+def test_no_job_of_a_flow_starts_until_the_last_of_its_cancels_is_over() -> None:
+    driver = Driver()
+    jobs = driver.submit_flow({"a": [], "b": [], "c": []})
+    driver.lease(jobs["a"])
+    first, second = (driver.engine.flows.begin_cancel(flow_of(jobs)) for _ in range(2))
+    assert not first.go_on(driver.now, 3)
+    (late,) = driver.engine.submit_together([PLAIN], flow=flow_of(jobs), now=driver.now)
+    assert driver.start_next() is None
+    assert late.job.state == "cancelled"
+    assert not second.go_on(driver.now, 3)
+    assert not first.go_on(driver.now, 3)
+    assert driver.engine._transitions.flow_index.cancels == {}
+
+
 def test_a_cancel_takes_jobs_that_join_the_flow_meanwhile() -> None:
     driver = Driver()
     jobs = driver.submit_flow({"a": [], "b": ["a"]})
