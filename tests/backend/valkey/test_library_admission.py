@@ -153,6 +153,41 @@ def test_a_debounced_submission_that_is_sent_again_changes_nothing_more(jq: Clie
     assert jq.audit() == []
 
 
+def test_a_debounced_submission_that_a_later_one_of_its_process_has_overtaken_changes_nothing(jq: Client) -> None:
+    given, options = claims(value="v", mode="debounce"), spec(delay_ms=1000)
+    jq.submit("run-1", options=options, given=given, args=b"1")
+    jq.submit("run_", options=options, given=given, args=b"4")
+    assert jq.submit_one("runZ", options, given, args=b"3")[:3] == [4, b"run-1", b"d"]
+    assert jq.record("run-1")["A"] == b"4"
+    jq.submit("runa", options=options, given=given, args=b"5")
+    assert jq.record("run-1")["A"] == b"5", "ids are in the order of their bytes"
+    assert jq.submit("oth-", options=options, given=given, args=b"6") == [4]
+    assert jq.record("run-1")["A"] == b"6", "another process has ids of its own"
+
+
+def test_debounced_submissions_take_bounded_room_which_goes_with_the_record(jq: Client) -> None:
+    def size() -> int:
+        return sum(jq.client.memory_usage(key) for key in jq.client.scan_iter(f"{jq.prefix}db:*"))
+
+    given, options = claims(value="v", mode="debounce"), spec(delay_ms=1000)
+    jq.submit("a", options=options, given=given)
+    for number in range(500):
+        job_id = f"{number % 100:03d}-{number:018d}"
+        assert jq.submit(job_id, options=options, given=given) == [4]
+    assert 0 < size() < 1000
+    assert jq.submit_one(job_id, options, given)[:2] == [4, b"a"], "the last one is known"
+    jq.call("cancel", "", 1, "a")
+    jq.submit("b", options=options, given=given)
+    jq.submit("c", options=options, given=given)
+    jq.call("delete", "", 1, "a")
+    assert jq.audit() == []
+    assert jq.submit_one("c", options, given, args=b"2")[:2] == [4, b"b"]
+    assert jq.record("b")["A"] == b"{}", "the submission that has debounced the other job is still known"
+    jq.call("cancel", "", 1, "b")
+    jq.call("delete", "", 1, "b")
+    assert size() == 0
+
+
 def test_a_replacement_needs_no_slot_of_its_own(jq: Client) -> None:
     jq.set_queue(capacity=1)
     jq.submit("a", given=claims(value="v", mode="return"))

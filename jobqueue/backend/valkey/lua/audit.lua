@@ -177,6 +177,18 @@ local function check_claims(u, found)
   end
 end
 
+-- Submissions that have debounced a job are known only as long as its record.
+local function check_debounced(u, found)
+  for _, key in ipairs(ids_of(u, 'db:*')) do
+    local entries = cmsgpack.unpack(redis.call('GET', u.prefix .. key))
+    for index = 2, #entries, 2 do
+      if redis.call('EXISTS', records.key(u, entries[index])) == 0 then
+        fault(found, 'I6', key, 'tells of a submission that has debounced', entries[index], 'which is not held')
+      end
+    end
+  end
+end
+
 -- Each sublist with a ready job is among those of its queue and of its type.
 local function check_names(u, found)
   for _, key in ipairs(ids_of(u, 'r:*')) do
@@ -286,6 +298,7 @@ function api.audit(keys, _)
   check_records(u, found, sums)
   check_counts(u, found, sums)
   check_claims(u, found)
+  check_debounced(u, found)
   check_names(u, found)
   check_sublists(u, found, sums)
   check_groups(u, found, sums)

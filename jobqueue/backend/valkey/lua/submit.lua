@@ -8,8 +8,6 @@ local WRONG_STATE, VALUE_TAKEN = -10, -11
 
 -- One in so many slots of a queue may be held by jobs of a type in quarantine.
 local QUARANTINED_PART = 10
--- How long a submission that has debounced a job is known, should it be sent again.
-local DEBOUNCED_MS = 60000
 -- Beside the key: what it takes in the indexes.
 local KEY_BYTES = 300
 
@@ -170,7 +168,7 @@ local function beside(u, queue, item, spec, claims, holder)
   elseif claims.mode == 'debounce' and waits and holder.kind.q == queue.name then
     local code, at = put_off(u, holder, item, spec, claims)
     if code == DEBOUNCED then
-      redis.call('SET', u.prefix .. 'db:' .. item.id, holder.id, 'PX', DEBOUNCED_MS)
+      uniqueness.note_debounced(u, queue, item.id, spec, claims, holder)
     end
     return code, holder, at or 0
   end
@@ -198,9 +196,10 @@ local function submit_one(u, queue, item, is_new)
     return THERE, there, there.i
   end
   local spec, claims = item.kind.spec, item.kind.claims
-  local debounced = claims.mode == 'debounce' and redis.call('GET', u.prefix .. 'db:' .. item.id)
-  if debounced and records.get(u, debounced) then
-    return DEBOUNCED, records.get(u, debounced), 0 -- it is sent again: newer arguments may have come meanwhile
+  local debounced = claims.value and claims.mode == 'debounce'
+    and uniqueness.debounced(u, queue, item.id, spec, claims)
+  if debounced then
+    return DEBOUNCED, debounced, 0
   end
   if claims.key then
     local id, fingerprint = uniqueness.under_key(u, specs.key_name(claims))

@@ -5,10 +5,17 @@
 -- 1. An entry counts only while its record is held, and, of a value, live: one that outlived its job is taken over.
 -- 2. A key belongs to one caller and one job; further keys that led to a job by its value belong to it, too, its
 --    latest hundred.
+-- 3. `db:<queue>:<value>` has, for a minute, the latest submission of each process that has debounced a job by a value,
+--    with that job: of the eight processes that did so last. Ids of one process (their first three characters) are in
+--    the order of issue, so that one that is not later was sent again, or was overtaken: newer arguments have come. An
+--    entry goes with the record of its job.
 
 local uniqueness = {}
 
 local SHARED_MAX = 100
+local DEBOUNCERS_MAX = 8
+local DEBOUNCED_MS = 60000
+local RUN_LENGTH = 3
 
 -- The id and the fingerprint under a key, if the record is held.
 function uniqueness.under_key(u, name)
@@ -76,8 +83,80 @@ function uniqueness.release(u, job)
   end
 end
 
+local function debounced_key(u, queue_name, spec, claims)
+  return u.prefix .. 'db:' .. queue_name .. ':' .. specs.value_name(spec, claims)
+end
+
+-- The latest submissions that have debounced a job: id, job, id, job …
+local function debouncers(key)
+  local text = redis.call('GET', key)
+  return text and cmsgpack.unpack(text) or {}
+end
+
+-- Without those that `drops` returns true for, given the submission and the job. Returns how many it has dropped, too.
+local function without(entries, drops)
+  local kept = {}
+  for index = 1, #entries, 2 do
+    if not drops(entries[index], entries[index + 1]) then
+      kept[#kept + 1], kept[#kept + 2] = entries[index], entries[index + 1]
+    end
+  end
+  return kept, (#entries - #kept) / 2
+end
+
+local function is_of_run(id, other)
+  return string.sub(id, 1, RUN_LENGTH) == string.sub(other, 1, RUN_LENGTH)
+end
+
+-- Lua's own comparison depends on the locale of the store.
+local function is_later(id, other)
+  for index = 1, #id do
+    local a, b = string.byte(id, index), string.byte(other, index) or 0
+    if a ~= b then
+      return a > b
+    end
+  end
+  return false
+end
+
+-- The job that a submission has debounced before, if its record is held.
+function uniqueness.debounced(u, queue, id, spec, claims)
+  local entries = debouncers(debounced_key(u, queue.name, spec, claims))
+  for index = 1, #entries, 2 do
+    if is_of_run(entries[index], id) and not is_later(id, entries[index]) then
+      return records.get(u, entries[index + 1])
+    end
+  end
+  return nil
+end
+
+function uniqueness.note_debounced(u, queue, id, spec, claims, job)
+  local key = debounced_key(u, queue.name, spec, claims)
+  local entries = without(debouncers(key), function(other) return is_of_run(other, id) end)
+  if #entries == 2 * DEBOUNCERS_MAX then
+    local first = entries[1]
+    entries = without(entries, function(other) return other == first end)
+  end
+  entries[#entries + 1], entries[#entries + 2] = id, job.id
+  redis.call('SET', key, cmsgpack.pack(entries), 'PX', DEBOUNCED_MS)
+end
+
+-- Forgets the submissions that have debounced a job.
+local function forget_debounced(u, job, claims)
+  local key = debounced_key(u, job.kind.q, job.kind.spec, claims)
+  local entries, dropped = without(debouncers(key), function(_, job_id) return job_id == job.id end)
+  if #entries == 0 then
+    redis.call('DEL', key)
+  elseif dropped > 0 then
+    redis.call('SET', key, cmsgpack.pack(entries), 'KEEPTTL')
+  end
+end
+
 -- Removes the keys, with the record.
 function uniqueness.forget(u, job, claims)
+  if claims.value then
+    forget_debounced(u, job, claims)
+  end
   if claims.key then
     uniqueness.drop_key(u, specs.key_name(claims), job.id)
   end

@@ -36,7 +36,7 @@
 --   procs, dying, idle      processes by the instant until which they are alive; those to be reaped; those without work
 --   p:, y:, l:, stop:<proc> the process; types it has handlers for; jobs it runs; stops to be delivered
 --   op:<token>              the reply of an operator's call, for a minute
---   db:<id>                 the job that a submission of this id has debounced, for a minute
+--   db:<queue>:<value>      the latest submissions that have debounced a job by a unique value, for a minute
 --   ev, ev:on               events; whether a server reads them
 
 local JOBS_MAX = 64
