@@ -181,9 +181,9 @@ class Backend(Snapshot, FlowOperations, Protocol):
     """Keeps the jobs. Every instant it takes or gives is on `now()`'s clock.
 
     Each operation may wait for a store outside this process. What is done at once concerns this process alone: the
-    answers of `Snapshot`, `lease_now`, `ack_now`, `pass_on`, `cursor_after`, `set_permits`, `stop_admitting`, `excuse`
+    answers of `Snapshot`, `lease_now`, `end_now`, `pass_on`, `cursor_after`, `set_permits`, `stop_admitting`, `excuse`
     and `subscribe`; `ending` waits by its future. A store outside it may return None from `lease_now`, and False from
-    `ack_now`, at all times. Records come as views, which don't change any more.
+    `end_now`, at all times. Records come as views, which don't change any more.
 
     Attributes:
         keeps: Whether jobs outlive this process.
@@ -271,8 +271,8 @@ class Backend(Snapshot, FlowOperations, Protocol):
     async def ack(self, job_id: JobId, attempt: int, success: Success) -> None:
         """Record that an attempt succeeded. Raises StaleLease."""
 
-    def ack_now(self, job_id: JobId, attempt: int, success: Success) -> bool:
-        """As `ack`, without waiting. False, with nothing done: recording it takes longer.
+    def end_now(self, job_id: JobId, attempt: int, outcome: Success | Failure) -> bool:
+        """As `ack` or `nack`, without waiting. False, with nothing done: recording it takes longer.
 
         A store outside this process gets it then, and logs `attempt.stale_result` itself.
         """

@@ -21,6 +21,7 @@ from jobqueue.core.caller_holdings import CallerHolding, holders, holding_of
 from jobqueue.core.events import BackedOff, Ended, Event, LeaseLost, Offered, Ready, Resumed, StopRequested
 from jobqueue.core.ids import cursor_at
 from jobqueue.core.job_view import view_of
+from jobqueue.core.report import Success
 from jobqueue.core.scheduling.eta import POLL_AFTER_S_UNKNOWN, Estimate
 from jobqueue.core.submit import SubmitReceipt, SubmitResult
 from jobqueue.core.tuning import TUNING
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from jobqueue.core.limits.limiter_stats import LimiterStats
     from jobqueue.core.policy import QueuePolicy
     from jobqueue.core.quotas import Quotas
-    from jobqueue.core.report import Failure, Progress, Success
+    from jobqueue.core.report import Failure, Progress
     from jobqueue.core.stored_file import Upload
     from jobqueue.core.submit import Asked
     from jobqueue.core.tuning import Tuning
@@ -225,16 +226,18 @@ class MemoryBackend(MemoryFlows):
         self._wake_all()
 
     async def ack(self, job_id: JobId, attempt: int, success: Success) -> None:
-        self.ack_now(job_id, attempt, success)
-
-    def ack_now(self, job_id: JobId, attempt: int, success: Success) -> bool:
-        self._engine.ack(job_id, attempt=attempt, success=success, now=self._now())
-        self._publish()
-        return True
+        self.end_now(job_id, attempt, success)
 
     async def nack(self, job_id: JobId, attempt: int, failure: Failure) -> None:
-        self._engine.nack(job_id, attempt=attempt, failure=failure, now=self._now())
+        self.end_now(job_id, attempt, failure)
+
+    def end_now(self, job_id: JobId, attempt: int, outcome: Success | Failure) -> bool:
+        if isinstance(outcome, Success):
+            self._engine.ack(job_id, attempt=attempt, success=outcome, now=self._now())
+        else:
+            self._engine.nack(job_id, attempt=attempt, failure=outcome, now=self._now())
         self._publish()
+        return True
 
     async def stopped(self, job_id: JobId, attempt: int) -> None:
         self._engine.stopped(job_id, attempt=attempt, now=self._now())

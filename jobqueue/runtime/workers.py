@@ -192,7 +192,7 @@ class WorkerPool:
         backend.pass_on()
 
     def _begin(self, worker: _Worker, lease: Lease) -> Coroutine[Any, Any, None] | None:
-        """Run the first step of an attempt; return what is left to do. None: it has succeeded, and is reported."""
+        """Run the first step of an attempt; return what is left to do. None: it has ended, and is reported."""
         worker.lease = lease
         self._by_job[lease.job_id] = worker
         context = self._isolation.fresh()
@@ -207,12 +207,13 @@ class WorkerPool:
         if isinstance(outcome, Suspended):
             return self._run_rest(worker, lease, outcome)
         self._release(worker)
-        if isinstance(outcome, Success):
+        if outcome is not None:
             try:
-                if self._backend.ack_now(lease.job_id, lease.attempt, outcome):
+                if self._backend.end_now(lease.job_id, lease.attempt, outcome):
                     return None
             except StaleLease:
                 pass  # as it will be for the report, which logs it
+        self._backend.pass_on()  # the report may take a while
         return self._report(lease, outcome)
 
     async def _run_rest(self, worker: _Worker, lease: Lease, attempt: Suspended[Success | Failure]) -> None:

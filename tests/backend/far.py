@@ -261,7 +261,7 @@ class FarBackend:
     async def ack(self, job_id: JobId, attempt: int, success: Success) -> None:
         await self._run(lambda: self._memory.ack(job_id, attempt, success))
 
-    def ack_now(self, job_id: JobId, attempt: int, success: Success) -> bool:
+    def end_now(self, job_id: JobId, attempt: int, outcome: Success | Failure) -> bool:
         return False
 
     async def nack(self, job_id: JobId, attempt: int, failure: Failure) -> None:

@@ -318,16 +318,30 @@ async def test_lease_now_returns_no_job_where_none_is_ready(make: Make) -> None:
 
 
 @virtual_time
-async def test_ack_now_records_a_success_at_once_or_does_nothing(make: Make) -> None:
+async def test_end_now_records_a_success_at_once_or_does_nothing(make: Make) -> None:
     backend = make()
     job = await submit(backend)
     lease = await backend.lease()
-    if backend.ack_now(job.id, lease.attempt, Success(b"1")):
+    if backend.end_now(job.id, lease.attempt, Success(b"1")):
         with pytest.raises(StaleLease):
-            backend.ack_now(job.id, lease.attempt, Success(b"2"))
+            backend.end_now(job.id, lease.attempt, Success(b"2"))
     else:
         await backend.ack(job.id, lease.attempt, Success(b"1"))
     assert (await backend.get(job.id)).result == b"1"
+
+
+@virtual_time
+async def test_end_now_records_a_failure_at_once_or_does_nothing(make: Make) -> None:
+    backend = make()
+    job = await submit(backend)
+    lease = await backend.lease()
+    failure = Failure(ErrorCode.HANDLER_ERROR, "boom", final=True)
+    if backend.end_now(job.id, lease.attempt, failure):
+        with pytest.raises(StaleLease):
+            backend.end_now(job.id, lease.attempt, failure)
+    else:
+        await backend.nack(job.id, lease.attempt, failure)
+    assert (await backend.wait(job.id)).state is JobState.FAILED
 
 
 @virtual_time

@@ -1,19 +1,22 @@
-"""Workers report a success at once where the backend can, wait for it where it can't, and survive a stale one."""
+"""Workers report an outcome at once where the backend can, wait for it where it can't, and survive a stale one."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pytest
 
 from jobqueue.core.job import JobId, JobSpec, Lease
-from jobqueue.core.report import Success
+from jobqueue.core.report import ErrorCode, Failure, Success
 from jobqueue.errors import StaleLease
 from jobqueue.runtime.workers import WorkerPool
 from jobqueue.testing import virtual_time
 
-if TYPE_CHECKING:
-    import pytest
+either = pytest.mark.parametrize(
+    "outcome", [Success(b"1"), Failure(ErrorCode.HANDLER_ERROR, "boom")], ids=["success", "failure"]
+)
 
 
 class Reported:
@@ -21,6 +24,7 @@ class Reported:
 
     def __init__(self, jobs: int, *, at_once: bool = True, stale: bool = False) -> None:
         self.calls: list[str] = []
+        self.passed_on = 0
         self.tasks: set[int] = set()  # by id: a reference would end a task
         self._jobs = list(range(jobs))
         self._at_once = at_once
@@ -35,14 +39,18 @@ class Reported:
         await asyncio.Future()
         raise AssertionError("nothing ends that")
 
-    def pass_on(self) -> None: ...
+    def pass_on(self) -> None:
+        self.passed_on += 1
 
-    def ack_now(self, job_id: JobId, attempt: int, success: Success) -> bool:
+    def end_now(self, job_id: JobId, attempt: int, outcome: Success | Failure) -> bool:
         self.tasks.add(id(asyncio.current_task()))
         if self._stale:
             raise StaleLease(job_id)
         self.calls += [f"{job_id} at once"] if self._at_once else []
         return self._at_once
+
+    async def nack(self, job_id: JobId, attempt: int, failure: Failure) -> None:
+        await self.ack(job_id, attempt, Success(b""))
 
     async def ack(self, job_id: JobId, attempt: int, success: Success) -> None:
         await asyncio.sleep(1)
@@ -51,42 +59,53 @@ class Reported:
         self.calls.append(job_id)
 
 
-class Succeeding:
-    """An executor whose jobs succeed in their first step."""
+class Ending:
+    """An executor whose jobs end in their first step."""
 
-    async def run(self, lease: Lease) -> Success:
-        return Success(b"1")
+    def __init__(self, outcome: Success | Failure) -> None:
+        self._outcome = outcome
+
+    async def run(self, lease: Lease) -> Success | Failure:
+        return self._outcome
 
 
-async def serve(backend: Any) -> None:
+async def serve(backend: Any, outcome: Success | Failure) -> None:
     """Have one worker serve jobs for a while."""
-    pool = WorkerPool(1, backend=backend, executor=Succeeding(), abandoned_min=1)
+    pool = WorkerPool(1, backend=backend, executor=Ending(outcome), abandoned_min=1)
     pool.start()
     await asyncio.sleep(10)
     await pool.close()
 
 
+@either
 @virtual_time
-async def test_a_success_is_reported_at_once_where_the_backend_can() -> None:
+async def test_an_outcome_is_reported_at_once_where_the_backend_can(outcome: Success | Failure) -> None:
     backend = Reported(2)
-    await serve(backend)
+    await serve(backend, outcome)
     assert backend.calls == ["job-0 at once", "job-1 at once"]
     assert len(backend.tasks) == 1
 
 
+@either
 @virtual_time
-async def test_a_worker_waits_for_the_report_of_a_success_where_the_backend_takes_longer() -> None:
+async def test_a_worker_waits_for_the_report_where_the_backend_takes_longer_and_others_take_jobs_meanwhile(
+    outcome: Success | Failure,
+) -> None:
     backend = Reported(2, at_once=False)
-    await serve(backend)
+    await serve(backend, outcome)
     assert backend.calls == ["job-0", "job-1"]
+    assert backend.passed_on >= 2, "one time for each report"
     assert len(backend.tasks) == 1, "the handlers have not suspended, so the task went on"
 
 
+@either
 @virtual_time
-async def test_a_stale_success_is_logged_and_its_worker_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_stale_outcome_is_logged_and_its_worker_goes_on(
+    outcome: Success | Failure, caplog: pytest.LogCaptureFixture
+) -> None:
     backend = Reported(2, stale=True)
     with caplog.at_level(logging.WARNING):
-        await serve(backend)
+        await serve(backend, outcome)
     stale = [record for record in caplog.records if record.getMessage().startswith("attempt.stale_result")]
     assert len(stale) == 2
     assert len(backend.tasks) == 1

@@ -308,15 +308,15 @@ class ValkeyBackend:
     async def ack(self, job_id: JobId, attempt: int, success: Success) -> None:
         await self._verdicts.ack(self._conclude(job_id, attempt), success)
 
-    def ack_now(self, job_id: JobId, attempt: int, success: Success) -> bool:
-        held = self._attempts.find(job_id, attempt)
-        if held is not None and held.stopping is not None:
-            return False  # it may have to become a failure
-        self._verdicts.ack_now(self._conclude(job_id, attempt), success)
-        return True
-
     async def nack(self, job_id: JobId, attempt: int, failure: Failure) -> None:
         await self._verdicts.nack(self._conclude(job_id, attempt), failure)
+
+    def end_now(self, job_id: JobId, attempt: int, outcome: Success | Failure) -> bool:
+        held = self._attempts.find(job_id, attempt)
+        if held is not None and held.stopping is not None:
+            return False  # it may have to become another outcome
+        self._verdicts.end_now(self._conclude(job_id, attempt), outcome)
+        return True
 
     async def stopped(self, job_id: JobId, attempt: int) -> None:
         await self._verdicts.stopped(self._conclude(job_id, attempt))

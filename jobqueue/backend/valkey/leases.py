@@ -10,7 +10,8 @@ Rules:
    after each new connection, the store is told what this process holds (`reconcile`), before the next lease.
 4. A job that can't be read is given back like one that has not arrived, after a rest: another version may know it.
 5. One worker is woken for all jobs of a lease: it takes one after the other, and passes the rest on when a handler
-   suspends. To wake as many as there are jobs took a tenth of the server's CPU where handlers don't.
+   suspends; for the store's answer to an outcome it does not wait. To wake as many as there are jobs took a tenth of
+   the server's CPU where handlers don't.
 6. A job that nothing waits for any more is kept for the next worker, or given back at the stop.
 """
 

@@ -102,11 +102,12 @@ class Verdicts:
         if held.stopping is StopReason.TIMED_OUT:
             await self.nack(held, attempts_of.timed_out(held.job))
         else:
-            await self._report(held, success, len(success.result))
+            await self._report(held, success)
 
-    def ack_now(self, held: Held, success: Success) -> None:
-        """Report that an attempt has succeeded, which was not asked to stop; what becomes of it is logged."""
-        self._batches.add("ack", Verdict(held, success), len(success.result))
+    def end_now(self, held: Held, outcome: Success | Failure) -> None:
+        """Report the outcome of an attempt that was not asked to stop; what becomes of it is logged."""
+        verdict = Verdict(held, outcome)
+        self._batches.add(_kind(verdict), verdict, _size(outcome))
         self._on_freed()
 
     async def nack(self, held: Held, failure: Failure) -> None:
@@ -116,14 +117,14 @@ class Verdicts:
             return
         if held.stopping is StopReason.TIMED_OUT:
             failure = attempts_of.timed_out(held.job, failure)
-        await self._report(held, failure, len(failure.message) + len(failure.traceback or ""))
+        await self._report(held, failure)
 
     async def stopped(self, held: Held) -> None:
         """Report that an attempt has ended as it was asked to. Raises StaleLease."""
         if held.stopping is StopReason.TIMED_OUT:
             await self.nack(held, attempts_of.timed_out(held.job))
         else:
-            await self._report(held, held.stopping or StopReason.SHUTDOWN, 0)
+            await self._report(held, held.stopping or StopReason.SHUTDOWN)
 
     def conclude(self, held: Held) -> None:
         """Report an attempt that has reported nothing in time."""
@@ -165,10 +166,10 @@ class Verdicts:
         """Send nothing any more: what waits has lost its lease."""
         self._closed = True
 
-    async def _report(self, held: Held, outcome: Success | Failure | StopReason, size: int) -> None:
+    async def _report(self, held: Held, outcome: Success | Failure | StopReason) -> None:
         taken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         verdict = Verdict(held, outcome, taken)
-        self._batches.add(_kind(verdict), verdict, size)
+        self._batches.add(_kind(verdict), verdict, _size(outcome))
         self._on_freed()
         await taken
 
@@ -296,8 +297,10 @@ class Verdicts:
         held, lease = verdict.held, verdict.held.lease
         self._attempts.forget(held)
         if verdict.taken is None:
-            if isinstance(verdict.outcome, Success):  # others have ended late, which was told
-                log.warning("attempt.stale_result", job_id=lease.job_id, attempt=lease.attempt)
+            if held.stopping is None:  # others have ended late, which was told
+                log.warning(
+                    "attempt.stale_result", job_id=lease.job_id, attempt=lease.attempt, **_told(verdict.outcome)
+                )
         elif not verdict.taken.done():
             verdict.taken.set_exception(
                 StaleLease(f"attempt {lease.attempt} of job {lease.job_id} no longer holds its lease")
@@ -332,6 +335,18 @@ class Verdicts:
 def _settle(taken: asyncio.Future[None], error: Exception) -> None:
     if not taken.done():
         taken.set_exception(fresh(error))
+
+
+def _size(outcome: Success | Failure | StopReason) -> int:
+    """Return the bytes of an outcome on its way."""
+    if isinstance(outcome, Success):
+        return len(outcome.result)
+    return len(outcome.message) + len(outcome.traceback or "") if isinstance(outcome, Failure) else 0
+
+
+def _told(outcome: Success | Failure | StopReason) -> dict[str, str]:
+    """Return what the log tells of an outcome."""
+    return {"code": outcome.code, "message": outcome.message} if isinstance(outcome, Failure) else {}
 
 
 def _kind(verdict: Verdict) -> str:

@@ -6,9 +6,10 @@ import asyncio
 
 import pytest
 
-from jobqueue.core.job import JobSpec, JobState
+from jobqueue.core.job import JobSpec, JobState, Lease
 from jobqueue.core.policy import Limits, QueuePolicy
 from jobqueue.core.report import ErrorCode, Failure, Success
+from jobqueue.runtime.workers import WorkerPool
 from jobqueue.testing import virtual_time
 from tests.backend.valkey.backends import SPEC, Fleet, Server, pass_time
 
@@ -46,6 +47,32 @@ async def test_one_worker_is_called_for_the_jobs_of_a_lease_and_others_when_it_p
     assert [first.job_id, *(lease.job_id for lease in iter(server.backend.lease_now, None))] == jobs
     server.backend.pass_on()
     assert server.places.called == [1, 1], "nothing is left"
+
+
+class Failing:
+    """An executor whose jobs fail in their first step, and the store freezes with the first one."""
+
+    def __init__(self, server: Server) -> None:
+        self.begun: list[str] = []
+        self._server = server
+
+    async def run(self, lease: Lease) -> Failure:
+        self._server.freeze()
+        self.begun.append(lease.job_id)
+        return Failure(ErrorCode.HANDLER_ERROR, "boom")
+
+
+@virtual_time
+async def test_all_jobs_of_a_lease_begin_though_the_store_answers_no_failure(fleet: Fleet) -> None:
+    server = await fleet.server()
+    failing = Failing(server)
+    pool = WorkerPool(20, backend=server.backend, executor=failing, abandoned_min=20)
+    jobs = [job.id for job in await asyncio.gather(*(server.submit() for _ in range(20)))]
+    await server.backend.start(pool)
+    pool.start()
+    await pass_time(0.1)
+    assert failing.begun == jobs
+    await pool.close()
 
 
 @virtual_time

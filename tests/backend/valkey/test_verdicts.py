@@ -277,7 +277,7 @@ async def test_events_come_in_order_with_the_versions_of_the_store(fleet: Fleet)
     assert (await other.backend.get(job.id)).version == versions[-1]
 
 
-# Successes that nothing waits for
+# Outcomes that nothing waits for
 
 
 @virtual_time
@@ -288,9 +288,9 @@ async def test_a_success_that_nothing_waits_for_is_sent_until_the_store_takes_it
     job = await server.submit()
     await server.leased()
     server.freeze()
-    assert server.backend.ack_now(job.id, 1, Success(b"1"))
+    assert server.backend.end_now(job.id, 1, Success(b"1"))
     with pytest.raises(StaleLease):
-        server.backend.ack_now(job.id, 1, Success(b"2"))
+        server.backend.end_now(job.id, 1, Success(b"2"))
     await pass_time(1.2)
     assert ends == []
     server.thaw()
@@ -309,10 +309,45 @@ async def test_a_success_that_nothing_waits_for_and_that_comes_too_late_is_logge
     await pass_time(TTL_S + 1.1)
     again = await other.backend.lease()
     server.calls.out = False
-    assert server.backend.ack_now(job.id, 1, Success(b"late"))
+    assert server.backend.end_now(job.id, 1, Success(b"late"))
     await pass_time(0.1)
     assert "attempt.stale_result" in caplog.text
     assert (await other.backend.get(job.id)).attempt == again.attempt == 2
+
+
+@virtual_time
+async def test_a_failure_that_nothing_waits_for_is_sent_until_the_store_takes_it(fleet: Fleet) -> None:
+    server = await fleet.server(places=1)
+    job = await server.submit(JobSpec(type="t", attempts_max=1))
+    await server.leased()
+    server.freeze()
+    assert server.backend.end_now(job.id, 1, BOOM)
+    with pytest.raises(StaleLease):
+        server.backend.end_now(job.id, 1, BOOM)
+    await pass_time(1.2)
+    server.thaw()
+    await pass_time(AGAIN_S)
+    record = await server.backend.get(job.id)
+    assert record.error is not None
+    assert (record.state, record.error.message) == (JobState.FAILED, BOOM.message)
+
+
+@virtual_time
+async def test_a_failure_that_nothing_waits_for_and_that_comes_too_late_is_logged_with_its_message(
+    fleet: Fleet, caplog: pytest.LogCaptureFixture
+) -> None:
+    server, other = await fleet.server(), await fleet.server(places=1)
+    job = await server.submit(JobSpec(type="t", attempts_max=2))
+    await server.leased()
+    server.freeze()
+    await pass_time(TTL_S + 1.1)
+    await other.backend.lease()
+    server.calls.out = False
+    assert server.backend.end_now(job.id, 1, BOOM)
+    await pass_time(0.1)
+    (logged,) = [line for line in caplog.messages if line.startswith("attempt.stale_result")]
+    assert BOOM.message in logged
+    assert (await other.backend.get(job.id)).state is JobState.RUNNING
 
 
 @virtual_time
@@ -322,7 +357,8 @@ async def test_an_attempt_that_was_asked_to_stop_is_not_reported_without_waiting
     await server.leased()
     await server.backend.cancel(job.id)
     await pass_time(0.1)
-    assert not server.backend.ack_now(job.id, 1, Success(b"1"))
+    assert not server.backend.end_now(job.id, 1, Success(b"1"))
+    assert not server.backend.end_now(job.id, 1, BOOM)
     await server.backend.stopped(job.id, 1)
     assert (await server.backend.get(job.id)).state is JobState.CANCELLED
 
@@ -333,7 +369,7 @@ async def test_a_fault_is_logged_where_nothing_waits_for_a_success(fleet: Fleet)
     job = await server.submit()
     await server.leased()
     server.calls.fails = lambda function: function == "ack"
-    assert server.backend.ack_now(job.id, 1, Success(b"1"))
+    assert server.backend.end_now(job.id, 1, Success(b"1"))
     await pass_time(0.1)
     server.calls.fails = lambda function: False
     assert "was not worked off" in str(fleet.take_raised())
