@@ -340,7 +340,7 @@ class Engine:
         """
         job = self._leased(job_id, attempt)
         job.progress = progress
-        job.version += 1
+        self._transitions.note_change(job)
         self._transitions.events.append(Progressed(job))
 
     # -- operations of operators

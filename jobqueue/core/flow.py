@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -35,14 +34,16 @@ class Flow:
         jobs: Those with a record.
         names: The jobs with a name.
         live: The number of live jobs.
+        states: The same by their state.
         ended: The number of the others, by their state.
-        evicted: Of these the ones without a record any more.
-        versions: The sum of their versions, and one for each.
+        version: The sum of the versions of all, and one for each.
+        evicted: Of those that ended the ones without a record any more.
+        versions: As `version`, of these.
     """
 
     __slots__ = (
         *("caller", "created_at", "ended", "evicted", "finished_at", "id"),
-        *("jobs", "live", "names", "owner", "versions"),
+        *("jobs", "live", "names", "owner", "states", "version", "versions"),
     )
 
     def __init__(self, id: JobId, *, created_at: float, caller: str | None, owner: str | None) -> None:
@@ -54,9 +55,10 @@ class Flow:
         self.jobs: dict[JobId, None] = {}
         self.names: dict[str, JobId] = {}
         self.live = 0
+        self.states: dict[JobState, int] = {}
         self.ended: dict[JobState, int] = {}
         self.evicted: dict[JobState, int] = {}
-        self.versions = 0
+        self.version = self.versions = 0
 
     @property
     def size(self) -> int:
@@ -66,18 +68,29 @@ class Flow:
     def add(self, job: Job, name: str | None) -> None:
         """Add a job, live or terminal."""
         self.jobs[job.id] = None
+        self.version += job.version + 1
         if name is not None:
             self.names[name] = job.id
         if job.live:
             self.live += 1
+            self.states[job.state] = self.states.get(job.state, 0) + 1
             self.finished_at = None
         else:
             self.ended[job.state] = self.ended.get(job.state, 0) + 1
 
-    def revive(self, was: JobState) -> None:
+    def change(self, job: Job, was: JobState) -> None:
+        """Count a job with a new version, which was live; `end` follows if it is no longer. Args: was: Its state."""
+        self.version += 1
+        self.states[was] -= 1
+        if job.live:
+            self.states[job.state] = self.states.get(job.state, 0) + 1
+
+    def revive(self, job: Job, was: JobState) -> None:
         """Count a job that became live again. Args: was: The state in which it had ended."""
+        self.version += 1
         self.ended[was] -= 1
         self.live += 1
+        self.states[job.state] = self.states.get(job.state, 0) + 1
         self.finished_at = None
 
     def end(self, job: Job) -> None:
@@ -99,6 +112,7 @@ class Flow:
         """Add a terminal job without a record."""
         for counts in (self.ended, self.evicted):
             counts[job.state] = counts.get(job.state, 0) + 1
+        self.version += job.version + 1
         self.versions += job.version + 1
 
 
@@ -165,20 +179,15 @@ class FlowResult(msgspec.Struct, frozen=True):
     duplicate: bool
 
 
-def view_of_flow(flow: Flow, jobs: Sequence[Job], *, after: str | None = None, limit: int | None = None) -> FlowView:
+def view_of_flow(flow: Flow, jobs: Sequence[Job], *, more: bool) -> FlowView:
     """Return a flow as it is now.
 
     Args:
-        jobs: Those of `flow.jobs`, in their order, which is that of their ids.
-        after: The view has the jobs beyond this text, up to `limit`.
+        jobs: Those that the view has, in the order of their ids.
+        more: Whether others come after them.
     """
-    counts, version, shown = dict(flow.evicted), flow.versions, []
+    counts, shown = flow.states | flow.ended, []
     for job in jobs:
-        counts[job.state] = counts.get(job.state, 0) + 1
-        version += job.version + 1
-    begin = 0 if after is None else bisect_right(jobs, after, key=lambda job: job.id)
-    end = len(jobs) if limit is None else min(len(jobs), begin + limit)
-    for job in jobs[begin:end]:
         lineage = job.lineage
         assert lineage is not None, "a job of a flow has a lineage"
         spec = job.spec
@@ -195,8 +204,8 @@ def view_of_flow(flow: Flow, jobs: Sequence[Job], *, after: str | None = None, l
         counts={state: counts[state] for state in JobState if counts.get(state)},
         evicted=sum(flow.evicted.values()),
         jobs=tuple(shown),
-        cursor=cursor_at(jobs[end - 1].id, oldest_first=True) if begin < end < len(jobs) else None,
-        version=version,
+        cursor=cursor_at(jobs[-1].id, oldest_first=True) if more and jobs else None,
+        version=flow.version,
     )
 
 

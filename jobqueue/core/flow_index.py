@@ -131,16 +131,21 @@ class FlowIndex:
         self.pending.pop(job.id, None)
         if lineage.parents and not job.keeps_args:
             self.work.append(Release(job.id, lineage.parents))
-        flow = None if lineage.flow is None else self.flows.get(lineage.flow)
+        flow = self._flow_of(job)
         if flow is not None:
             flow.end(job)
 
+    def changed(self, job: Job, was: JobState) -> None:
+        """Note that a job has a new version, which was live. Args: was: Its state until now."""
+        flow = self._flow_of(job)
+        if flow is not None:
+            flow.change(job, was)
+
     def revived(self, job: Job, was: JobState) -> None:
         """Note that a terminal job is live again. Args: was: The state in which it had ended."""
-        lineage = job.lineage
-        flow = None if lineage is None or lineage.flow is None else self.flows.get(lineage.flow)
+        flow = self._flow_of(job)
         if flow is not None:
-            flow.revive(was)
+            flow.revive(job, was)
 
     def enter(self, flow: Flow) -> None:
         """Note a flow that is not known."""
@@ -158,7 +163,7 @@ class FlowIndex:
             return None
         if lineage.parents and job.keeps_args:
             self.work.append(Release(job.id, lineage.parents))
-        flow = None if lineage.flow is None else self.flows.get(lineage.flow)
+        flow = self._flow_of(job)
         if flow is None:
             return None
         flow.drop(job, lineage.name)
@@ -208,6 +213,10 @@ class FlowIndex:
         """Return the job with this id, if it waits for parents."""
         job = self._store.get(job_id)
         return job if job is not None and job.state is WAITING else None
+
+    def _flow_of(self, job: Job) -> Flow | None:
+        lineage = job.lineage
+        return None if lineage is None or lineage.flow is None else self.flows.get(lineage.flow)
 
     def tidy(self) -> None:
         """Note whether there is anything left."""

@@ -12,6 +12,7 @@ Rules:
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import TYPE_CHECKING, Final
 
 from jobqueue.core.events import FlowChanged, ParentsEnded
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from jobqueue.core.uniqueness import ValueName
 
 FLOW_JOBS_MAX: Final = 20_000
-"""Jobs that a flow has in all, with those that its own jobs submit: each view of it goes through them."""
+"""Jobs that a flow has in all, with those that its own jobs submit: a retry goes through them in one step."""
 
 
 class Flows:
@@ -78,7 +79,7 @@ class Flows:
         """Return a flow as it is now.
 
         Args:
-            after, limit: Which of its jobs the view has, as of `view_of_flow`.
+            after: The view has the jobs beyond this text, up to `limit`; None: from the first one on, or all.
 
         Raises:
             JobNotFound, JobGone: As `Engine.get`.
@@ -87,7 +88,10 @@ class Flows:
 
     def view_of(self, flow: Flow, *, after: str | None = None, limit: int | None = None) -> FlowView:
         """As `view`, of a flow that may be gone."""
-        return view_of_flow(flow, self._jobs(flow), after=after, limit=limit)
+        ids = list(flow.jobs)
+        begin = 0 if after is None else bisect_right(ids, after)
+        end = len(ids) if limit is None else min(len(ids), begin + limit)
+        return view_of_flow(flow, list(map(self._transitions.held, ids[begin:end])), more=end < len(ids))
 
     def begin_cancel(self, flow_id: str, owner: str | None = None) -> FlowCancel:
         """Begin to cancel all live jobs of a flow; return the cancel, which is to go on until none is left.
@@ -259,7 +263,8 @@ class Flows:
         if flow is None:
             created_at, caller, owner, evicted, versions = found
             flow = Flow(flow_id, created_at=created_at, caller=caller, owner=owner)
-            flow.ended, flow.evicted, flow.versions = dict(evicted), dict(evicted), versions
+            flow.ended, flow.evicted = dict(evicted), dict(evicted)
+            flow.version = flow.versions = versions
             self._index.enter(flow)
         flow.add(job, name)
         if not flow.live and (flow.finished_at is None or (job.finished_at or 0.0) > flow.finished_at):

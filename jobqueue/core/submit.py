@@ -230,7 +230,7 @@ class Submitter:
         self._transitions.store.grow(job, more_bytes)
         job.args = args
         job.held_bytes += more_held
-        job.version += 1
+        self._transitions.note_change(job)
         if waits:
             job.spec = spec
             job.run_at = _run_at(spec, now)

@@ -79,6 +79,8 @@ class Transitions:
     def start(self, job: Job, now: float) -> None:
         """Start the next attempt of a queued job, which has been taken from the scheduler and has its permits."""
         job.move(RUNNING)
+        if self.flow_index.any:
+            self.flow_index.changed(job, QUEUED)
         queue_state = self.queue_states[job.spec.queue]
         counts = queue_state.counts
         counts[QUEUED] -= 1
@@ -122,6 +124,8 @@ class Transitions:
         """
         before = job.state
         job.move(state)
+        if self.flow_index.any:
+            self.flow_index.changed(job, before)
         queue_state = self.queue_states[job.spec.queue]
         queue_state.counts[before] -= 1
         if before is RUNNING:
@@ -140,6 +144,12 @@ class Transitions:
             self.set_deadline(job)
         else:
             self.deadlines.discard(job.id)
+
+    def note_change(self, job: Job) -> None:
+        """Give a live job another version, which a client can see, in the state that it has."""
+        job.version += 1
+        if self.flow_index.any:
+            self.flow_index.changed(job, job.state)
 
     def set_deadline(self, job: Job) -> None:
         """Set the one deadline that a job which does not run has in its state, or none."""
@@ -179,7 +189,7 @@ class Transitions:
         if job.stopping is not None:
             return
         job.stopping = reason
-        job.version += 1
+        self.note_change(job)
         self.deadlines.set(job.id, now + LEASE_GRACE_S)
         self.events.append(StopRequested(job, job.attempt))
 

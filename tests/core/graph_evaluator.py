@@ -145,7 +145,10 @@ class Graphs:
             view = engine.flows.view(flow.id)
             mine = [job for job in held.values() if job.lineage is not None and job.lineage.flow == flow.id]
             assert [job.id for job in view.jobs] == [job.id for job in mine]
-            assert sum(view.counts.values()) == len(mine) + view.evicted
+            counts = Counter(flow.evicted)
+            counts.update(job.state for job in mine)
+            assert view.counts == counts
+            assert view.version == flow.versions + sum(job.version + 1 for job in mine)
             assert (view.state == "running") == any(job.live for job in mine)
             assert (view.finished_at is None) == any(job.live for job in mine)
         assert engine._transitions.flow_index.cancels == Counter(cancel.flow.id for cancel in self.cancels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from jobqueue.core.flows import FLOW_JOBS_MAX
 from jobqueue.core.job import IdempotencyKey, Job, JobId, JobSpec, JobState, Unique, Uniqueness
 from jobqueue.core.lineage import Lineage, Link
 from jobqueue.core.policy import Discipline, QueuePolicy
-from jobqueue.core.report import ErrorCode
+from jobqueue.core.report import ErrorCode, Progress
 from jobqueue.core.scheduling.eta import FOR_PARENTS
 from jobqueue.core.store_bounds import StoreBounds
 from jobqueue.errors import InvalidSubmission, JobGone, JobNotFound, QueueFull, WrongState
@@ -653,6 +654,38 @@ def test_a_view_has_a_part_of_the_jobs_and_the_cursor_of_the_next() -> None:
     assert ([job.name for job in rest.jobs], rest.cursor) == (["c"], None)
     assert rest.version == first.version
     assert [view_of(flow_id, limit=limit).cursor for limit in (3, 4, None)] == [None] * 3
+
+
+def test_each_change_of_a_job_gives_its_flow_another_version() -> None:
+    driver = Driver()
+    jobs = driver.submit_flow({"a": [], "b": ["a"]})
+    job, seen = jobs["a"], [view(driver, jobs).version]
+    for step in (
+        lambda: driver.lease(job),
+        lambda: driver.engine.report(job.id, attempt=job.attempt, progress=Progress(0.5)),
+        lambda: driver.cancel(job),
+        lambda: driver.engine.stopped(job.id, attempt=job.attempt, now=driver.now),
+        lambda: driver.tick(),
+    ):
+        step()
+        seen.append(view(driver, jobs).version)
+    assert seen == sorted(set(seen))
+    assert seen[-1] == sum(each.version + 1 for each in jobs.values())
+
+
+def test_a_page_of_a_flow_reads_no_other_of_its_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = Driver(capacity=100)
+    flow = driver.engine.submit_flow([PLAIN] * 90, [None] * 90, now=driver.now).flow
+    held, read = driver.engine._transitions.held, list[JobId]()
+
+    def noted(job_id: JobId) -> Job:
+        read.append(job_id)
+        return held(job_id)
+
+    monkeypatch.setattr(driver.engine.flows, "_transitions", SimpleNamespace(held=noted))
+    page = driver.engine.flows.view(flow.id, after=flow.jobs[40].id, limit=3)
+    assert [job.id for job in page.jobs] == read == [job.id for job in flow.jobs[41:44]]
+    assert page.counts == {"queued": 90}
 
 
 def test_a_shutdown_ends_waiting_jobs_as_all_others() -> None:
