@@ -389,17 +389,26 @@ class MemoryBackend(MemoryFlows):
         return self._engine.limiter_stats()
 
     def _publish(self) -> None:
-        """Pass on the engine's events, in order: to the workers, the waiting requests, the listeners."""
+        """Pass on the engine's events, in order: to the workers, the waiting requests, the listeners.
+
+        What a listener raises is raised at the end: the others hear all events nonetheless, so that a journal has them.
+        """
         listeners, changes = self._listeners, self._waits.changes
+        raised: BaseException | None = None
         for event in self._engine.take_events():
             for listener in listeners[type(event)]:
-                listener(event)
+                try:
+                    listener(event)
+                except BaseException as error:
+                    raised = error
             if changes:
                 self._waits.changed(event)
         if self._afterwards:
             self._follow_up()
         if not self._timer.looking:  # asked here, as the loop's turn has many operations
             self._timer.look()
+        if raised is not None:
+            raise raised
 
     def _follow_up(self) -> None:
         """Do what listeners have left for afterwards; what follows from that is done by a call of its own."""

@@ -11,6 +11,7 @@ import pytest
 
 from jobqueue.backend.journal.encoder import RecordEncoder
 from jobqueue.backend.journal.snapshot_walk import SnapshotWalk
+from jobqueue.core.events import Submitted
 from jobqueue.core.job import IdempotencyKey, JobSpec, JobState, Uniqueness
 from jobqueue.core.job_filter import JobFilter
 from jobqueue.core.policy import QueuePolicy
@@ -63,6 +64,23 @@ async def test_the_next_job_of_a_type_writes_the_record_of_its_spec_that_could_n
     receipt = await backend.submit(SPEC)
     backend, _ = await begun(disk.copy())
     assert (await backend.get(receipt.job.id)).spec == SPEC
+
+
+@virtual_time
+async def test_a_journal_has_all_events_of_a_step_in_which_another_listener_raises() -> None:
+    def raising(event: Submitted) -> None:
+        raise MemoryError
+
+    disk = FaultyDisk()
+    backend, _ = await begun(disk)
+    unsubscribe = backend.subscribe(raising, Submitted)
+    with pytest.raises(MemoryError):
+        await backend.submit_together([(SPEC, b"{}", None, None)] * 2)
+    unsubscribe()
+    receipt = await backend.submit(SPEC)
+    backend, _ = await begun(disk.copy())
+    assert (await backend.get(receipt.job.id)).state is JobState.QUEUED
+    assert backend.stats()[0].live == 3
 
 
 @SYNCS
