@@ -3,7 +3,8 @@
 Rules:
 
 1. A record that has ended changes only by a retry, a deletion or its eviction. For `ttl_s` after it was read, or was
-   ended by this process, it may be answered as it was; what this process has changed otherwise is dropped at once.
+   ended by this process, it may be answered as it was, but not beyond a TTL of its own; what this process has changed
+   otherwise is dropped at once.
 2. At most `jobs_max` records of `bytes_max` bytes together are kept; the earliest read go first.
 """
 
@@ -28,7 +29,7 @@ class EndedCache:
 
     Args:
         ttl_s: How long a record is answered after it was read; 0: never.
-        now: A clock, in seconds.
+        now: A clock, in seconds: that of the records.
     """
 
     def __init__(
@@ -37,7 +38,7 @@ class EndedCache:
         self._ttl_s = ttl_s
         self._now = now
         self._jobs_max, self._bytes_max = jobs_max, bytes_max
-        # In the order in which they were read, and so of their times.
+        # In the order in which they were read, and so of their times, but for those with a short TTL of their own.
         self._kept: dict[str, tuple[float, int, JobView]] = {}
         self._bytes = 0
 
@@ -59,10 +60,13 @@ class EndedCache:
         if self._ttl_s <= 0:
             return
         kept, now = self._kept, self._now()
+        until = now + self._ttl_s
+        if job.spec.ttl_s is not None and job.finished_at is not None:
+            until = min(until, job.finished_at + job.spec.ttl_s)
         if job.id in kept:
             self.drop(job.id)
         size = RECORD_BYTES + len(job.args) + (0 if job.result is None else len(job.result))
-        kept[job.id] = (now + self._ttl_s, size, job)
+        kept[job.id] = (until, size, job)
         self._bytes += size
         while kept:
             first = next(iter(kept))

@@ -8,16 +8,16 @@ from jobqueue.core.job_view import JobView, view_of
 from jobqueue.testing import ManualClock
 
 
-def record(name: str, result: bytes = b"") -> JobView:
+def record(name: str, result: bytes = b"", *, ttl_s: float | None = None, finished_at: float = 0.0) -> JobView:
     job = Job(
         id=JobId(name),
-        spec=JobSpec(type="t"),
+        spec=JobSpec(type="t", ttl_s=ttl_s),
         args=b"",
         upload=None,
         state=JobState.SUCCEEDED,
         created_at=0.0,
         run_at=0.0,
-        finished_at=1.0,
+        finished_at=finished_at,
         result=result,
     )
     return view_of(job)
@@ -34,6 +34,20 @@ def test_a_record_is_kept_for_its_time() -> None:
     now.advance(0.1)
     assert cache.get("a") is None
     assert len(cache) == 0
+
+
+def test_a_record_is_kept_no_longer_than_its_own_ttl() -> None:
+    now = ManualClock()
+    cache = EndedCache(60.0, now)
+    began = now()
+    cache.keep(record("a", ttl_s=2.0, finished_at=began - 1.0))
+    cache.keep(record("b", ttl_s=100.0, finished_at=began))
+    cache.keep(record("gone", ttl_s=2.0, finished_at=began - 3.0))
+    assert [cache.get(name) is not None for name in ("a", "b", "gone")] == [True, True, False]
+    now.advance(1.0)
+    assert [cache.get(name) is not None for name in ("a", "b")] == [False, True]
+    now.advance(59.0)
+    assert cache.get("b") is None
 
 
 def test_old_records_make_way_as_others_come() -> None:
