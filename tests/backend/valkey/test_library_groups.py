@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.backend.valkey.function_client import TTL_MS, claims, encode
 
 if TYPE_CHECKING:
@@ -155,6 +157,45 @@ def test_other_limits_open_groups_that_were_shut(jq: Client) -> None:
     tick_all(jq)
     assert jq.lease() == [("b", 1)], "the new rate begins with a full bucket"
     assert jq.audit() == []
+
+
+def test_nothing_is_kept_of_a_group_that_has_lost_its_rate_and_then_its_last_job(jq: Client) -> None:
+    set_type(jq, of_groups=(0, 1, 3_600_000, 1))
+    jq.submit("a", "b", options=in_group())
+    jq.lease()
+    jq.ack("a")
+    set_type(jq)
+    tick_all(jq)
+    jq.call("cancel", "", 1, "b")
+    assert [keys_of(jq, pattern) for pattern in ("gg:*", "tg", "ga:*", "go:*", "gn:*")] == [0] * 5
+    assert jq.audit() == []
+
+
+@pytest.mark.parametrize("name", ["g\0", "\0", "g\0h", "~"])
+def test_a_group_may_have_any_name(jq: Client, name: str) -> None:
+    set_type(jq, of_groups=(5, 0, 0, 0))
+    jq.submit("a", "b", "c", options=in_group(name))
+    jq.set_queue(discipline="lifo", digest="d2")
+    tick_all(jq)
+    assert jq.audit() == []
+    assert [job_id for job_id, _ in jq.lease()] == ["c", "b", "a"]
+
+
+def test_a_job_is_cancelled_while_a_thousand_groups_wait_to_be_sorted_in_again(jq: Client) -> None:
+    set_type(jq)
+    jq.set_queue(capacity=2000)
+    for number in range(1000):
+        jq.submit(f"j{number}", options=in_group(f"g{number}"))
+    jq.set_queue(discipline="lifo", digest="d2", capacity=2000)
+    while jq.client.lindex(f"{jq.prefix}resort", 0).endswith(b"\0"):
+        jq.call("tick", 100)  # their bundle; they follow it
+    assert keys_of(jq, "o:*") > 900
+    jq.call("cancel", "", 1, "j999")
+    assert jq.audit() == []
+    tick_all(jq)
+    assert jq.audit() == []
+    assert (keys_of(jq, "o*"), keys_of(jq, "resort")) == (0, 0)
+    assert jq.lease(most=1) == [("j998", 1)]
 
 
 def test_no_more_than_a_lower_limit_start_before_the_groups_are_sorted_in_again(jq: Client) -> None:

@@ -40,7 +40,7 @@ end
 
 -- The type of a bundle; nil: it is none.
 function groups.type_of(sublist)
-  return string.byte(sublist, -1) == 0 and string.sub(sublist, 1, -2) or nil
+  return string.match(sublist, '^([^%z]+)%z$')
 end
 
 local function key_of(u, kind, queue_name, type_name)
@@ -102,6 +102,8 @@ function groups.gate(u, sublist)
     -- A microsecond more: sums of fractions may be a little too high.
     if bounds.rate_count > 0 and tat <= u.us + bounds.burst * limits.token_us(gate) + 1 then
       gate.tat = tat
+    else
+      gate.changed = tat > 0 -- nothing else would remove its key
     end
     gates[sublist] = gate
   end

@@ -10,6 +10,7 @@
 -- 3. A score depends on the discipline, the job's priority, when it became ready, and its number; the number stays
 --    with a job that is given back, and so does its place.
 -- 4. After a change of discipline the sublists are put by (`o:…`), and ticks sort them in again, a portion at a time.
+--    Each change is a generation; `og` has those that have sublists left, with how many.
 
 local sublists = {}
 
@@ -77,22 +78,10 @@ function sublists.push(u, queue, sublist, id, priority, number, since)
   u.readied = u.readied + 1
 end
 
--- The keys of what was put by of a sublist, by a change of discipline, and is not sorted in yet.
-local function put_by(u, queue_name, sublist)
-  local keys = {}
-  for _, name in ipairs(redis.call('LRANGE', u.prefix .. 'resort', 0, STEPS_MAX - 1)) do
-    local generation, of_queue, of_sublist = string.match(name, '^(%d+):([^:]+):(.+)$')
-    if of_queue == queue_name and of_sublist == sublist then
-      keys[#keys + 1] = u.prefix .. 'o:' .. generation .. ':' .. of_queue .. ':' .. of_sublist
-    end
-  end
-  return keys
-end
-
 function sublists.remove(u, queue_name, sublist, id)
   if unit.remove(u, sublists.key(u, queue_name, sublist), id) == 0 then
-    for _, key in ipairs(put_by(u, queue_name, sublist)) do
-      redis.call('ZREM', key, id)
+    for _, generation in ipairs(redis.call('HKEYS', u.prefix .. 'og')) do
+      redis.call('ZREM', u.prefix .. 'o:' .. generation .. ':' .. queue_name .. ':' .. sublist, id)
     end
   end
   sublists.touch_wholly(u, queue_name, sublist)
@@ -197,6 +186,7 @@ local function put_one_by(u, generation, queue_name, sublist)
     local name = generation .. ':' .. queue_name .. ':' .. sublist
     redis.call('RENAME', key, u.prefix .. 'o:' .. name)
     redis.call('RPUSH', u.prefix .. 'resort', name)
+    redis.call('HINCRBY', u.prefix .. 'og', generation, 1)
     if not type_name then
       sublists.touch_wholly(u, queue_name, sublist)
     end
@@ -238,6 +228,9 @@ local function sort_in_first(u, name, most)
   end
   if redis.call('EXISTS', key) == 0 then
     redis.call('LPOP', u.prefix .. 'resort')
+    if redis.call('HINCRBY', u.prefix .. 'og', generation, -1) <= 0 then
+      redis.call('HDEL', u.prefix .. 'og', generation)
+    end
   end
   return math.max(1, #popped / 2)
 end

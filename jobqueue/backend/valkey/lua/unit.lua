@@ -21,7 +21,8 @@
 --   queues, q:<queue>       names; policy, pause; `n`, `p`: counts, and the policy with the pause
 --   a:<queue>               sublists of which a job may start now, by their first job's score
 --   r:<queue>:<sublist>     ready jobs by score
---   o:<number>:…, resort    sublists that are to be sorted in again, and their names
+--   o:<generation>:…        sublists that are to be sorted in again
+--   resort, og              their names; their generations, with how many are left
 --   types, g:<type>         names; limits, permits held, quarantine
 --   ga:, go:, gn:<queue>:…  of a type: its groups with a ready job; those of which one may start; how many are ready
 --   gg:<type>\0…, tg        the state of a group; groups by the instant that changes it
