@@ -14,6 +14,12 @@ IDS_MAX = 100
 KEY_LENGTH_MAX = 255
 """Characters of an idempotency key."""
 
+PAGE_DEFAULT = 50
+"""Jobs, or flows, on a page of their lists, unless a request asks for another number."""
+
+PAGE_MAX = 100
+"""Jobs, or flows, on a page of their lists."""
+
 PARENTS_MAX = 10_000
 """Parents of one job."""
 

@@ -42,7 +42,7 @@ def printable(text: str) -> str:
 
 
 class Scheduled(msgspec.Struct, frozen=True):
-    """What submitted a job that belongs to a schedule.
+    """The schedule that submitted a job, and the instant for which it did.
 
     Attributes:
         name: That of the schedule.
@@ -55,7 +55,7 @@ class Scheduled(msgspec.Struct, frozen=True):
 
 
 def scheduled(name: str, due_at: float | None) -> Scheduled:
-    """Return it. Args: due_at: In Unix seconds."""
+    """Return what `JobContext.schedule` has. Args: due_at: In Unix seconds."""
     return Scheduled(name, None if due_at is None else datetime.fromtimestamp(due_at, UTC))
 
 

@@ -327,11 +327,11 @@ class LogWriter(logging.Handler):
         finally:
             self.release()
 
-    def renew_ring(self) -> None:
-        """Copy the latest lines (`LogRing.renew`)."""
+    def compact_ring(self) -> None:
+        """Copy the latest lines into adjacent memory (`LogRing.compact`)."""
         assert self.lock is not None
         with self.lock:
-            self.ring.renew()
+            self.ring.compact()
 
     def _nudge(self) -> None:
         self._lines.put(b"")

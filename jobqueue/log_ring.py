@@ -50,8 +50,11 @@ class LogRing:
         while self.bytes_used > BYTES_MAX:
             self.bytes_used -= len(lines.popleft().json)
 
-    def renew(self) -> None:
-        """Copy all lines. The copies lie together; those of a load lie singly among its objects (`jobqueue.caches`)."""
+    def compact(self) -> None:
+        """Copy all lines into adjacent memory.
+
+        Spread among the objects of a load, each would keep a 1 MiB arena of CPython in use (`jobqueue.caches`).
+        """
         lines = [Line(each.level, each.event, bytes(memoryview(each.json))) for each in self._lines]
         self._lines = deque(lines, maxlen=LINES_MAX)
 

@@ -78,11 +78,11 @@ class Recorder:
             self._handle.cancel()
             self._handle = None
 
-    def renew(self) -> None:
-        """Copy the history (`Ring.renew`)."""
+    def compact(self) -> None:
+        """Copy the history into adjacent memory (`Ring.compact`)."""
         if self.history is not None:
             for ring in self.history.rings:
-                ring.renew()
+                ring.compact()
 
     def types_in(self, queue: str) -> list[str]:
         """Return the types that have had jobs in a queue, as of the last sample."""

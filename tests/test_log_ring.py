@@ -128,7 +128,7 @@ def test_a_renewed_ring_has_the_same_lines_in_other_objects_and_goes_on() -> Non
     for number in range(LINES_MAX):
         ring.add(logging.INFO, "event", b'{"number":%d}' % number)
     before, used = ring.lines(), ring.bytes_used
-    ring.renew()
+    ring.compact()
     assert ring.lines() == before
     assert all(now.json is not then.json for now, then in zip(ring.lines(), before, strict=True))
     assert ring.bytes_used == used
@@ -147,6 +147,6 @@ def test_no_line_is_lost_while_the_ring_is_renewed(configure: Configure) -> None
     thread = threading.Thread(target=logs)
     thread.start()
     while thread.is_alive():
-        writer.renew_ring()
+        writer.compact_ring()
     thread.join()
     assert [line["number"] for line in lines(writer)] == list(range(LINES_MAX))

@@ -670,13 +670,8 @@ export class Client {
    * @returns {AsyncGenerator<Job, void, undefined>}
    */
   async *iterAll(filter = {}, { signal } = {}) {
-    let cursor = filter.cursor;
-    do {
-      const page = await this.list({ ...filter, cursor }, { signal });
-      yield* page.jobs;
-      if (cursor && page.next_cursor === cursor) throw new ErrorAnswer(200, "pages without end");
-      cursor = page.next_cursor ?? undefined;
-    } while (cursor);
+    const read = (/** @type {string | undefined} */ cursor) => this.list({ ...filter, cursor }, { signal });
+    yield* entriesOfAll(read, (page) => page.jobs, filter.cursor);
   }
 
   /**
@@ -862,14 +857,8 @@ export class Client {
    * @throws {JobNotFound | JobGone}
    */
   async *iterFlowJobs(id, { includeJobs = false, limit, signal } = {}) {
-    /** @type {string | undefined} */
-    let cursor;
-    do {
-      const page = await this.flow(id, { includeJobs, limit, cursor, signal });
-      yield* page.jobs;
-      if (cursor && page.next_cursor === cursor) throw new ErrorAnswer(200, "pages without end");
-      cursor = page.next_cursor ?? undefined;
-    } while (cursor);
+    const read = (/** @type {string | undefined} */ cursor) => this.flow(id, { includeJobs, limit, cursor, signal });
+    yield* entriesOfAll(read, (page) => page.jobs);
   }
 
   /**
@@ -891,13 +880,8 @@ export class Client {
    * @returns {AsyncGenerator<FlowSummary, void, undefined>}
    */
   async *iterFlows(filter = {}, { signal } = {}) {
-    let cursor = filter.cursor;
-    do {
-      const page = await this.flows({ ...filter, cursor }, { signal });
-      yield* page.flows;
-      if (cursor && page.next_cursor === cursor) throw new ErrorAnswer(200, "pages without end");
-      cursor = page.next_cursor ?? undefined;
-    } while (cursor);
+    const read = (/** @type {string | undefined} */ cursor) => this.flows({ ...filter, cursor }, { signal });
+    yield* entriesOfAll(read, (page) => page.flows, filter.cursor);
   }
 
   /**
@@ -971,15 +955,11 @@ export class Client {
   async schedules({ signal } = {}) {
     /** @type {Schedule[]} */
     const found = [];
-    /** @type {string | undefined} */
-    let cursor;
-    do {
+    const read = async (/** @type {string | undefined} */ cursor) => {
       const target = `/v1/schedules${queryOf({ limit: SCHEDULES_MAX, cursor })}`;
-      const page = decoded(await this.#read({ method: "GET", target, signal }), hasList("schedules"));
-      found.push(...page.schedules);
-      if (cursor && page.next_cursor === cursor) throw new ErrorAnswer(200, "pages without end");
-      cursor = page.next_cursor ?? undefined;
-    } while (cursor);
+      return decoded(await this.#read({ method: "GET", target, signal }), hasList("schedules"));
+    };
+    for await (const schedule of entriesOfAll(read, (page) => page.schedules)) found.push(schedule);
     return found;
   }
 
@@ -2531,6 +2511,25 @@ function queryOf(parameters) {
   const given = Object.entries(parameters).filter(([, value]) => value !== undefined && value !== null);
   const texts = given.map(([name, value]) => [name, value instanceof Date ? value.toISOString() : String(value)]);
   return texts.length > 0 ? `?${new URLSearchParams(texts)}` : "";
+}
+
+/**
+ * Yield the entries of all pages of a list.
+ *
+ * @template {{next_cursor?: string | null}} Page
+ * @template Entry
+ * @param {(cursor: string | undefined) => Promise<Page>} read
+ * @param {(page: Page) => Entry[]} entriesOf
+ * @param {string} [cursor] Where the first page begins.
+ * @returns {AsyncGenerator<Entry, void, undefined>}
+ */
+async function* entriesOfAll(read, entriesOf, cursor) {
+  do {
+    const page = await read(cursor);
+    yield* entriesOf(page);
+    if (cursor && page.next_cursor === cursor) throw new ErrorAnswer(200, "pages without end");
+    cursor = page.next_cursor ?? undefined;
+  } while (cursor);
 }
 
 /**

@@ -461,11 +461,11 @@ class LocalBackend(Backend, Protocol):
     ) -> SubmitResult[Job]:
         """As `submit`, at once; if the backend `defers` then, the submission is answered by `when_kept`."""
 
-    def afterwards(self, act: Callable[[], None]) -> None:
+    def call_after_events(self, act: Callable[[], None]) -> None:
         """Call `act`, once, as soon as all listeners have heard all events that are being passed on.
 
-        To be called by a listener, that follows an event with operations of its own: done at once, they would be heard
-        before events that they come after, the removal of a record before its end.
+        A listener that reacts to an event by operations calls this: done at once, their events would reach later
+        listeners before those of the current step, such as a record's eviction before its job's end.
         """
 
     def when_kept(self, done: Callable[[JournalFailed | None], None]) -> None:

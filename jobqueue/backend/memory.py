@@ -71,7 +71,7 @@ class MemoryBackend(MemoryFlows):
         self.when_ended, self.forget = self._waits.add, self._waits.remove
         self.when_changed, self.forget_changes = self._waits.add_change, self._waits.remove_change
         self._listeners: dict[type[Event], tuple[Callable[[Any], None], ...]] = dict.fromkeys(get_args(Event), ())
-        self._afterwards: list[Callable[[], None]] = []
+        self._after_events: list[Callable[[], None]] = []
         self._timer = Timer(self)
         self._call_for_workers: Callable[[int], None] = lambda jobs: None
         # A lost lease as well: where one tick revokes several, all slots are free before the first end is published.
@@ -339,8 +339,8 @@ class MemoryBackend(MemoryFlows):
 
         return unsubscribe
 
-    def afterwards(self, act: Callable[[], None]) -> None:
-        self._afterwards.append(act)
+    def call_after_events(self, act: Callable[[], None]) -> None:
+        self._after_events.append(act)
 
     async def release(self, job_type: str) -> bool:
         released = self._engine.release(job_type, now=self._now())
@@ -403,7 +403,7 @@ class MemoryBackend(MemoryFlows):
                     raised = error
             if changes:
                 self._waits.changed(event)
-        if self._afterwards:
+        if self._after_events:
             self._follow_up()
         if not self._timer.looking:  # asked here, as the loop's turn has many operations
             self._timer.look()
@@ -411,8 +411,8 @@ class MemoryBackend(MemoryFlows):
             raise raised
 
     def _follow_up(self) -> None:
-        """Do what listeners have left for afterwards; what follows from that is done by a call of its own."""
-        acts, self._afterwards = self._afterwards, []
+        """Call what `call_after_events` was given; what those calls leave in turn is for the next time."""
+        acts, self._after_events = self._after_events, []
         for act in acts:
             act()
 

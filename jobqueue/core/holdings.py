@@ -282,7 +282,7 @@ class Holdings:
             del self.by_caller[holding.caller]
             self.all_live.discard(holding.caller)
             if not self.by_caller:
-                # Old entries were made at any time of a load, and each would keep its pages from the system.
+                # Spread among the objects of a load, each old entry would keep a 1 MiB arena of CPython in use.
                 for largest in (self.by_records, self.by_bytes, self.by_failed):
                     largest.clear()
 

@@ -1,4 +1,4 @@
-"""Job extras: the rare fields of a job, beside its record. One of them is why it was asked to stop."""
+"""Job extras: the rare fields of a job, beside its record."""
 
 from __future__ import annotations
 

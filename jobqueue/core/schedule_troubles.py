@@ -2,10 +2,10 @@
 
 Rules:
 
-1. A row ends when it goes well once, and with a pause or the removal of its schedule.
-2. A row of `IN_A_ROW_MIN` is a trouble; one of skipped ticks only once it has lasted for `SKIPPED_S`, since a job may
+1. A streak ends when it goes well once, and with a pause or the removal of its schedule.
+2. A streak of `IN_A_ROW_MIN` is reported; one of skipped ticks only once it has lasted for `SKIPPED_S`, since a job may
    now and then take longer than the interval.
-3. Schedules without a row cost nothing.
+3. Schedules without a streak cost nothing.
 """
 
 from __future__ import annotations
@@ -43,41 +43,41 @@ class Trouble(msgspec.Struct, kw_only=True):
     since: float
     reason: str | None
 
-    def is_one(self, now: float) -> bool:
-        """Whether the row is long enough."""
+    def is_reported(self, now: float) -> bool:
+        """Whether the streak is long enough to be reported."""
         return self.count >= IN_A_ROW_MIN and (self.kind != "skipped" or now - self.since >= SKIPPED_S)
 
 
 class ScheduleTroubles:
-    """The rows of all schedules."""
+    """The streaks of all schedules."""
 
     def __init__(self) -> None:
-        self._rows: dict[ScheduleId, dict[TroubleKind, Trouble]] = {}
+        self._streaks: dict[ScheduleId, dict[TroubleKind, Trouble]] = {}
 
     def note(self, id: ScheduleId, kind: TroubleKind, at: float, *, bad: bool, reason: str | None = None) -> None:
         """Note how it went once, at an instant in Unix seconds."""
-        rows = self._rows.get(id)
+        streaks = self._streaks.get(id)
         if not bad:
-            if rows is not None:
-                rows.pop(kind, None)
-                if not rows:
-                    del self._rows[id]
+            if streaks is not None:
+                streaks.pop(kind, None)
+                if not streaks:
+                    del self._streaks[id]
             return
-        if rows is None:
-            rows = self._rows[id] = {}
-        row = rows.get(kind)
-        if row is None:
-            row = rows[kind] = Trouble(schedule=id, kind=kind, count=0, since=at, reason=None)
-        row.count += 1
-        row.reason = reason
+        if streaks is None:
+            streaks = self._streaks[id] = {}
+        streak = streaks.get(kind)
+        if streak is None:
+            streak = streaks[kind] = Trouble(schedule=id, kind=kind, count=0, since=at, reason=None)
+        streak.count += 1
+        streak.reason = reason
 
     def forget(self, id: ScheduleId) -> None:
-        """End all rows of a schedule."""
-        self._rows.pop(id, None)
+        """End all streaks of a schedule."""
+        self._streaks.pop(id, None)
 
     def current(self, now: float) -> Iterator[Trouble]:
-        """Yield the troubles of an instant; a value that is kept has to be copied."""
-        for rows in self._rows.values():
-            for row in rows.values():
-                if row.is_one(now):
-                    yield row
+        """Yield the troubles that are reported at an instant; a value that is kept has to be copied."""
+        for streaks in self._streaks.values():
+            for streak in streaks.values():
+                if streak.is_reported(now):
+                    yield streak

@@ -50,10 +50,10 @@ SET_BACK_S_MIN: Final = 1.0
 SET_BACK_S_MAX: Final = 3 * 3600.0
 """What Debian's cron takes for a correction of the clock, as at a change to winter time."""
 
-TOLD_MAX: Final = 50
-"""Troubles that are told one by one; all are counted."""
+LISTED_MAX: Final = 50
+"""Troubles that are listed one by one; all are counted."""
 
-TOLD_OF_OWNER_MAX: Final = 10
+LISTED_OF_OWNER_MAX: Final = 10
 """Those of the schedules of one owner."""
 
 WORK: Final = 64
@@ -120,16 +120,16 @@ class Schedules:
     def figures(self, now: float) -> ScheduleFigures:
         """Return what is shown of all schedules together."""
         paused = sum(1 for schedule in self if schedule.pause is not None)
-        troubled, told, told_of = Counter[TroubleKind](), list[Trouble](), Counter[str]()
+        troubled, listed, listed_of = Counter[TroubleKind](), list[Trouble](), Counter[str]()
         for trouble in self._troubles.current(now):
             troubled[trouble.kind] += 1
             owner = trouble.schedule[0]
-            if len(told) < TOLD_MAX and (owner is None or told_of[owner] < TOLD_OF_OWNER_MAX):
-                told.append(msgspec.structs.replace(trouble))
+            if len(listed) < LISTED_MAX and (owner is None or listed_of[owner] < LISTED_OF_OWNER_MAX):
+                listed.append(msgspec.structs.replace(trouble))
                 if owner is not None:
-                    told_of[owner] += 1
+                    listed_of[owner] += 1
         return ScheduleFigures(
-            schedules=len(self._all), paused=paused, counts=self.counts, troubled=troubled, troubles=told
+            schedules=len(self._all), paused=paused, counts=self.counts, troubled=troubled, troubles=listed
         )
 
     def get(self, id: ScheduleId) -> Schedule | None:

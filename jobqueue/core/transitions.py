@@ -92,7 +92,7 @@ class Transitions:
         queue_state.waits.add(now - since, job.id)
         if queue_state.first_start_at is None:
             queue_state.note_first_start(now)
-        if self.scheduler.shares:
+        if self.scheduler.charges_starts:
             self.scheduler.note_start(job)
         timeout_s = job.spec.timeout_s
         if timeout_s is None:

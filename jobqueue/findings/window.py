@@ -16,7 +16,8 @@ Totals = tuple[int, ...]
 class Window:
     """Some totals at points of the last `span_s` seconds.
 
-    The points are numbers in arrays, made with the first one: objects of a load would keep its pages from the system.
+    The points are numbers in arrays, made with the first one: objects, spread among those of a load, would each keep a
+    1 MiB arena of CPython in use (`jobqueue.caches`).
     """
 
     __slots__ = ("_at", "_count", "_first", "_span_s", "_step_s", "_totals")

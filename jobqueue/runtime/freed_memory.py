@@ -13,10 +13,10 @@ Rules:
    comes later.
 3. Before a trim of an idle process all garbage in cycles is freed, with the objects that the interpreter's types keep
    for reuse (some 6,000 after a load), and the lines of source that tracebacks have read: it makes no garbage that
-   would have the collector start by itself. And what is kept for long is renewed: caches are cleared, and the latest
-   lines of the log and the history are copied, since each of their objects may keep 1 MiB that is else free
-   (`jobqueue.caches`). A busy one is spared that: with thousands of connections and half a CPU its loop stood still
-   for half a second.
+   would have the collector start by itself. And what is kept for long is compacted: caches are cleared, and the latest
+   lines of the log and the history are copied into adjacent memory, since each of their objects may keep a 1 MiB arena
+   in use (`jobqueue.caches`). A busy one is spared that: with thousands of connections and half a CPU its loop stood
+   still for half a second.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class FreedMemory:
     ) -> None:
         self._threshold_bytes = memory_bytes // SHARE
         self._trim = trim
-        self._renewals: tuple[Callable[[], object], ...] = ()
+        self._compactions: tuple[Callable[[], object], ...] = ()
         self._resident = resident
         self._clock = clock
         self._used = used
@@ -93,9 +93,9 @@ class FreedMemory:
         self._looked_at = self._used_s = 0.0
         self._trimmed_at = self._due_busy_at = self._due_idle_at = 0.0
 
-    def start(self, *renewals: Callable[[], object]) -> None:
-        """Trim from now on. Args: renewals: Each empties or copies what is kept for long."""
-        self._renewals = renewals
+    def start(self, *compactions: Callable[[], object]) -> None:
+        """Trim from now on. Args: compactions: Each clears or copies what is kept for long."""
+        self._compactions = compactions
         if self._trim is not None:
             self._trimmed_at = asyncio.get_running_loop().time()
             self._rest()
@@ -130,7 +130,7 @@ class FreedMemory:
         if thorough:
             gc.collect()
             linecache.clearcache()
-            for renew in self._renewals:
-                renew()
+            for compact in self._compactions:
+                compact()
         self._trim()
         return self._clock() - began

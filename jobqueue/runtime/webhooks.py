@@ -179,7 +179,7 @@ class Webhooks:
         self._note_end(event.job)
         if is_first and self._ended:
             assert self._backend is not None, "events come from it"
-            self._backend.afterwards(self._tell_ends)
+            self._backend.call_after_events(self._tell_ends)
 
     def _note_end(self, job: Job) -> None:
         """Note the end of a job that is to be told; count that of a delivery."""
@@ -221,7 +221,7 @@ class Webhooks:
             target.dropped(str(refusal))
         else:
             if backend.defers:
-                backend.when_kept(partial(_take_back, backend, job.id))
+                backend.when_kept(partial(_withdraw_unkept, backend, job.id))
 
     def _delivery_ended(self, job: Job) -> None:
         was_live = self._live.pop(job.id, None) is not None  # else a recovery has ended it
@@ -330,7 +330,7 @@ def _failure_of(host: str, answer: Answer) -> str | None:
     return f"{host} answered {answer.status}"
 
 
-def _take_back(backend: LocalBackend, job_id: JobId, error: JournalFailed | None) -> None:
+def _withdraw_unkept(backend: LocalBackend, job_id: JobId, error: JournalFailed | None) -> None:
     """Withdraw a delivery that can't be kept; the journal itself says why."""
     if error is not None:
         backend.withdraw(job_id)

@@ -74,7 +74,7 @@ class Ticked(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, schedule: ScheduleId, due_at: float, outcome: Outcome, at: float) -> Self:
-        """Return it."""
+        """Return the event of a tick's outcome."""
         name: TickOutcome = "skipped" if outcome.job_id is None else "submitted"
         if outcome.error is not None:
             name = "rejected"

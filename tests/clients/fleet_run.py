@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from tests.clients.stub import Stub
 
 START_S = 0.1
-"""How much later the clients begin than the fleet: it checks once a second, and they submit as often."""
+"""Delay of the clients' start after the fleet's, so that their submissions and its checks (both each second) don't fall
+together."""
 
 
 def options(stub: Stub, **changes: Any) -> Options:

@@ -69,7 +69,7 @@ def far(*, caller_jobs_max: int | None = None, **queues: QueuePolicy) -> FarBack
 
 @contextmanager
 def on_disk() -> Iterator[Make]:
-    """Return the factory of backends with a journal, each on a disk in memory, which takes none at the end."""
+    """Return the factory of backends with a journal, each on an in-memory disk that is erased at the end."""
     disks: list[FaultyDisk] = []
 
     def journal(*, caller_jobs_max: int | None = None, **queues: QueuePolicy) -> JournaledBackend:

@@ -207,7 +207,7 @@ async def test_a_job_waits_for_its_parents_and_a_flow_for_its_jobs(make: Make) -
 async def test_flows_are_listed_by_pages_with_cursors(make: Make) -> None:
     backend = make()
     if backend.shared:
-        return
+        pytest.skip("a store has no flows")
     await backend.start(Workers())
     mine = Uniqueness("ann", owner="ann")
     ids = [(await backend.submit_flow([(SPEC, b"{}", None, mine)] * 2, [None] * 2)).flow.id for _ in range(3)]
@@ -237,7 +237,7 @@ async def test_flows_are_listed_by_pages_with_cursors(make: Make) -> None:
 async def test_a_wait_for_a_child_ends_although_its_flow_is_retried_at_once(make: Make) -> None:
     backend = make()
     if backend.shared:
-        return
+        pytest.skip("a store has no flows")
     asked = (SPEC, b"{}", None, None)
     flow = (await backend.submit_flow([asked] * 2, [Link(), Link(beside=(0,))])).flow
     parent, child = flow.jobs

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from jobqueue.core.job import JobId
 from jobqueue.core.recurrence import Cron, Every
 from jobqueue.core.schedule import CatchUp, Plan, Schedule, SchedulePause
-from jobqueue.core.schedules import CATCH_UP_MAX, TOLD_MAX, TOLD_OF_OWNER_MAX, Due, Outcome, Schedules
+from jobqueue.core.schedules import CATCH_UP_MAX, LISTED_MAX, LISTED_OF_OWNER_MAX, Due, Outcome, Schedules
 
 DONE = Outcome(job_id=JobId("j"))
 REJECTED = Outcome(error="the queue is full", retry_after_s=5.0)
@@ -322,12 +322,12 @@ def test_a_pause_and_a_removal_end_the_troubles_of_a_schedule(*, removed: bool) 
     assert kinds(made, 63.0) == {}
 
 
-@pytest.mark.parametrize(("owner", "listed"), [(None, TOLD_MAX), ("ann", TOLD_OF_OWNER_MAX)])
+@pytest.mark.parametrize(("owner", "listed"), [(None, LISTED_MAX), ("ann", LISTED_OF_OWNER_MAX)])
 def test_all_troubles_are_counted_and_a_bounded_number_is_listed(owner: str | None, listed: int) -> None:
     made = Schedules(Random(1))
-    for number in range(TOLD_MAX + 1):
+    for number in range(LISTED_MAX + 1):
         schedule = made.add((owner, str(number)), plan(60), reached=0.0, now=0.0)
         for _ in range(3):
             made.note_end(schedule.id, 61.0, "handler_error: x")
     figures = made.figures(61.0)
-    assert (figures.troubled, len(figures.troubles)) == ({"failed": TOLD_MAX + 1}, listed)
+    assert (figures.troubled, len(figures.troubles)) == ({"failed": LISTED_MAX + 1}, listed)

@@ -11,7 +11,7 @@ from jobqueue.core.scheduling import eta, retry_after
 from jobqueue.errors import FAULTS_MAX
 from jobqueue.handlers import submission
 from jobqueue.http.request import json_body, multipart
-from jobqueue.http.resources import events, job_list
+from jobqueue.http.resources import events
 from jobqueue.http.response import long_response, problems, responses
 from jobqueue.http.streams import waiters
 from jobqueue.http.transport import malformed, rejected
@@ -28,7 +28,7 @@ KIB = 1024
         ("http.md", f"at most {api_limits.BATCH_MAX:,} submissions"),
         ("http.md", f"Depth at most {json_body.DEPTH_MAX}"),
         ("http.md", f"1 to {api_limits.IDS_MAX} ids"),
-        ("http.md", f"1 to {job_list.PAGE_MAX}, default {job_list.PAGE_DEFAULT}"),
+        ("http.md", f"1 to {api_limits.PAGE_MAX}, default {api_limits.PAGE_DEFAULT}"),
         ("http.md", f"ends after {long_response.WHOLE_BYTES_MAX // KIB} KiB"),
         ("http.md", f"1 to {api_limits.KEY_LENGTH_MAX} printable ASCII characters"),
         ("http.md", f"more than {responses.SMALL_BODY_BYTES // KIB} KiB of a body unread"),

@@ -14,7 +14,7 @@ from tests.e2e.processes import ROOT, ServerProcess
 from tests.e2e.test_server_commands import ask
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # of the specification's own example
@@ -85,6 +85,14 @@ def wait_for(server: ServerProcess, number: int = 0, **members: Any) -> dict[str
             return told
         assert time.monotonic() < until, told
         time.sleep(0.05)
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    """Wait until a condition holds, for 30 s at most."""
+    until = time.monotonic() + 30.0
+    while not holds():
+        assert time.monotonic() < until, "the condition never held"
+        time.sleep(0.02)
 
 
 def test_an_event_is_delivered_once_and_verified_by_the_reference_library(tmp_path: Path) -> None:
@@ -186,12 +194,12 @@ def test_the_ends_that_a_recovery_decides_are_delivered_once(tmp_path: Path) -> 
         given = options, f"journal.dir={tmp_path}/journal"
         with ServerProcess(tmp_path, None, *given) as server:
             running = submit(server, "sleep", args={"min_s": 3600}, callback=callback)
-            while ask(f"{server.url}/v1/jobs/{running}")[1]["state"] != "running":
-                time.sleep(0.02)
+            wait_until(lambda: ask(f"{server.url}/v1/jobs/{running}")[1]["state"] == "running")
             ask(f"{server.url}/v1/queues/default:pause", "POST", {})
             late = submit(server, "echo", start_by_s=0.5, callback=callback)
+            expires_at = time.monotonic() + 0.5
             server.stop(signal.SIGKILL)
-        time.sleep(0.6)  # until the deadline has passed
+        time.sleep(max(0.0, expires_at - time.monotonic()))
         with ServerProcess(tmp_path, None, *given) as server:
             told = [there.next() for _ in range(4)]
             expected = {
@@ -206,8 +214,7 @@ def test_the_ends_that_a_recovery_decides_are_delivered_once(tmp_path: Path) -> 
             server.stop(signal.SIGKILL)
         with ServerProcess(tmp_path, None, *given) as server:
             server.wait_for("journal.recovered")
-            while ask(f"{server.url}/v1/queues/default:resume", "POST", {})[0] == 503:
-                time.sleep(0.02)
+            wait_until(lambda: ask(f"{server.url}/v1/queues/default:resume", "POST", {})[0] != 503)
             assert there.next()["event"]["data"]["id"] == echoed
             assert len(ask(f"{server.url}/v1/jobs?type=webhook")[1]["jobs"]) == 5
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jobqueue.findings.finding import Finding
 from jobqueue.findings.memory import GRACE_S, KEYS_MAX, SinceMemory
-from jobqueue.findings.window import ROOM, Window
+from jobqueue.findings.window import POINTS, ROOM, Window
 
 
 def one(kind: str = "queue_full", since: float | None = None) -> Finding:
@@ -18,7 +18,7 @@ def test_a_window_tells_the_growth_within_its_time() -> None:
         window.put(float(at), (at, 2 * at))
         assert window._count <= ROOM
     grown, doubled = window.grown(300.0, (300, 600))
-    assert 60 <= grown <= 63  # true to one part in 20
+    assert 60 <= grown <= 60 + 60 / POINTS
     assert doubled == 2 * grown
 
 

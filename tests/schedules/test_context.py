@@ -67,7 +67,9 @@ async def test_a_run_on_request_has_no_instant_and_another_job_no_schedule() -> 
 
 
 @pytest.mark.parametrize("place", PLACES)
-async def test_a_handler_in_a_thread_or_a_process_has_them_too(tmp_path: Path, place: RunIn) -> None:
+async def test_a_handler_in_a_thread_or_a_process_gets_the_name_and_instant_of_its_schedule(
+    tmp_path: Path, place: RunIn
+) -> None:
     queue = make_queue(tmp_path, place)
     queue.every("1s", name="each-second")(queue.handler(run_in=place)(blocking.due))
     ended = asyncio.Queue[JobView]()

@@ -160,7 +160,7 @@ class Auditor:
                 if event.early:
                     self._breaches(
                         unfair(self.known.values(), event.jobs, self.engine.store.quotas, self._together_max)
-                    )  # type: ignore[arg-type]  # as the engine's
+                    )  # type: ignore[arg-type]  # `Known` has the members of a job that `unfair` reads
                 return
             case Quarantined():
                 self.note(event.type, f"quarantined until {event.until:.3f} for {event.reason[:40]}")

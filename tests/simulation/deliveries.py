@@ -102,7 +102,7 @@ class Deliveries:
         if job.spec.callback is not None:
             self._ends.append((OF_CALLBACKS, job))
         if self._ends:
-            self._auditor.backend.afterwards(self._check_ends)
+            self._auditor.backend.call_after_events(self._check_ends)
 
     def _check_ends(self) -> None:
         """Check that the ends of one step have made their deliveries, now that these are submitted."""

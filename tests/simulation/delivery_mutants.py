@@ -192,6 +192,6 @@ def a_drain_admits_no_delivery(drain: Any) -> Any:
     return drained
 
 
-@mutant(MemoryBackend, "afterwards")
-def a_delivery_is_submitted_before_all_have_heard_of_the_end(afterwards: Any) -> Any:
+@mutant(MemoryBackend, "call_after_events")
+def a_delivery_is_submitted_before_all_have_heard_of_the_end(call_after_events: Any) -> Any:
     return lambda self, act: act()

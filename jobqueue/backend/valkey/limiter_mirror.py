@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 
 def limiters_of(name: str, counts: dict[str, Any], at: Callable[[int], float]) -> Iterator[LimiterStats]:
-    """Yield the limiter of a type, and that of its groups, if they have any state.
+    """Yield those of a type and of its groups, for each that has limits.
+
+    That of the type comes in quarantine and after failures, too.
 
     In the store all ready jobs of a type with limits wait at its limiter, and those of groups with limits at theirs.
 

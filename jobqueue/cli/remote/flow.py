@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 
+from jobqueue.api_limits import PAGE_MAX
 from jobqueue.cli.command import Command
 from jobqueue.cli.remote.connection import Connection, talking
 from jobqueue.cli.remote.failures import FAILED
+from jobqueue.cli.remote.job_filters import LIMIT
 from jobqueue.cli.remote.output import BLOCK_ROWS
 from jobqueue.cli.remote.server_flags import add_flags
 from jobqueue.cli.remote.submit import FOREVER, completed, waiting
@@ -19,6 +21,7 @@ from jobqueue.cli.terminal.times import since
 from jobqueue.cli.terminal.visible import visible
 from jobqueue.cli.values import arguments, count, duration
 from jobqueue.client import FlowSummary
+from jobqueue.core.flow import FlowState
 from jobqueue.duration import spell
 
 if TYPE_CHECKING:
@@ -29,11 +32,6 @@ if TYPE_CHECKING:
     from jobqueue.client import FlowDocument, FlowJob
 
 __all__ = ["COMMANDS", "completed"]
-
-LIMIT = 20
-PAGE_MAX = 100
-
-FLOW_STATES = ("running", "succeeded", "failed", "cancelled")
 
 EPILOG = (
     'A graph is JSON: {"jobs": [{"name": "fetch", "type": "fetch", "args": {…}}, {"name": "resize", "type": "resize", '
@@ -158,7 +156,7 @@ LIST_COLUMNS = (
 
 
 def _add_list(parser: Parser) -> None:
-    parser.add_argument("--state", choices=FLOW_STATES, help="flows in this state")
+    parser.add_argument("--state", choices=get_args(FlowState), help="flows in this state")
     parser.add_argument("--limit", type=count, default=LIMIT, metavar="N", help=f"flows at most (default: {LIMIT})")
     parser.add_argument("--all", action="store_true", help="all of them, page by page")
     add_flags(parser)

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from jobqueue.api_limits import PAGE_MAX
 from jobqueue.cli.remote.output import seen
 from jobqueue.cli.values import assigned_text, count, duration, instant_or_age, loose
 from jobqueue.core.job import JobState
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from jobqueue.cli.remote.connection import Connection
 
 LIMIT = 20
-PAGE_MAX = 100
 STATES = [state.value for state in JobState]
 CODES = [code.value for code in ErrorCode]
 NAMES = ("type", "queue", "group", "id_prefix", "parent", "error", "failure")

@@ -34,13 +34,13 @@ class Scheduler:
     """The jobs that may start, of all queues. It reads the states of the queues, and never changes them.
 
     Attributes:
-        shares: Starts are charged to their queues; not where there is one.
+        charges_starts: Whether starts are charged to their queues: only where there are several.
     """
 
     def __init__(self, queue_states: Mapping[str, QueueState], *, shares: Shares = "weighted") -> None:
         self._queue_states = queue_states
         self._strict = shares == "strict"
-        self.shares = len(queue_states) > 1
+        self.charges_starts = len(queue_states) > 1
         self._orders = {name: self.order_of(name) for name in queue_states}
         self._passes = dict.fromkeys(queue_states, 0.0)
 

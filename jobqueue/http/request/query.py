@@ -30,17 +30,17 @@ def parameters(request: web.Request, known: Sequence[str], beginning: str | None
     return given
 
 
-def limit_of(text: str | None, default: int, maximum: int, of: str = "") -> int:
+def limit_of(text: str | None, default: int, maximum: int, things: str = "") -> int:
     """Return the value of a parameter `limit`. Raises MalformedRequest.
 
     Args:
-        of: The things that it counts, in an error.
+        things: What it counts, for the error's text.
     """
     if text is None:
         return default
     if not text.isascii() or not text.isdecimal() or len(text) > len(str(maximum)) or not 1 <= int(text) <= maximum:
-        things = f" of {of}" if of else ""
-        raise MalformedRequest(f"limit is a number{things} from 1 to {maximum}, got {shown(text)!r}")
+        of_things = f" of {things}" if things else ""
+        raise MalformedRequest(f"limit is a number{of_things} from 1 to {maximum}, got {shown(text)!r}")
     return int(text)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, TypedDict, get_args
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from jobqueue.api_limits import PAGE_DEFAULT, PAGE_MAX
 from jobqueue.backend.base import InvalidCursor
 from jobqueue.core.flow import FlowState
 from jobqueue.errors import shown
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from jobqueue.service import Service
-
-PAGE_DEFAULT, PAGE_MAX = 50, 100
 
 STATES: tuple[FlowState, ...] = get_args(FlowState)
 

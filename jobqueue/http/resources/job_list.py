@@ -11,7 +11,7 @@ from aiohttp import hdrs, web
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from jobqueue.api_limits import IDS_MAX
+from jobqueue.api_limits import IDS_MAX, PAGE_DEFAULT, PAGE_MAX
 from jobqueue.backend.base import InvalidCursor
 from jobqueue.core.job import JobState
 from jobqueue.core.job_view import JobView
@@ -57,8 +57,6 @@ if TYPE_CHECKING:
     from jobqueue.service import Service
 
     Listed = JobView | tuple[str, JobQueueError]
-
-PAGE_DEFAULT, PAGE_MAX = 50, 100
 
 
 MessagePart = Annotated[str, msgspec.Meta(min_length=1, max_length=TEXT_MAX)]

@@ -1,12 +1,13 @@
-r"""Spaces of scripts: those that separate nothing, and comments behind code, are left out of what a browser loads.
+r"""Spaces of scripts: a browser gets none that separates nothing, and no comments at the ends of lines.
 
 Rules:
 
 1. What stays is the same program, token by token, with each token in its line. A test compares the syntax trees of all
    modules of the console, before and after, by the parser of node.
-2. Only spaces beside the marks of `_MARKS` go, for no two of them make another token when they stand together; and
-   those around `+`, `*` and `-` where names, numbers or parentheses stand on both sides.
-3. Texts, templates and patterns stay as they are. A pattern (`/…/`) follows a mark of `_OPEN`, or `return`.
+2. Only spaces beside the punctuators of `_PUNCTUATORS` go, for no two of them make another token when they stand
+   together; and those around `+`, `*` and `-` where names, numbers or parentheses stand on both sides.
+3. String literals, templates and regular expression literals stay as they are. A regular expression literal (`/…/`)
+   follows a punctuator of `_BEFORE_REGEXP`, or `return`.
 """
 
 from __future__ import annotations
@@ -14,16 +15,17 @@ from __future__ import annotations
 import re
 from typing import Final
 
-_MARKS: Final = r"=!?:&|,;()\[\]<>"
-_OPEN: Final = r"=!?:&|,;(\[<>{"
-"""After these, `/` begins a pattern; after another mark it divides."""
+_PUNCTUATORS: Final = r"=!?:&|,;()\[\]<>"
+_BEFORE_REGEXP: Final = r"=!?:&|,;(\[<>{"
+"""After these, `/` begins a regular expression literal; after another punctuator it divides."""
 
 _TOKEN = re.compile(
     r"""(?P<kept>"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|/\*(?s:.*?)\*/"""
-    rf"|(?:(?<=[{_OPEN}])|(?<=[{_OPEN}] )|(?<=return ))/(?![/*])(?:\\.|\[(?:\\.|[^\]\\\n])*\]|[^/\\\[\n])+/)"
+    rf"|(?:(?<=[{_BEFORE_REGEXP}])|(?<=[{_BEFORE_REGEXP}] )|(?<=return ))"
+    r"/(?![/*])(?:\\.|\[(?:\\.|[^\]\\\n])*\]|[^/\\\[\n])+/)"
     r"|(?P<comment>[ ]*//[^\n]*)"
     r"|(?P<brace>[ ]*[{}`][ ]*)"
-    rf"|[ ]*[{_MARKS}]+[ {_MARKS}]*|(?<=[\w)\]])[ ][+*-][ ](?=[\w(])"
+    rf"|[ ]*[{_PUNCTUATORS}]+[ {_PUNCTUATORS}]*|(?<=[\w)\]])[ ][+*-][ ](?=[\w(])"
 )
 _TEMPLATE = re.compile(r"(?:\\.|[^`\\$]|\$(?!\{))*(?:`|\$\{)", re.DOTALL)
 """The text of a template, up to its end or the next expression in it."""

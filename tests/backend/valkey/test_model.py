@@ -150,7 +150,7 @@ MUTANTS = {
     "the groups of a type that opens stay shut": ("grouped", "groups.touch_bundle(u, of_groups, type_name)", ""),
     "a group is not sorted in again": (
         "grouped",
-        "put_one_by(u, generation, queue_name, sublist .. popped[index])",
+        "set_one_aside(u, generation, queue_name, sublist .. popped[index])",
         "local _ = generation",
     ),
     "a type in quarantine starts": (

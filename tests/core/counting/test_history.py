@@ -163,6 +163,6 @@ def test_renewed_rings_have_the_same_frames_in_other_objects() -> None:
     for ring in history.rings:
         numbers = range(30)
         before = ring.frames(numbers)
-        ring.renew()
+        ring.compact()
         assert ring.frames(numbers) == before
         assert all(now is not then for (_, now), (_, then) in zip(ring.frames(numbers), before, strict=True))

@@ -6,8 +6,8 @@
 --    their own, `<type>\0<owner>\0<name>`; `<owner>\0<name>` is its name among those of the type. Jobs of such a type
 --    without a group wait as those of other types.
 -- 2. `ga:<queue>:<type>` has all groups with a ready job, `go:` those of which one may start, both by the score of the
---    first job. All of `go:` are one sublist of the queue, their bundle (`<type>\0`), with the score of their first: so
---    what opens or shuts the type moves one entry, however many groups there are.
+--    first job. The groups of a type that may start are one entry of the queue, called its bundle (`<type>\0`), with the
+--    score of their first: so what opens or shuts the type moves one entry, however many groups there are.
 -- 3. A group has a key, `gg:<type>\0<owner>\0<name>`, only while attempts run, or its bucket is not full.
 -- 4. `tg` has groups by the instant at which time alone changes something: a token comes, or the bucket is full.
 -- 5. A bucket that lacks more tokens than its rate has is that of a rate before, and counts as full. Other limits have

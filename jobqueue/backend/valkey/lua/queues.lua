@@ -44,7 +44,7 @@ function api.set_queue(keys, args)
     unit.pack_policy(u, name)
     local queue = unit.queue(u, name)
     if before[2] and (before[2] ~= args[8] or (args[8] == 'priority' and before[3] ~= args[9])) then
-      sublists.put_by(u, queue)
+      sublists.set_aside(u, queue)
       for _ = 1, PORTIONS_AT_ONCE do
         sublists.sort_in(u, STEPS_MAX)
       end
@@ -122,7 +122,7 @@ function api.set_types(keys, args)
       redis.call('HDEL', key, 'tat') -- a new rate starts with a full bucket
     end
     if before[4] ~= of_groups then
-      sublists.put_groups_by(u, name)
+      sublists.set_groups_aside(u, name)
     end
     redis.call('SADD', u.prefix .. 'types', name)
     u.gates[name] = true

@@ -9,7 +9,7 @@
 --    date once at the end of a call, for those that the call has touched (`settle`).
 -- 3. A score depends on the discipline, the job's priority, when it became ready, and its number; the number stays
 --    with a job that is given back, and so does its place.
--- 4. After a change of discipline the sublists are put by (`o:…`), and ticks sort them in again, a portion at a time.
+-- 4. After a change of discipline the sublists are set aside (`o:…`), and ticks sort them in again, a portion at a time.
 --    Each change is a generation; `og` has those that have sublists left, with how many.
 
 local sublists = {}
@@ -177,8 +177,8 @@ function sublists.of(u, queue_name)
   return found
 end
 
--- Puts the jobs of a sublist by, to be sorted in by ticks; of a bundle, its groups, whose jobs follow.
-local function put_one_by(u, generation, queue_name, sublist)
+-- Sets the jobs of a sublist aside, to be sorted in by ticks; of a bundle (`groups`), its groups, whose jobs follow.
+local function set_one_aside(u, generation, queue_name, sublist)
   local type_name = groups.type_of(sublist)
   local key = type_name and groups.all_key(u, queue_name, type_name)
     or unit.written(u, sublists.key(u, queue_name, sublist))
@@ -197,22 +197,22 @@ local function next_generation(u)
   return num(redis.call('HINCRBY', u.prefix .. 'meta', 'resorts', 1))
 end
 
--- After a change of discipline: puts all ready jobs of a queue by.
-function sublists.put_by(u, queue)
+-- After a change of discipline: sets all ready jobs of a queue aside.
+function sublists.set_aside(u, queue)
   local generation = next_generation(u)
   for _, sublist in ipairs(sublists.of(u, queue.name)) do
-    put_one_by(u, generation, queue.name, sublist)
+    set_one_aside(u, generation, queue.name, sublist)
   end
 end
 
--- After a change of the limits of a type's groups: puts their ready jobs by.
-function sublists.put_groups_by(u, type_name)
+-- After a change of the limits of a type's groups: sets their ready jobs aside.
+function sublists.set_groups_aside(u, type_name)
   for _, queue_name in ipairs(groups.queues(u, type_name)) do
-    put_one_by(u, next_generation(u), queue_name, groups.bundle(type_name))
+    set_one_aside(u, next_generation(u), queue_name, groups.bundle(type_name))
   end
 end
 
--- Sorts a portion of what was put by first in again; returns how many steps it took.
+-- Sorts a portion of what was set aside first in again; returns how many steps it took.
 local function sort_in_first(u, name, most)
   local generation, queue_name, sublist = string.match(name, '^(%d+):([^:]+):(.+)$')
   local key, is_bundle = u.prefix .. 'o:' .. name, groups.type_of(sublist)
@@ -221,7 +221,7 @@ local function sort_in_first(u, name, most)
   for index = 1, #popped, 2 do
     local job = not is_bundle and records.get(u, popped[index])
     if is_bundle then
-      put_one_by(u, generation, queue_name, sublist .. popped[index])
+      set_one_aside(u, generation, queue_name, sublist .. popped[index])
     elseif job and job.s == 'q' then -- a record that is gone, by a hand that is not ours, is forgotten
       sublists.push(u, queue, sublist, job.id, job.kind.spec.priority, job.sq, job.r)
     end

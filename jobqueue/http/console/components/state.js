@@ -15,8 +15,6 @@ const SHAPES = {
   expired: "M1 0h8v1.4L6.2 5 9 8.6V10H1V8.6L3.8 5 1 1.4z",
 };
 
-/** The states, in the order of a job's life. */
-
 export function State({state}) {
   return html`<span class="state ${state in SHAPES ? state : ""}"><${StateShape} state=${state} />${STRINGS.states[state] ?? state}</span>`;
 }
