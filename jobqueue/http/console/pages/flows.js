@@ -24,8 +24,8 @@ export const title = STRINGS.pages.flows;
 
 export default function Page() {
   const [cursors, setCursors] = useState([]);
-  const {document, problem} = usePolled("v1/flows", {query: {limit: PAGE_MAX, cursor: cursors.at(-1)}, everyMs: EVERY_MS});
   const {store} = useSession();
+  const {document, problem} = usePolled(store ? null : "v1/flows", {query: {limit: PAGE_MAX, cursor: cursors.at(-1)}, everyMs: EVERY_MS});
   if (store) return html`<${PageHead} title=${title} /><${Empty}>${STRINGS.shell.notInStore}<//>`;
   return html`
     <${PageHead} title=${title} />
