@@ -298,9 +298,9 @@ class Verdicts:
         self._attempts.forget(held)
         if verdict.taken is None:
             if held.stopping is None:  # others have ended late, which was told
-                log.warning(
-                    "attempt.stale_result", job_id=lease.job_id, attempt=lease.attempt, **_told(verdict.outcome)
-                )
+                outcome = verdict.outcome
+                late = {"code": outcome.code, "message": outcome.message} if isinstance(outcome, Failure) else {}
+                log.warning("attempt.stale_result", job_id=lease.job_id, attempt=lease.attempt, **late)
         elif not verdict.taken.done():
             verdict.taken.set_exception(
                 StaleLease(f"attempt {lease.attempt} of job {lease.job_id} no longer holds its lease")
@@ -342,11 +342,6 @@ def _size(outcome: Success | Failure | StopReason) -> int:
     if isinstance(outcome, Success):
         return len(outcome.result)
     return len(outcome.message) + len(outcome.traceback or "") if isinstance(outcome, Failure) else 0
-
-
-def _told(outcome: Success | Failure | StopReason) -> dict[str, str]:
-    """Return what the log tells of an outcome."""
-    return {"code": outcome.code, "message": outcome.message} if isinstance(outcome, Failure) else {}
 
 
 def _kind(verdict: Verdict) -> str:
