@@ -38,7 +38,6 @@ SPREAD = {
     "lost": set(LIVE_STATES),
     "kept": set(LIVE_STATES),
     "about_request": {"method", "path", "item"},
-    "_told(verdict.outcome)": {"code", "message"},
     "self.about()": {"pid", *ATTEMPT_FIELDS},
     "self._about()": {"pid", *ATTEMPT_FIELDS},
     "msgspec.structs.asdict(self._loop_monitor.health())": set(Health.__struct_fields__),
