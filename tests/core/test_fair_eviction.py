@@ -10,7 +10,7 @@ import math
 from typing import NamedTuple
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from jobqueue.core.events import Evicted
@@ -261,6 +261,13 @@ ACTS = ("submit", "submit", "submit", "finish", "finish", "fail", "cancel", "del
 STEPS = st.lists(st.tuples(st.sampled_from(ACTS), st.integers(0, 3), st.integers(0, 40)), max_size=200)
 
 
+# The record that fails last is no older than the others of its caller.
+@example(
+    steps=[("submit", 0, 1), ("submit", 2, 0), ("submit", 2, 0), ("fail", 0, 0), ("fail", 0, 1), ("fail", 0, 0)],
+    jobs_max=4,
+    bytes_max=150,
+    failed_max=2,
+)
 @settings(max_examples=150, deadline=None)
 @given(
     steps=STEPS, jobs_max=st.integers(4, 14), bytes_max=st.sampled_from((150, 400, 10**6)), failed_max=st.integers(1, 5)
@@ -278,8 +285,9 @@ def test_early_evictions_are_those_of_the_naive_model(
             views.append(("records", kept.copy()))
         job = step(driver, kept, act, CALLERS[number], size)
         if act == "fail" and job is not None:
+            now = math.floor(driver.now / EXPIRY_BUCKET_S)
             views.append(
-                ("failed", [each._replace(ended=0, failed=True) if each.job is job else each for each in kept])
+                ("failed", [each._replace(ended=now, failed=True) if each.job is job else each for each in kept])
             )
         for event in driver.events[known:]:
             if isinstance(event, Evicted) and event.early:
