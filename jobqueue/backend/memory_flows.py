@@ -34,6 +34,7 @@ class MemoryFlows:
     _searches: Searches
 
     def _publish(self) -> None:
+        """Tell the listeners of a step's events: `MemoryBackend` does."""
         raise NotImplementedError
 
     async def submit_together(

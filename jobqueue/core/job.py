@@ -21,7 +21,7 @@ from mypy_extensions import mypyc_attr
 
 from jobqueue.core.job_extras import Extras
 from jobqueue.core.job_extras import StopReason as StopReason  # others import it from here, and at runtime
-from jobqueue.core.job_id import JobId as JobId  # noqa: TC001  # as above
+from jobqueue.core.job_id import JobId as JobId  # noqa: TC001  # likewise: others import it from here, and at runtime
 from jobqueue.core.record import MutableRecord, Record
 from jobqueue.core.report import ErrorCode
 
