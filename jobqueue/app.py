@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -18,8 +19,6 @@ from jobqueue.handlers import Submission, refuse_unknown, submission_of
 from jobqueue.handlers.flow_submission import NamedSubmission, flow_of
 from jobqueue.publish_values import checked_key, encoded_data
 from jobqueue.registration import Registration
-from jobqueue.runtime.copying import copy_into
-from jobqueue.service import Service
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from jobqueue.files.source import Files
     from jobqueue.graph import Graph
     from jobqueue.handlers.submission import OnFailure
+    from jobqueue.service import Service
 
 
 DRAIN_S = 20.0
@@ -53,9 +53,6 @@ class JobQueue(Registration):
 
     Raises:
         ValueError: `drain_s` is not a duration from 0.
-
-    Attributes:
-        service: The queue as HTTP, the command line and servers use it; not part of the in-process API.
     """
 
     def __init__(self, settings: Settings | None = None, *, drain_s: Duration = DRAIN_S) -> None:
@@ -63,7 +60,15 @@ class JobQueue(Registration):
         self._drain_s = seconds(drain_s)
         if self._drain_s < 0:
             raise ValueError(f"drain_s is 0 or more, got {drain_s}")
-        self.service = Service(self._registered, settings if settings is not None else Settings())
+        self._settings = settings
+
+    @cached_property
+    def service(self) -> Service:
+        """The queue as HTTP, the command line and servers use it; not part of the in-process API."""
+        # Here: a handler's process makes the queue for its handlers alone, and the service takes 6 MiB.
+        from jobqueue.service import Service
+
+        return Service(self._registered, self._settings if self._settings is not None else Settings())
 
     # -- life
 
@@ -259,6 +264,8 @@ class JobQueue(Registration):
         return FlowHandle(JobId(flow_id), self.service.backend)
 
     async def _accept_with(self, files: Files, submission: Submission) -> SubmitResult[JobView]:
+        from jobqueue.runtime.copying import copy_into  # here, as the service: the spool is one of its parts
+
         service, limits = self.service, self.settings.limits
         service.check(submission, None, None, keyed=False)  # before the files are copied
         async with service.spool.new_upload() as upload:
