@@ -14,14 +14,9 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from jobqueue.backend.journal import journal_log, room
-from jobqueue.backend.journal.folder import JournalFolder
-from jobqueue.backend.journal.journal import UNCLEAN_WITHIN_S, Journal
 from jobqueue.backend.journaled import JournaledBackend
 from jobqueue.backend.memory import MemoryBackend
-from jobqueue.backend.valkey.opening import store_calls
 from jobqueue.config.callers import LimitsOfCallers
-from jobqueue.config.journal import faults_of_journal
 from jobqueue.config.webhooks import WEBHOOK
 from jobqueue.core.engine import Engine
 from jobqueue.core.events import PolicyChanged
@@ -30,11 +25,9 @@ from jobqueue.core.store_bounds import StoreBounds
 from jobqueue.errors import ConfigError
 from jobqueue.handlers.restored_spec import restored_spec
 from jobqueue.log import event_logger
-from jobqueue.paths import written_path
 from jobqueue.runtime import cgroup
 from jobqueue.runtime.executor import Executor
 from jobqueue.runtime.job_log import JobLog
-from jobqueue.runtime.kept_spool import KeptSpool
 from jobqueue.runtime.lifespan import Lifespan
 from jobqueue.runtime.no_files import NoFiles
 from jobqueue.runtime.pools.pool_counts import PoolCounts
@@ -57,6 +50,7 @@ if TYPE_CHECKING:
     from jobqueue.core.job import Job, JobSpec
     from jobqueue.core.policy import QueuePolicy
     from jobqueue.handlers import Registry
+    from jobqueue.journal_wiring import JournalParts
     from jobqueue.runtime.executor import Runs
     from jobqueue.runtime.pools.reach import Family
     from jobqueue.runtime.webhooks import Sends, Topics, Webhooks
@@ -85,46 +79,41 @@ INIT_UNUSED = (
 def system(settings: Settings) -> Surroundings:
     """Return the machine's own. To be called within the running loop. Raises ConfigError: The journal can't be used."""
     clock = asyncio.get_running_loop().time
-    wall_clock, folder = WallClock(clock), _journal_folder(settings)
+    wall_clock = WallClock(clock)
+    kept = _journal(settings, clock, wall_clock)
     threads = ThreadPool(size=settings.runtime.threads)
     processes = ProcessPool(size=settings.runtime.processes or cgroup.cpu_count())
-    if settings.backend == "valkey":
-        ids = IdIssuer(secret=os.urandom(32), run=random.SystemRandom().choice(RUNS))  # the store has its own
+    if kept is not None:
         return Surroundings(
             clock=clock,
             wall_clock=wall_clock,
-            ids=ids,
+            ids=kept.ids,
             threads=threads,
             processes=processes,
-            spool=NoFiles(settings.spool),
-            store=_valkey(settings.valkey),
-        )
-    if folder is None:
-        ids = IdIssuer(secret=os.urandom(32), run=random.SystemRandom().choice(RUNS))
-        spool = Spool(settings.spool)
-        return Surroundings(
-            clock=clock,
-            wall_clock=wall_clock,
-            ids=ids,
-            threads=threads,
-            processes=processes,
-            spool=spool,
+            spool=kept.spool,
+            journal=kept.journal,
             sender=_sender(settings),
         )
-    _warn_if_small(settings)
-    ids = IdIssuer(secret=folder.secret, run=folder.run)
-    journal = Journal(folder, settings.journal, ids=ids, now=clock, offset_s=wall_clock.offset_s)
-    syncs = settings.journal.sync == "always"
+    shared = settings.backend == "valkey"
     return Surroundings(
         clock=clock,
         wall_clock=wall_clock,
-        ids=ids,
+        ids=IdIssuer(secret=os.urandom(32), run=random.SystemRandom().choice(RUNS)),  # a store has its own
         threads=threads,
         processes=processes,
-        spool=KeptSpool(settings.spool, folder.files, syncs=syncs, when_kept=journal.when_kept),
-        journal=journal,
-        sender=_sender(settings),
+        spool=NoFiles(settings.spool) if shared else Spool(settings.spool),
+        store=_valkey(settings.valkey) if shared else None,
+        sender=None if shared else _sender(settings),
     )
+
+
+def _journal(settings: Settings, clock: Callable[[], float], wall_clock: WallClock) -> JournalParts | None:
+    folder = settings.journal.dir
+    if folder is None:
+        return None
+    from jobqueue.journal_wiring import journal_parts  # imported now: most servers need none of it
+
+    return journal_parts(settings, folder, clock=clock, wall_clock=wall_clock)
 
 
 def _sender(settings: Settings) -> Sends | None:
@@ -153,6 +142,7 @@ def _webhooks(settings: Settings, given: Surroundings, topics: Topics) -> Webhoo
 def _valkey(settings: ValkeySettings) -> MakesStore:
     """Return what makes the backend on Valkey. Raises ConfigError: Its client isn't installed."""
     from jobqueue.backend.valkey.backend import ValkeyBackend  # imported now: most servers need none of it
+    from jobqueue.backend.valkey.opening import store_calls
 
     return partial(
         ValkeyBackend,
@@ -162,29 +152,6 @@ def _valkey(settings: ValkeySettings) -> MakesStore:
         process_ttl_s=settings.ttl_s,
         info=f"{socket.gethostname()}:{os.getpid()}",
     )
-
-
-def _warn_if_small(settings: Settings) -> None:
-    """Warn of a bound of the journal's folder that the records which may be held don't fit into."""
-    bytes_max, statuses = settings.journal.bytes_max, settings.statuses
-    least = room.least_bytes(records_max=statuses.jobs_max, record_bytes_max=statuses.bytes_max)
-    if bytes_max < least:
-        enough = room.enough_bytes(records_max=statuses.jobs_max, record_bytes_max=statuses.bytes_max)
-        journal_log.small(bytes_max, least_bytes=least, enough_bytes=enough)
-
-
-def _journal_folder(settings: Settings) -> JournalFolder | None:
-    """Lock the folder of the journal, if there is one. Raises ConfigError."""
-    if settings.journal.dir is None:
-        return None
-    faults = list(faults_of_journal(settings.journal, settings.spool.dir, {}))
-    if faults:
-        raise ConfigError(*faults)
-    try:
-        path = written_path(settings.journal.dir)
-    except ValueError as error:
-        raise ConfigError(f"journal.dir: {error}") from error
-    return JournalFolder.open(path)
 
 
 def _traced(executor: Executor) -> Runs:
@@ -383,6 +350,9 @@ class Wiring:
 
     async def _pause_all(self, starts: int) -> None:
         """Start nothing: a job may be what the process crashes of."""
+        from jobqueue.backend.journal import journal_log  # it is loaded: there is a journal
+        from jobqueue.backend.journal.journal import UNCLEAN_WITHIN_S
+
         journal_log.starts_paused(starts, within_s=UNCLEAN_WITHIN_S)
         for queue in self.backend.stats()[1]:
             if queue.pause is None:

@@ -131,7 +131,17 @@ LAYERS = (
     {"backend"},
     {"runtime"},
     {"not_running", "schedules", "surroundings"},
-    {"children", "flow_handle", "flows", "handle", "publishing", "registration", "snapshot", "wiring"},
+    {
+        "children",
+        "flow_handle",
+        "flows",
+        "handle",
+        "journal_wiring",
+        "publishing",
+        "registration",
+        "snapshot",
+        "wiring",
+    },
     {"service"},
     {"findings", "metrics", "recorder"},
     {"app"},
@@ -477,7 +487,7 @@ CONCRETE = {
     "LoopMonitor",
     "JobServer",
 }
-ROOTS = ("jobqueue.wiring", "jobqueue.server")
+ROOTS = ("jobqueue.wiring", "jobqueue.journal_wiring", "jobqueue.server")
 
 
 def concrete_outside_roots(module: Module) -> Iterator[str]:
