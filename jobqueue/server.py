@@ -261,7 +261,7 @@ class _Process:
         is_open = api.listens_on(listening.addresses)
         self._tell_of_start(listening, api, is_open=is_open, inherited=bool(activation))
         self._loop_monitor.start()
-        self._freed_memory.start(caches.make_clearer(), self._writer.compact_ring, api.recorder.compact)
+        self._freed_memory.start(caches.make_clearer(), self._writer.compact_ring, *api.compactions)
         api.recorder.start()
         # Present objects live to the end: the collector need not traverse them.
         gc.collect()

@@ -101,6 +101,7 @@ class Api:
         waiters: The waiting requests of all resources.
         watch: Derives what is wrong now.
         recorder: Samples the counts for the history, and for the watch.
+        compactions: Each copies what is kept for long into adjacent memory: the latest events, the history.
     """
 
     def __init__(self, service: Service, lag: Callable[[], float] | None = None) -> None:
@@ -133,6 +134,7 @@ class Api:
             long_polls=lambda: self.waiters.count,
         )
         self.recorder = Recorder(service, self.watch)
+        self.compactions = (event_log.compact, self.recorder.compact)
         self._resources = Resources(
             submissions=Submissions(service, self.waiters, bodies, early, self._rate_limits),
             jobs=Jobs(service, self.waiters, self._descriptors, event_log),

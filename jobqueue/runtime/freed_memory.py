@@ -14,9 +14,9 @@ Rules:
 3. Before a trim of an idle process all garbage in cycles is freed, with the objects that the interpreter's types keep
    for reuse (some 6,000 after a load), and the lines of source that tracebacks have read: it makes no garbage that
    would have the collector start by itself. And what is kept for long is compacted: caches are cleared, and the latest
-   lines of the log and the history are copied into adjacent memory, since each of their objects may keep a 1 MiB arena
-   in use (`jobqueue.caches`). A busy one is spared that: with thousands of connections and half a CPU its loop stood
-   still for half a second.
+   lines of the log, the latest events and the history are copied into adjacent memory, since each of their objects may
+   keep a 1 MiB arena in use (`jobqueue.caches`). A busy one is spared that: with thousands of connections and half a
+   CPU its loop stood still for half a second.
 """
 
 from __future__ import annotations

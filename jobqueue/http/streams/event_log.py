@@ -185,6 +185,11 @@ class EventLog:
             self._idle.cancel()
             self._idle = None
 
+    def compact(self) -> None:
+        """Copy what is recorded into adjacent memory, and drop what is written once for several events."""
+        self._ring.compact(self._writer.write)
+        self._writer.forget()
+
     def _recording_of(self, subscriber: Subscriber) -> tuple[str, int]:
         """Return the tag of a subscriber's ids, and the number after which its events are recorded."""
         if subscriber.job_id is not None:

@@ -6,6 +6,7 @@ Rules:
 2. No object is kept for an event alone: ids, attempts and instants are in arrays, all else the job's or shared. Objects
    would live for a minute on as many pages of a load's memory, and keep all of them: 4,096 events kept 11 MiB.
 3. The events of one job are found by its id in the array of ids, without a look at the others.
+4. Before an idle server returns memory to the system, what they show is written as JSON: no object of a job is left.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from jobqueue.core.job import JobId, JobSpec, JobState
 from jobqueue.core.report import JobError, Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _NO_ID = b"\0" * ID_LENGTH
 
@@ -103,6 +104,22 @@ class EventRing:
         job_id = JobId(self._ids[at * ID_LENGTH : (at + 1) * ID_LENGTH].rstrip(b"\0").decode())
         told = Seen(job_id, shown, states, self._attempts[at], progress, errors, self._instants[at])
         return Recorded(serial, names, told, owners)
+
+    def compact(self, write: Callable[[Seen], bytes]) -> None:
+        """Replace what the events show by its JSON, in adjacent memory.
+
+        The specs, errors and progress of jobs that have gone lie spread among the objects of a load, and each would
+        keep a 1 MiB arena of CPython in use (`jobqueue.caches`).
+
+        Args:
+            write: Returns the JSON.
+        """
+        _, _, shown, *of_job = self._columns
+        for serial in range(self.first, self.last + 1):
+            at, told = serial % self._size, self.at(serial).told
+            shown[at] = write(told) if isinstance(told, Seen) else bytes(memoryview(told))
+            for column in of_job:
+                column[at] = None
 
     def owner_at(self, serial: int) -> str | None:
         """Return the owner of an event that is left."""

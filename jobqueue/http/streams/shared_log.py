@@ -82,6 +82,10 @@ class SharedLog:
         """The id of the latest event that a stream has, or could have had."""
         return self._places[subscriber].at
 
+    def compact(self) -> None:
+        """Drop what is written once for several events."""
+        self._writer.forget()
+
     # -- streams
 
     async def join(self, subscriber: Subscriber) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from jobqueue.core.events import Ended, Progressed, Quarantined, Ready, Released, Started, Submitted
 from jobqueue.core.job import Job, JobId, JobSpec, JobState, Uniqueness
-from jobqueue.core.report import Progress
+from jobqueue.core.report import ErrorCode, JobError, Progress
 from jobqueue.core.schedules import Outcome
 from jobqueue.http.streams import event_log as event_log_module
 from jobqueue.http.streams import subscriber as subscriber_module
@@ -102,6 +102,21 @@ async def test_an_event_has_an_id_a_name_and_one_line_of_json(event_log: EventLo
         "error": None,
         "at": "1970-01-01T00:01:40.000Z",
     }
+
+
+async def test_a_stream_that_comes_back_is_sent_the_same_after_a_compaction(
+    event_log: EventLog, fake_service: FakeService
+) -> None:
+    witness = await listen(event_log)
+    begin = event_log.last_id(witness)
+    failed = job(state=JobState.FAILED)
+    failed.error = JobError(ErrorCode.HANDLER_ERROR, "ValueError: no")
+    fake_service.emit(Started(job(2, JobState.RUNNING)), Ended(failed))
+    event_log.compact()
+    back = await listen(event_log)
+    assert await event_log.resume(back, begin)
+    assert await event_log.replay(back) == await witness.take(0)
+    assert json.loads(event_log.of_job("job-1"))[0]["data"]["error"] == {"code": "handler_error"}
 
 
 async def test_each_queue_event_has_a_public_name(event_log: EventLog, fake_service: FakeService) -> None:

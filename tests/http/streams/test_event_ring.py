@@ -9,7 +9,7 @@ from collections import deque
 import pytest
 
 from jobqueue.core.job import JobId, JobSpec, JobState
-from jobqueue.core.report import Progress
+from jobqueue.core.report import ErrorCode, JobError, Progress
 from jobqueue.http.streams.event_ring import EventRing, Recorded, Seen
 
 SIZE = 16
@@ -42,6 +42,33 @@ def test_the_latest_events_are_found_by_number_and_by_job(seed: int) -> None:
             wanted = [each for each in model if isinstance(each.told, Seen) and each.told.id == job_id]
             assert list(ring.of_job(job_id)) == [each.serial for each in wanted]
             assert list(ring.of_job(job_id, after)) == [each.serial for each in wanted if each.serial > after]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_compacted_ring_finds_the_same_events_as_json_and_goes_on(seed: int) -> None:
+    chance, ring = random.Random(seed), EventRing(SIZE)
+    for serial in range(1, chance.randrange(2, 60)):
+        ring.append(of_type(serial) if chance.random() < 0.2 else event(serial, chance.choice(JOBS), "a"))
+    before = [ring.at(each) for each in range(ring.first, ring.last + 1)]
+    of_jobs = [list(ring.of_job(each)) for each in JOBS]
+    ring.compact(lambda seen: f'"{seen.id} {seen.attempt}"'.encode())
+    for was in before:
+        now = ring.at(was.serial)
+        told = f'"{was.told.id} {was.told.attempt}"'.encode() if isinstance(was.told, Seen) else was.told
+        assert (now.serial, now.name, now.owner, now.told) == (was.serial, was.name, was.owner, told)
+    assert [list(ring.of_job(each)) for each in JOBS] == of_jobs
+    later = event(ring.last + 1, JOBS[0])
+    ring.append(later)
+    assert ring.at(later.serial) == later
+
+
+def test_a_compacted_ring_keeps_no_object_of_a_job() -> None:
+    ring, spec = EventRing(SIZE), JobSpec(type="t", group="g")
+    error, progress = JobError(ErrorCode.REJECTED, "no"), Progress(fraction=0.5)
+    ring.append(Recorded(1, "failed", Seen(JOBS[0], spec, JobState.FAILED, 1, progress, error, 0.0), None))
+    held = [sys.getrefcount(each) for each in (spec, error, progress)]
+    ring.compact(lambda seen: b"{}")
+    assert [sys.getrefcount(each) for each in (spec, error, progress)] == [count - 1 for count in held]
 
 
 def test_an_id_that_lies_across_two_others_is_not_found() -> None:
