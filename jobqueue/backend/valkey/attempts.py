@@ -86,6 +86,10 @@ class Attempts:
         """Return an attempt, if it is held."""
         return self._held.get((job_id, attempt))
 
+    def runs(self, job_id: JobId, attempt: int) -> bool:
+        """Return whether an attempt is held."""
+        return (job_id, attempt) in self._held
+
     def conclude(self, job_id: JobId, attempt: int) -> Held:
         """Free the place of an attempt with an outcome. Raises StaleLease: It isn't held any more."""
         held = self.find(job_id, attempt)

@@ -113,7 +113,9 @@ class ValkeyBackend:
         self._mirror = Mirror(calls, self._clock, queues, rng)
         self._mirror.permits = dict(pools)
         self._cache = EndedCache(cache_s, now)
-        self._looks = Looks(self._link, self._records, self._cache, self._ids, self._mirror.note_position)
+        self._looks = Looks(
+            self._link, self._records, self._cache, self._ids, self._mirror.note_position, self._attempts.runs
+        )
         self._watches = Watches(self._looks, self._missing, now)
         self._process = Process(
             self._link,
@@ -143,7 +145,9 @@ class ValkeyBackend:
             process=self._name,
             on_freed=self._on_freed,
             on_changed=self._looks.dropped,
+            on_succeeding=self._looks.succeeding,
             on_succeeded=self._looks.succeeded,
+            on_answered=self._looks.answered,
             note_at=self._ticks.note_at,
             rng=self._rng,
         )

@@ -7,6 +7,9 @@ Rules:
    a read that was on its way meanwhile does not bring it back. What succeeds here is kept as if it had been read.
 3. An error of the store is told as such. It never means that there is no job.
 4. A record that can't be read is the error of those that asked for it, not of others in the same call.
+5. A look at a job whose success this process has reported waits for the store's answer to that: one of its own would
+   come no earlier, and an instant job would be asked for once more. So does one that finds the job running here, and
+   its handler ends in its first step. Where the store takes no reports, none begins to wait.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from jobqueue.backend.valkey.batches import Batches
 from jobqueue.backend.valkey.link import fresh
 from jobqueue.backend.valkey.records import position_of
 from jobqueue.core.ids import Origin
-from jobqueue.core.job import Job
+from jobqueue.core.job import RUNNING, Job
 from jobqueue.core.job_view import view_of
 from jobqueue.errors import JobGone, JobNotFound, shown
 
@@ -42,6 +45,7 @@ class Looks:
     Args:
         ids: Returns what knows the ids of this deployment.
         note_position: Is told the position of each ready job that is read.
+        runs_here: Returns whether this process holds an attempt, given the job's id and its number.
     """
 
     def __init__(
@@ -51,16 +55,20 @@ class Looks:
         cache: EndedCache,
         ids: Callable[[], FleetIds],
         note_position: Callable[[JobId, int | None], None],
+        runs_here: Callable[[JobId, int], bool],
     ) -> None:
         self._link = link
         self._records = records
         self._cache = cache
         self._ids = ids
         self._note_position = note_position
+        self._runs_here = runs_here
         self._batches: Batches[tuple[str, _Reader]] = Batches(link.loop, self._send, _fail)
         # Of the ids whose reads are on their way: how many, and which have been changed since.
         self._on_way: dict[str, int] = {}
         self._changed: set[str] = set()
+        # The jobs whose successes are on their way, and the looks that wait for them; None: there are none yet.
+        self._succeeding: dict[str, list[_Looker] | None] = {}
 
     def look(self, job_id: str, owner: str | None, done: Callable[[JobView | Exception], None]) -> None:
         """Read a record: `done` is given what `Backend.get` returns or raises, maybe within this call."""
@@ -68,7 +76,9 @@ class Looks:
         if kept is not None:
             done(kept if owner is None or kept.owner == owner else _never(job_id))
         elif self._ids().may_exist(job_id, owner):
-            self._batches.add("", (job_id, _Looker(done, job_id, owner, self._ids)), _SIZE)
+            looker = _Looker(done, job_id, owner, self._ids)
+            if job_id not in self._succeeding or not self._wait(job_id, looker):
+                self._batches.add("", (job_id, looker), _SIZE)
         else:
             done(missing(job_id, self._ids().origin(job_id, owner)))
 
@@ -82,10 +92,33 @@ class Looks:
         if job_id in self._on_way:
             self._changed.add(job_id)
 
+    def succeeding(self, job_id: str) -> None:
+        """The success of a job is about to be sent; `answered` follows."""
+        self._succeeding.setdefault(job_id, None)
+
     def succeeded(self, job: Job) -> None:
         """This process has just ended a job: keep its record as a read would find it now."""
         if job.extras is None:  # else the store may hold less of its history
-            self._cache.keep(view_of(job))
+            view = view_of(job)
+            self._cache.keep(view)
+            for looker in self._succeeding.pop(job.id, None) or ():
+                looker.see(view)
+
+    def answered(self, job_id: str) -> None:
+        """The store has answered a success, or it was not sent: looks that still wait are sent."""
+        for looker in self._succeeding.pop(job_id, None) or ():
+            self._batches.add("", (job_id, looker), _SIZE)
+
+    def _wait(self, job_id: str, looker: _Looker) -> bool:
+        """Have a look wait for a success on its way; return False if the store takes none now."""
+        if self._link.calls.state()[0] is not None:
+            return False
+        waiting = self._succeeding[job_id]
+        if waiting is None:
+            self._succeeding[job_id] = [looker]
+        else:
+            waiting.append(looker)
+        return True
 
     def _send(self, key: object, items: list[tuple[str, _Reader]]) -> asyncio.Future[Any]:
         waiting: dict[str, list[_Reader]] = {}
@@ -100,8 +133,11 @@ class Looks:
 
         def then(told: list[Any] | None, error: Exception | None) -> None:
             found = [] if told is None else told[1:]
+            begun: list[tuple[JobView, _Looker]] = []
             for job_id, record in zip(job_ids, found, strict=False):
-                self._tell(job_id, record, waiting[job_id])
+                self._tell(job_id, record, waiting[job_id], begun)
+            if begun:  # a worker that was woken in this turn takes its first steps before
+                self._link.loop.call_soon(self._tell_begun, begun)
             for job_id in job_ids:
                 self._landed(job_id)
             rest = job_ids[len(found) :]
@@ -114,7 +150,9 @@ class Looks:
 
         return self._link.send("look", [1, *job_ids], then)
 
-    def _tell(self, job_id: str, found: Told | None, waiting: list[_Reader]) -> None:
+    def _tell(
+        self, job_id: str, found: Told | None, waiting: list[_Reader], begun: list[tuple[JobView, _Looker]]
+    ) -> None:
         if found is None:
             for done in waiting:
                 done(None)
@@ -130,11 +168,20 @@ class Looks:
             for done in waiting:
                 done(fresh(error))
             return
+        runs_here = view.state is RUNNING and self._runs_here(view.id, view.attempt)
         for done in waiting:
-            if type(done) is _Looker:
-                done.see(view)
-            else:
+            if type(done) is not _Looker:
                 done(self._job(job_id, found))
+            elif runs_here:
+                begun.append((view, done))
+            else:
+                done.see(view)
+
+    def _tell_begun(self, begun: list[tuple[JobView, _Looker]]) -> None:
+        """Tell of jobs that run here, unless they have succeeded since."""
+        for view, looker in begun:
+            if view.id not in self._succeeding or not self._wait(view.id, looker):
+                looker.see(self._cache.get(view.id) or view)
 
     def _job(self, job_id: str, found: Told) -> Job | Exception:
         try:

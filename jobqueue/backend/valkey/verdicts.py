@@ -66,7 +66,9 @@ class Verdicts:
         process: Returns the name of this process in the store.
         on_freed: Called where places are free again.
         on_changed: Is told the id of each record that has changed.
+        on_succeeding: Is told the id of each job whose success is about to be sent.
         on_succeeded: Is told each job that has succeeded here just now, after `on_changed`.
+        on_answered: Is told each id of `on_succeeding` once the store has answered, after `on_succeeded`, or can't.
         note_at: Is told when a job is due that waits for its next attempt.
         rng: Draws the jitter of backoffs.
     """
@@ -81,7 +83,9 @@ class Verdicts:
         process: Callable[[], str],
         on_freed: Callable[[], None],
         on_changed: Callable[[str], None],
+        on_succeeding: Callable[[str], None],
         on_succeeded: Callable[[Job], None],
+        on_answered: Callable[[str], None],
         note_at: Callable[[float], None],
         rng: Random,
     ) -> None:
@@ -89,7 +93,7 @@ class Verdicts:
         self._attempts, self._listeners = attempts, listeners
         self._process = process
         self._on_freed, self._on_changed, self._note_at = on_freed, on_changed, note_at
-        self._on_succeeded = on_succeeded
+        self._on_succeeding, self._on_succeeded, self._on_answered = on_succeeding, on_succeeded, on_answered
         self._rng = rng
         self._batches: Batches[Verdict] = Batches(link.loop, self._send, self._fail)
         self._reports: Batches[tuple[Held, bytes, asyncio.Future[None]]] = Batches(
@@ -106,9 +110,7 @@ class Verdicts:
 
     def end_now(self, held: Held, outcome: Success | Failure) -> None:
         """Report the outcome of an attempt that was not asked to stop; what becomes of it is logged."""
-        verdict = Verdict(held, outcome)
-        self._batches.add(_kind(verdict), verdict, _size(outcome))
-        self._on_freed()
+        self._add(Verdict(held, outcome))
 
     async def nack(self, held: Held, failure: Failure) -> None:
         """Report that an attempt has failed. Raises StaleLease."""
@@ -168,10 +170,14 @@ class Verdicts:
 
     async def _report(self, held: Held, outcome: Success | Failure | StopReason) -> None:
         taken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        verdict = Verdict(held, outcome, taken)
-        self._batches.add(_kind(verdict), verdict, _size(outcome))
-        self._on_freed()
+        self._add(Verdict(held, outcome, taken))
         await taken
+
+    def _add(self, verdict: Verdict) -> None:
+        if isinstance(verdict.outcome, Success):
+            self._on_succeeding(verdict.held.lease.job_id)
+        self._batches.add(_kind(verdict), verdict, _size(verdict.outcome))
+        self._on_freed()
 
     # -- calls
 
@@ -184,15 +190,10 @@ class Verdicts:
         def then(told: list[Any] | None, error: Exception | None) -> None:
             if told is None:
                 self._refused(kind, verdicts, error)
-                return
-            width = 4 if kind == "nack" else 3
-            at = self._link.clock.at(told[0])
-            for verdict, start in zip(verdicts, range(1, len(told), width), strict=True):
-                try:
-                    self._take(verdict, told[start : start + width], at)
-                except Exception as raised:  # its own, so that the others have their answers
-                    self._link.report(raised)
-                    self._fail(verdict, raised)
+            else:
+                self._take_all(kind, verdicts, told)
+            for verdict in verdicts:
+                self._on_answered(verdict.held.lease.job_id)
 
         return self._link.send(kind, args, then)
 
@@ -228,6 +229,7 @@ class Verdicts:
 
     def _fail(self, verdict: Verdict, error: Exception) -> None:
         self._attempts.forget(verdict.held)
+        self._on_answered(verdict.held.lease.job_id)
         if verdict.taken is not None:
             _settle(verdict.taken, error)
 
@@ -239,6 +241,16 @@ class Verdicts:
                 self._batches.add(_kind(verdict), verdict, 0)
 
     # -- replies
+
+    def _take_all(self, kind: str, verdicts: list[Verdict], told: list[Any]) -> None:
+        width = 4 if kind == "nack" else 3
+        at = self._link.clock.at(told[0])
+        for verdict, start in zip(verdicts, range(1, len(told), width), strict=True):
+            try:
+                self._take(verdict, told[start : start + width], at)
+            except Exception as raised:  # its own, so that the others have their answers
+                self._link.report(raised)
+                self._fail(verdict, raised)
 
     def _take(self, verdict: Verdict, told: list[Any], at: float) -> None:
         held, outcome = verdict.held, verdict.outcome
@@ -258,10 +270,10 @@ class Verdicts:
             job.run_at = self._link.clock.at(told[3])
             self._note_at(job.run_at)
         self._tell(held, outcome, at)
-        if code == DONE and job.state is SUCCEEDED:  # else it was sent again, and ended before
-            self._on_succeeded(job)
         if verdict.taken is not None and not verdict.taken.done():
             verdict.taken.set_result(None)
+        if code == DONE and job.state is SUCCEEDED:  # else it was sent again, and ended before
+            self._on_succeeded(job)
 
     def _instead(self, held: Held, outcome: Success | Failure | StopReason, *, timed_out: bool) -> Failure:
         """Return the failure that an attempt has in place of its outcome."""

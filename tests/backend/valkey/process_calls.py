@@ -100,6 +100,12 @@ class ProcessCalls:
         for future, reply in held:
             future.set_result(reply)
 
+    def fail_held(self, error: Exception) -> None:
+        """Bring an error in place of the replies that were held."""
+        held, self._held = self._held, []
+        for future, _ in held:
+            future.set_exception(error)
+
     def _call(self, function: str, args: Sequence[Argument], now_ms: int) -> Any:
         redis = pytest.importorskip("redis")
         name, reads = library.full_name(function, test=True), library.functions(test=True)[function].no_writes

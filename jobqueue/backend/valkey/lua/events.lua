@@ -2,9 +2,11 @@
 
 local events = {}
 
--- Whether a server listens: a key that ends by itself tells it for less than the counts of the store would.
+-- Whether a server listens. Where the counts of the store were not read, a key that ends by itself tells it for less.
 function events.are_heard(u)
-  if u.heard == nil then
+  if u.heard == nil and u.store then
+    u.heard = u.store.ev_until > u.now
+  elseif u.heard == nil then
     u.heard = redis.call('EXISTS', u.prefix .. 'ev:on') == 1
   end
   return u.heard

@@ -123,7 +123,9 @@ local function take(u, lease, queue, sublist, count)
   sublists.touch(u, queue.name, sublist)
   records.fetch(u, ids)
   start_all(u, lease, queue, sublist, ids)
-  local score = #ids > 0 and sublists.head(u, queue.name, sublist)
+  -- Nothing goes back to a lane by a lease, so where fewer came than were asked for, it is empty.
+  local is_empty = #ids == 0 or (#ids < count and sublists.is_lane(sublist))
+  local score = not is_empty and sublists.head(u, queue.name, sublist)
   sublists.note_head(u, queue.name, sublist, score)
   return score
 end
@@ -212,13 +214,12 @@ function api.lease(keys, args)
     reply[3 + 2 * index], reply[4 + 2 * index] = of.taken[index], of.told[index]
   end
   redis.call('HSET', record, 'lease', number, 'leased', table.concat(of.taken, ' '), 'idle', is_idle and '1' or '0')
-  if is_idle then
-    redis.call('SADD', u.prefix .. 'idle', process)
-  else
+  if not is_idle then
     reply[3] = left
-    if known[6] == '1' then
-      redis.call('SREM', u.prefix .. 'idle', process) -- else a busy process would be woken in place of an idle one
-    end
+  end
+  if is_idle ~= (known[6] == '1') then
+    -- A busy process among the idle ones would be woken in place of one of them.
+    redis.call(is_idle and 'SADD' or 'SREM', u.prefix .. 'idle', process)
   end
   return reply
 end

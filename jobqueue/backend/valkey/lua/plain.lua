@@ -233,6 +233,7 @@ end
 
 -- Ends attempts that have succeeded (`args` of `ack`), and were fetched; adds to the reply.
 function plain.succeed(u, args, first, most, reply)
+  unit.store(u) -- its counts change in any case, and tell whether there are listeners
   if events.are_heard(u) then
     return 0
   end

@@ -24,6 +24,7 @@ end
 -- Wakes processes that wait for work: a hint, since one that misses it looks by itself after a second.
 function processes.wake(u, jobs)
   for _, process in ipairs(redis.call('SPOP', u.prefix .. 'idle', math.min(jobs, WAKE_MAX))) do
+    redis.call('HSET', u.prefix .. 'p:' .. process, 'idle', '0')
     redis.call('PUBLISH', u.prefix .. 'wake:' .. process, 'lease')
   end
 end
