@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from jobqueue import JobContext, JobQueue, JobState, wiring
+from jobqueue import JobContext, JobQueue, JobState, flow, wiring
 from jobqueue.config import QueueSettings, Settings
 from jobqueue.config.journal import JournalSettings
 from jobqueue.core.job import IdempotencyKey
@@ -122,6 +122,14 @@ class Lives:
             content = ctx.files["file"].read_bytes()
             path.write_bytes(content * 2)
             return len(content)
+
+        @queue.handler
+        async def gather(ctx: JobContext) -> dict[str, Any]:
+            return {name: parent.result for name, parent in ctx.parents.items()}
+
+        @queue.on("order.>", queue="slow")
+        async def note(topic: str, data: Any) -> list[Any]:
+            return [topic, data]
 
 
 @pytest.fixture(params=["stop", "crash"])
@@ -278,6 +286,67 @@ async def test_a_unique_value_is_taken(lives: Lives) -> None:
     queue = await lives.again()
     assert (await queue.submit("echo", unique="a")).id == job.id
     assert (await queue.submit("echo", unique="b")).id != free.id
+
+
+async def test_debounced_submissions_are_the_last_of_them_and_take_further_ones(lives: Lives) -> None:
+    queue = await lives.start()
+    first = await queue.submit("echo", {"value": 1}, unique="a", unique_mode="debounce", delay_s=60)
+    await queue.submit("echo", {"value": 2}, unique="a", unique_mode="debounce", delay_s=LATER_S)
+    at = time.time() + LATER_S
+    queue = await lives.again(ahead_s=600)
+    record = await view(queue, first)
+    assert (record.state, record.args) == (JobState.DELAYED, b'{"value":2}')
+    assert queue.service.wall(record.run_at) == pytest.approx(at, abs=PATIENCE_S)
+    last = await queue.submit("echo", {"value": 3}, unique="a", unique_mode="debounce", delay_s=60)
+    assert last.id == first.id
+    queue = await lives.again(ahead_s=600)
+    assert await queue.job(first.id).result(PATIENCE_S) == 3
+
+
+async def test_a_delayed_job_that_was_run_on_request_is_not_delayed_again(lives: Lives) -> None:
+    queue = await lives.start()
+    await queue.pause("default")
+    job = await queue.submit("echo", {"value": 1}, delay_s=LATER_S)
+    await job.run_now()
+    queue = await lives.again()
+    assert (await view(queue, job)).state is JobState.QUEUED
+    await queue.resume("default")
+    assert await queue.job(job.id).result(PATIENCE_S) == 1
+
+
+async def test_a_flow_goes_on(lives: Lives) -> None:
+    queue = await lives.start()
+    await queue.pause("slow")
+    graph = flow()
+    ended, failed = graph.job("echo", {"value": 1}, name="ended"), graph.job("fail", name="failed")
+    waits = graph.job("echo", {"value": 2}, name="waits", queue="slow")
+    graph.job("gather", name="last", after=[ended, waits])
+    graph.job("echo", {"value": 3}, name="needs", after=failed)
+    submitted = await queue.submit_flow(graph)
+    for name in ("ended", "failed", "needs"):
+        await (await submitted.job(name)).wait()
+    queue = await lives.again()
+    again = queue.flow(submitted.id)
+    states = {job.name: job.state.value for job in (await again.status()).jobs}
+    assert states == {
+        "ended": "succeeded",
+        "failed": "failed",
+        "waits": "queued",
+        "last": "waiting",
+        "needs": "cancelled",
+    }
+    await queue.resume("slow")
+    assert await (await again.job("last")).result(PATIENCE_S) == {"ended": 1, "waits": 2}
+    assert (await again.wait(PATIENCE_S)).state == "failed"
+
+
+async def test_published_data_reaches_its_subscribers(lives: Lives) -> None:
+    queue = await lives.start()
+    await queue.pause("slow")
+    [job] = await queue.publish("order.paid", {"id": 17})
+    queue = await lives.again()
+    await queue.resume("slow")
+    assert await queue.job(job.id).result(PATIENCE_S) == ["order.paid", {"id": 17}]
 
 
 async def test_a_caller_still_holds_its_jobs(lives: Lives) -> None:
