@@ -136,7 +136,7 @@ async def test_filters_of_lists_and_actions_find_only_own_jobs(crime: Crime) -> 
     for query in ("", "?group=theirs", "?state=running", "?state=failed", "?type=echo", "?limit=100"):
         page = json.loads((await crime.ask("GET", f"/v1/jobs{query}", ATTACKER)).rest)
         assert page == {"jobs": [], "next_cursor": None}
-    for action in ("cancel", "retry", "delete"):
+    for action in ("cancel", "retry", "run", "delete"):
         for job_filter in ({"older_than_s": 0}, {"group": "theirs"}, {"state": "failed"}, {"type": "hold"}):
             answer = await crime.ask("POST", f"/v1/jobs:{action}", ATTACKER, body=job_filter)
             assert json.loads(answer.rest) == {"count": 0}
@@ -162,6 +162,82 @@ async def test_the_unique_value_of_a_job_touches_and_reveals_nothing(crime: Crim
     batch = await crime.ask("POST", "/v1/jobs:batch", key, body={"jobs": [body]})
     assert json.loads(batch.rest)["jobs"][0].get("id") not in crime.ids.values()
     await crime.failed()
+
+
+# -- flows, schedules and topics
+
+SCHEDULE = {"type": "echo", "args": {"value": SECRET_NOTE}, "every_s": 3600}
+
+
+async def of_flow(crime: Crime) -> str:
+    """Submit a flow of the victim, and return its id."""
+    body = {"jobs": [{"name": "a", "type": "hold"}, {"name": "b", "type": "echo", "after": ["a"]}]}
+    flow: str = json.loads((await crime.ask("POST", "/v1/flows", VICTIM, body=body)).rest)["id"]
+    crime.seen = ""
+    return flow
+
+
+async def test_a_flow_is_as_absent_as_one_that_never_was(crime: Crime) -> None:
+    flow = await of_flow(crime)
+    absent = flow[:10] + "z" * (ID_LENGTH - 10)
+    for method, below in (("GET", ""), ("GET", "/events"), ("POST", ":cancel"), ("POST", ":retry")):
+        theirs, none = [await crime.ask(method, f"/v1/flows/{each}{below}", ATTACKER) for each in (flow, absent)]
+        assert (theirs.status, theirs.rest.replace(flow.encode(), b"")) == (
+            404,
+            none.rest.replace(absent.encode(), b""),
+        )
+    for cursor in ("", f"?cursor={flow}", f"?limit=1&cursor={ALPHABET[-1] * ID_LENGTH}"):
+        page = await crime.ask("GET", f"/v1/flows{cursor}", ATTACKER)
+        assert page.status == 400 or json.loads(page.rest)["flows"] == []
+    assert json.loads((await crime.ask("GET", f"/v1/jobs?parent={flow}", ATTACKER)).rest).get("jobs", []) == []
+    assert json.loads((await crime.ask("GET", f"/v1/flows/{flow}", VICTIM)).rest)["state"] == "running"
+
+
+@pytest.mark.parametrize("key", [SUBMITTER, ATTACKER], ids=["submit", "operate"])
+async def test_no_job_waits_for_a_job_of_others(crime: Crime, key: Key) -> None:
+    absent = crime.ids["running"][:10] + "z" * (ID_LENGTH - 10)
+    for path, body in (
+        ("/v1/jobs", lambda parent: {"type": "echo", "after": [parent]}),
+        ("/v1/flows", lambda parent: {"jobs": [{"name": "a", "type": "echo", "after": [parent]}]}),
+    ):
+        none = await crime.ask("POST", path, key, body=body(absent))
+        for job_id in crime.ids.values():
+            theirs = await crime.ask("POST", path, key, body=body(job_id))
+            assert (theirs.status, theirs.kind) == (none.status, none.kind) == (404, "job-not-found")
+            crime.seen = crime.seen.replace(job_id, "")  # an answer repeats the id that it was asked for
+    await crime.failed()
+
+
+async def test_a_schedule_of_others_is_absent_and_its_name_free(crime: Crime) -> None:
+    await crime.ask("PUT", "/v1/schedules/theirs", VICTIM, body=SCHEDULE)
+    crime.seen = ""
+    for method, below in (("GET", ""), ("DELETE", ""), ("POST", ":run"), ("POST", ":pause"), ("POST", ":resume")):
+        answer = await crime.ask(method, f"/v1/schedules/theirs{below}", ATTACKER)
+        assert (answer.status, answer.kind) == (404, "schedule-not-found")
+    for query in ("", "?limit=1", "?cursor=a"):
+        page = await crime.ask("GET", f"/v1/schedules{query}", ATTACKER)
+        assert page.status == 400 or json.loads(page.rest)["schedules"] == []
+    own = await crime.ask("PUT", "/v1/schedules/theirs", ATTACKER, body={"type": "echo", "every_s": 60})
+    assert own.status == 201
+    assert SECRET_NOTE not in crime.seen
+    kept = json.loads((await crime.ask("GET", "/v1/schedules/theirs", VICTIM)).rest)
+    assert (kept["every_s"], kept["pause"]) == (3600, None)
+
+
+async def test_what_others_publish_is_not_heard(crime: Crime) -> None:
+    body = {"data": SECRET_NOTE}
+    async with crime.serving.connect() as (reader, writer):
+        writer.write(request("GET", "/v1/topics/>/events", ATTACKER))
+        await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        assert (await crime.ask("POST", "/v1/topics/theirs", VICTIM, "Idempotency-Key: k", body=body)).status == 202
+        own = await crime.ask("POST", "/v1/topics/theirs", ATTACKER, "Idempotency-Key: k", body={"data": "own"})
+        assert (own.status, "Job-Deduplicated" in own.headers) == (202, False)
+        seen = await asyncio.wait_for(reader.readuntil(b'"own"'), 5)
+    assert SECRET_NOTE.encode() not in seen
+    for path in ("/v1/topics", "/v1/failures", "/v1/findings", "/v1/webhooks", "/v1/stats"):
+        crime.seen = ""
+        await crime.ask("GET", path, ATTACKER)
+        assert SECRET_NOTE not in crime.seen
 
 
 async def test_the_idempotency_key_of_a_submission_finds_no_job(crime: Crime) -> None:
