@@ -21,7 +21,7 @@ STOPS = pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGKILL], ids=["
 
 def server_in(folder: Path, *settings: str) -> ServerProcess:
     mode = (f"journal.dir={folder / 'journal'}", "server.drain_mode=keep", "server.drain_s=0.2")
-    return ServerProcess(folder, "tests.e2e.holding:queue", *mode, *settings)
+    return ServerProcess(folder, "tests.e2e.relations:queue", *mode, *settings)
 
 
 @STOPS
