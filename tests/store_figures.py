@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from jobqueue import service as service_module
-from jobqueue.backend.store import StoreFigures
+from jobqueue.backend.store import MissingServer, StoreFigures, StoreServer
 from jobqueue.core.histogram import BUCKETS
 
 if TYPE_CHECKING:
@@ -29,7 +29,10 @@ FIGURES = StoreFigures(
     errors={"timeout": 0, "connection": 2},
     reconnects_total=1,
     copy_age_s=0.25,
+    members=(StoreServer(name="box-7:12", joined_at=890.0, own=True),),
 )
+
+LOST = MissingServer(name="box-8:13", heard_at=895.0, jobs=4)
 
 
 def figures(**changed: Any) -> StoreFigures:

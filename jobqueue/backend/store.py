@@ -6,7 +6,7 @@ It adds to `Backend` what the fast path needs, which has no task that could awai
 from __future__ import annotations
 
 from collections.abc import Mapping  # msgspec reads it from the annotations
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 import msgspec
 
@@ -96,6 +96,38 @@ class EventSource(Protocol):
         ...
 
 
+MISSING_S: Final = 900.0
+"""How long a lost server that none has replaced is told, from when it was heard last."""
+
+
+class StoreServer(msgspec.Struct, frozen=True):
+    """A server that shares the store.
+
+    Attributes:
+        name: Its host and pid.
+        joined_at: When it has joined the others.
+        own: It is this one.
+    """
+
+    name: str
+    joined_at: float
+    own: bool
+
+
+class MissingServer(msgspec.Struct, frozen=True):
+    """A server of the store that was lost, and that none has replaced.
+
+    Attributes:
+        name: Its host and pid.
+        heard_at: When it was heard last.
+        jobs: How many it ran when it was taken for dead.
+    """
+
+    name: str
+    heard_at: float
+    jobs: int
+
+
 class StoreFigures(msgspec.Struct, frozen=True):
     """The state and the figures of a store, as documents, metrics and commands show them.
 
@@ -115,6 +147,8 @@ class StoreFigures(msgspec.Struct, frozen=True):
         errors: What went wrong with calls since the start, by kind.
         reconnects_total: Connections after the first one.
         copy_age_s: Seconds since the numbers of the store were read last; None: they never were.
+        members: These servers, as last heard; at most a hundred.
+        missing: Those that were lost within the last quarter of an hour, while none has taken their place.
     """
 
     product: str
@@ -132,6 +166,8 @@ class StoreFigures(msgspec.Struct, frozen=True):
     errors: Mapping[str, int] = {}
     reconnects_total: int = 0
     copy_age_s: float | None = None
+    members: tuple[StoreServer, ...] = ()
+    missing: tuple[MissingServer, ...] = ()
 
 
 class StoreEndListener(EndListener, Protocol):

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jobqueue.backend.store import MISSING_S
 from jobqueue.duration import spell
 from jobqueue.findings import thresholds as at
 from jobqueue.findings.finding import Finding
 from jobqueue.findings.quantile import quantile_s
-from jobqueue.findings.words import text
+from jobqueue.findings.words import counted, text
 
 if TYPE_CHECKING:
     from jobqueue.backend.store import StoreFigures
     from jobqueue.findings.sight import Sight
+
+NAMES_MAX = 5
 
 
 def unavailable(sight: Sight, store: StoreFigures) -> Finding | None:
@@ -61,4 +64,29 @@ def unsteady(sight: Sight, store: StoreFigures) -> Finding | None:
     )
 
 
-RULES = (unavailable, slow, unsteady)
+def server_missing(sight: Sight, store: StoreFigures) -> Finding | None:
+    """Servers of the store were lost, and none has taken their place."""
+    if not store.missing:
+        return None
+    lost, jobs = store.missing, sum(each.jobs for each in store.missing)
+    names = ", ".join(text(each.name, 80) for each in lost[:NAMES_MAX]) + (", …" if len(lost) > NAMES_MAX else "")
+    return Finding(
+        kind="server_missing",
+        severity="warning",
+        sentence=(
+            f"{counted(len(lost), 'server')} of the store {'is' if len(lost) == 1 else 'are'} lost: {names}; "
+            f"{counted(store.servers, 'server')} {'goes' if store.servers == 1 else 'go'} on."
+        ),
+        cause=(
+            "It was killed, is suspended, or can't reach the store: no sign of life for valkey.ttl_s. "
+            f"{counted(jobs, 'job')} that ran there went to the others, as far as attempts are left."
+        ),
+        remedy=(
+            "Start it again, or look at its machine and network. It is told until another server has joined, for "
+            f"{spell(MISSING_S)} at most."
+        ),
+        since=min(each.heard_at for each in lost),
+    )
+
+
+RULES = (unavailable, slow, unsteady, server_missing)

@@ -104,6 +104,9 @@ STORE_CALL = _histogram("jobqueue_store_call_seconds", "From a call of the store
 STORE_ERRORS = _counter("jobqueue_store_errors_total", "Calls and connections that failed", "kind")
 STORE_RECONNECTS = _counter("jobqueue_store_reconnects_total", "Connections to the store after the first one")
 STORE_SERVERS = _gauge("jobqueue_store_servers", "Live servers that share the store, this one included")
+STORE_SERVERS_MISSING = _gauge(
+    "jobqueue_store_servers_missing", "Servers of the store that were lost within 15 minutes, and not replaced"
+)
 STORE_COPY_AGE = _gauge(
     "jobqueue_store_copy_age_seconds", "Age of the numbers of the store that this server knows; no sample: none yet"
 )

@@ -19,6 +19,7 @@ def add_store(families: QueueFamilies) -> None:
         return
     families[of.STORE_UP].add(int(store.up))
     families[of.STORE_SERVERS].add(store.servers)
+    families[of.STORE_SERVERS_MISSING].add(len(store.missing))
     families[of.STORE_RECONNECTS].add(store.reconnects_total)
     families[of.STORE_CALL].add_histogram(store.call_counts or (0,) * BUCKETS, store.call_sum_s)
     for function, calls in store.calls.items():

@@ -102,6 +102,8 @@ async def test_status_and_top_have_a_line_of_the_store(run: Run, monkeypatch: py
     give_store(monkeypatch, store_figures.figures(up=False, reason="connection refused", servers=1, call_s_p50=None))
     told = (await run("status", "-o", "table")).out
     assert "  store down: connection refused; Valkey 9.1.0, valkey://store:6379/0, 1 server shares it, dur" in told
+    give_store(monkeypatch, store_figures.figures(missing=(store_figures.LOST,)))
+    assert "3 servers share it, 1 missing, durability" in (await run("status", "-o", "table")).out
 
 
 async def test_status_and_top_have_a_line_of_the_journal(

@@ -33,6 +33,7 @@ NUMBERS = {
     "JobqueueJournalFull": ([at.JOURNAL_FILL], []),
     "JobqueueStoreDown": ([], []),
     "JobqueueStoreSlow": ([at.CALL_S], [at.CALLS_WINDOW_S]),
+    "JobqueueStoreServerMissing": ([], []),
     "JobqueueStoreUnsteady": ([at.RECONNECTS], [at.RECONNECTS_WINDOW_S]),
     "JobqueueScheduleTroubled": ([], []),
     "JobqueueWebhookDisabled": ([], []),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -228,6 +229,26 @@ def test_jobs_of_a_killed_server_run_again_on_the_other_and_the_attempt_counts(o
     jobs = [own.other.job(job_id, wait_s=30) for job_id in ids]
     assert [job["state"] for job in jobs] == ["succeeded"] * 6
     assert {job["attempts_max"] for job in jobs} == {2}
+
+
+def test_a_killed_server_is_a_finding_of_the_other_until_another_one_has_joined(own: Two, parts: ExitStack) -> None:
+    def of_lost() -> list[dict[str, Any]]:
+        findings = own.other.ask("GET", "/v1/findings")[1]["findings"]
+        return [each for each in findings if each["kind"] == "server_missing"]
+
+    own.hold(own.one, "lost")
+    assert of_lost() == []
+    killed = f"{socket.gethostname()}:{own.servers[0].process.pid}"
+    own.servers[0].process.kill()
+    own.servers[0].exit_code()
+    until(of_lost)
+    (finding,) = of_lost()
+    assert f"lost: {killed}; 1 server goes on" in finding["sentence"]
+    store = own.other.ask("GET", "/v1/server")[1]["store"]
+    assert [(each["name"], each["jobs"]) for each in store["missing"]] == [(killed, 1)]
+    assert [each["own"] for each in store["members"]] == [True]
+    parts.enter_context(server_on(own.store, own.folder))
+    until(lambda: not of_lost())
 
 
 def test_jobs_of_a_store_that_is_down_are_unavailable_and_kept(own: Two, parts: ExitStack) -> None:

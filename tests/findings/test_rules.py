@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from jobqueue.backend.store import MissingServer
 from jobqueue.core.limits.limiter_stats import LimiterStats
 from jobqueue.core.limits.quarantined_type import QuarantinedType
 from jobqueue.core.pause import Pause
@@ -346,6 +347,19 @@ def test_slow_calls_are_a_finding_if_a_tenth_of_them_takes_over_a_tenth_of_a_sec
 def test_many_connections_to_the_store_within_a_short_time_are_a_finding() -> None:
     finding = found(sight(snapshot(shared_store=store_figures.FIGURES), reconnects=6))["store_unsteady"]
     assert finding.sentence == "The server has connected 6 times to the store within 15 min."
+
+
+def test_a_lost_server_of_the_store_is_a_finding_with_its_name_and_the_jobs_that_it_ran() -> None:
+    lost = MissingServer(name="box-7:4711", heard_at=NOW - 60, jobs=12)
+    finding = found(sight(snapshot(shared_store=store_figures.figures(servers=2, missing=(lost,)))))["server_missing"]
+    assert finding.sentence == "1 server of the store is lost: box-7:4711; 2 servers go on."
+    assert (finding.severity, finding.since) == ("warning", NOW - 60)
+    assert "12 jobs that ran there went to the others" in finding.cause
+    many = tuple(MissingServer(name=f"box:{pid}\n", heard_at=NOW - pid, jobs=0) for pid in range(6))
+    finding = found(sight(snapshot(shared_store=store_figures.figures(servers=1, missing=many))))["server_missing"]
+    names = ", ".join(f"box:{pid}\\n" for pid in range(5))
+    assert finding.sentence == f"6 servers of the store are lost: {names}, …; 1 server goes on."
+    assert finding.since == NOW - 5
 
 
 def test_with_a_store_a_start_and_a_drain_lose_nothing() -> None:

@@ -211,13 +211,14 @@ async def test_a_journal_has_all_its_families(monkeypatch: pytest.MonkeyPatch) -
 async def test_a_shared_store_has_all_its_families(monkeypatch: pytest.MonkeyPatch) -> None:
     queue = queue_of_two()
     async with queue:
-        give_store(monkeypatch, store_figures.FIGURES)
+        give_store(monkeypatch, store_figures.figures(missing=(store_figures.LOST,)))
         found, exported = samples(queue), families(queue)
         give_store(monkeypatch, store_figures.figures(up=False, call_counts=(), copy_age_s=None))
         fresh = samples(queue)
     assert {family.name for family in exported if family.name.startswith(OF_STORE)} == named(OF_STORE)
     assert value(found, "jobqueue_store_up") == 1
     assert value(found, "jobqueue_store_servers") == 3
+    assert value(found, "jobqueue_store_servers_missing") == 1
     assert value(found, "jobqueue_store_calls_total", function="submit") == 7
     assert value(found, "jobqueue_store_call_seconds_count") == 12
     assert value(found, "jobqueue_store_errors_total", kind="timeout") == 0

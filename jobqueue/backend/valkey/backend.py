@@ -209,7 +209,7 @@ class ValkeyBackend:
         self.counts, self.type_counts, self.quarantined = mirror.counts, mirror.type_counts, mirror.quarantined
         self.holding, self.holders, self.limiters = mirror.holding, mirror.holders, mirror.limiters
         self.refresh, self.unavailable = mirror.refresh, self._calls.refusal
-        self.figures = partial(figures_of, self._calls, mirror, self._namespace)
+        self.figures = partial(figures_of, self._calls, mirror, self._namespace, self._name)
         self.policies, self.configure_queue = queues.policies, queues.configure_queue
         self.page, self.count, self.failures = lists.page, lists.count, lists.failures
         self.bulk, self.cursor_after = lists.bulk, lists.cursor_after

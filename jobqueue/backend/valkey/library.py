@@ -84,7 +84,7 @@ def _table(**kinds: str) -> dict[str, Function]:
 
 
 FUNCTIONS: Final = _table(
-    reads="look find page counts config holdings holders",
+    reads="look find page counts config holdings holders servers",
     always=(
         "beat reconcile leave lease ack nack stopped stop give_back report cancel delete run_now pause resume release "
         "tick events"

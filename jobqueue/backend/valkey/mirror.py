@@ -21,6 +21,7 @@ import msgspec
 from jobqueue.backend.valkey.caller_mirror import STALE_S, CallerMirror, reply_of, when_done
 from jobqueue.backend.valkey.limiter_mirror import limiters_of
 from jobqueue.backend.valkey.queue_mirror import QueueMirror
+from jobqueue.backend.valkey.roster import Roster
 from jobqueue.backend.valkey.tallies import Tallies
 from jobqueue.core import events as of
 from jobqueue.core.counting.stats import StoreStats
@@ -69,6 +70,7 @@ class Mirror:
         queues: The copies of the queues, by name.
         tallies: What this process has counted.
         processes: Live processes, as last heard.
+        roster: Which ones they are.
         read_at: When the copy was read, on the loop's clock; -inf: never.
         permits: Attempts at once in each pool of this process.
         hears: What counts the events of this process, by their kind; `hear` for any.
@@ -84,6 +86,7 @@ class Mirror:
         tally_of = self.tallies.queues
         self.queues = {name: QueueMirror(policy, tally_of[name], rng) for name, policy in queues.items()}
         self.processes = 1
+        self.roster = Roster(calls, clock)
         self.read_at = -inf
         self.permits: dict[str, int] = {}
         self.on_policy: Callable[[str, QueuePolicy], None] = lambda queue, policy: None
@@ -156,6 +159,7 @@ class Mirror:
         self._changed = False
         self._totals = _pairs(totals)
         self.processes = self._totals["processes"]
+        self.roster.see(self.processes, self._totals["joins"])
         self._config_told = self._totals["cfg"]
         for name, *pairs in queues:
             self._take_queue(name.decode(), _pairs(pairs), now)

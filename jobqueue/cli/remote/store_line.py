@@ -16,6 +16,8 @@ def of(store: dict[str, Any]) -> str:
     servers = store.get("servers")
     if isinstance(servers, int):
         facts.append(f"{servers:,} {'server shares' if servers == 1 else 'servers share'} it")
+    if isinstance(missing := store.get("missing"), list) and missing:
+        facts.append(f"{len(missing):,} missing")
     if durability := store.get("durability"):
         facts.append(f"durability {durability}")
     if isinstance(median_s := store.get("call_s_p50"), int | float):

@@ -1108,6 +1108,8 @@ export const STRINGS = {
       silent: "doesn't answer",
       since: "Since",
       servers: "Servers that share it",
+      thisOne: "this one",
+      missing: "Lost, and not replaced",
       durability: "An accepted job survives",
       callTime: "A call takes (median)",
       calls: "Calls",

@@ -26,8 +26,10 @@ from jobqueue.http.request.body import check_head
 from jobqueue.http.request.json_body import decode
 from jobqueue.http.resources.server_log import Logs
 from jobqueue.http.resources.server_settings import Configured
+from jobqueue.http.response.durations import to_microseconds
 from jobqueue.http.response.long_response import whole_answer
 from jobqueue.http.response.reply import JSON
+from jobqueue.http.response.store_document import StoreDocument, store_document
 from jobqueue.http.response.timestamps import timestamp
 from jobqueue.http.response.value_types import Count, Duration, Instant  # noqa: TC001  # read from annotations below
 from jobqueue.log import event_logger
@@ -38,7 +40,6 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from jobqueue.backend.journal.figures import JournalFigures
-    from jobqueue.backend.store import StoreFigures
     from jobqueue.config.reload import Reloaded
     from jobqueue.findings.sight import ProcessCounts
     from jobqueue.http.request.body import Bodies
@@ -211,40 +212,6 @@ class JournalDocument(TypedDict):
     recovered_s: Duration | None
 
 
-class StoreDocument(TypedDict):
-    """The store that holds the jobs, of this server and of others.
-
-    Attributes:
-        product: Its server's name and version; empty: it has not answered yet.
-        address: Where it is.
-        namespace: That of its keys.
-        up: Whether it answers. While it doesn't, no job is accepted or looked up.
-        since: Since when that is so.
-        reason: Why it doesn't answer; null: it does.
-        servers: Live servers that share it, this one included.
-        durability: What an accepted job survives: `valkey.durability`.
-        calls: Calls that were answered since the start.
-        call_s_p50: The median time of the latest ones; null: there was none.
-        errors: Calls and connections that failed since the start, by kind.
-        reconnects: Connections after the first one.
-        copy_age_s: How old the numbers are that this server knows of it; null: it knows none.
-    """
-
-    product: str
-    address: str
-    namespace: str
-    up: bool
-    since: Instant
-    reason: str | None
-    servers: Count
-    durability: str
-    calls: Count
-    call_s_p50: Duration | None
-    errors: dict[str, Count]
-    reconnects: Count
-    copy_age_s: Duration | None
-
-
 class ServerDocument(TypedDict):
     """The server: what it is, and how it is now.
 
@@ -399,6 +366,7 @@ class Server:
 
     def _document(self) -> ServerDocument:
         snapshot = self._service.snapshot()
+        store = snapshot.shared_store
         settings, now = snapshot.settings, snapshot.at + snapshot.wall_offset_s
         cpu = os.times()
         return {
@@ -423,28 +391,11 @@ class Server:
             "spool_bytes": snapshot.spool.bytes_used,
             "spool_bytes_max": settings.spool.bytes_max,
             "journal": None if snapshot.journal is None else _journal_document(snapshot.journal),
-            "store": None if snapshot.shared_store is None else self._store_document(snapshot.shared_store),
+            "store": None if store is None else store_document(store, self._service.wall),
             "threads": _threads(snapshot.threads),
             "processes": _processes(snapshot.processes),
             "cpu_s": round(cpu.user + cpu.system, 3),
             "process": None if self.process is None else _process_document(self.process.figures()),
-        }
-
-    def _store_document(self, figures: StoreFigures) -> StoreDocument:
-        return {
-            "product": figures.product,
-            "address": figures.address,
-            "namespace": figures.namespace,
-            "up": figures.up,
-            "since": timestamp(self._service.wall(figures.since)),
-            "reason": figures.reason,
-            "servers": figures.servers,
-            "durability": figures.durability,
-            "calls": sum(figures.calls.values()),
-            "call_s_p50": _rounded(figures.call_s_p50),
-            "errors": {kind: count for kind, count in figures.errors.items() if count},
-            "reconnects": figures.reconnects_total,
-            "copy_age_s": _rounded(figures.copy_age_s),
         }
 
 
@@ -474,19 +425,15 @@ def _journal_document(figures: JournalFigures) -> JournalDocument:
         "bytes_max": figures.bytes_max,
         "segments": figures.segments,
         "commits": figures.commits_total,
-        "commit_s_last": _rounded(figures.commit_s_last),
-        "commit_s_p50": _rounded(figures.commit_s_p50),
-        "commit_s_max": _rounded(figures.commit_s_max),
+        "commit_s_last": to_microseconds(figures.commit_s_last),
+        "commit_s_p50": to_microseconds(figures.commit_s_p50),
+        "commit_s_max": to_microseconds(figures.commit_s_max),
         "errors": figures.errors_total,
         "snapshot_at": None if figures.snapshot_at is None else timestamp(figures.snapshot_at),
-        "snapshot_s": _rounded(figures.snapshot_s),
+        "snapshot_s": to_microseconds(figures.snapshot_s),
         "recovered": dict(figures.recovered),
-        "recovered_s": _rounded(figures.recovered_s),
+        "recovered_s": to_microseconds(figures.recovered_s),
     }
-
-
-def _rounded(duration_s: float | None) -> float | None:
-    return None if duration_s is None else round(duration_s, 6)
 
 
 def _threads(counts: PoolCounts) -> ThreadsDocument:

@@ -131,12 +131,14 @@ class Numbers:
     """What a store counts, as its replies tell it."""
 
     def __init__(self, calls: ScriptedCalls) -> None:
-        self.totals: dict[str, Any] = {"processes": 1, "cfg": 1, "records": 0, "live": 0, "terminal": 0, "bytes": 0}
+        self.totals: dict[str, Any] = {"processes": 1, "joins": 1, "cfg": 1, "records": 0}
+        self.totals |= {"live": 0, "terminal": 0, "bytes": 0}
         self.queues: dict[str, dict[str, Any]] = {}
         self.types: dict[str, dict[str, Any]] = {}
         self.config: dict[str, dict[str, Any]] = {}
         calls.scripts["counts"] = self._counts
         calls.scripts["config"] = self._config
+        calls.scripts["servers"] = lambda _: [[], []]
 
     def _counts(self, _: Sequence[Any]) -> list[Any]:
         queues = [[name.encode(), *flat(QUEUE | pairs)] for name, pairs in self.queues.items()]

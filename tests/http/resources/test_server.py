@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -87,6 +88,14 @@ async def test_the_document_has_the_figures_of_a_shared_store(
     assert (store["address"], store["namespace"], store["durability"]) == ("valkey://store:6379/0", "jobs", "async")
     assert (store["calls"], store["call_s_p50"], store["copy_age_s"]) == (12, 0.0004, 0.25)
     assert (store["errors"], store["reconnects"]) == ({"connection": 2}, 1)
+    (member,) = store["members"]
+    assert (member["name"], member["own"], store["missing"]) == ("box-7:12", True, [])
+    lost = store_figures.figures(missing=(store_figures.LOST,))
+    give_store(monkeypatch, lost)
+    (missing,) = (await read(http))["store"]["missing"]
+    assert (missing["name"], missing["jobs"]) == ("box-8:13", 4)
+    between = datetime.fromisoformat(missing["heard_at"]) - datetime.fromisoformat(member["joined_at"])
+    assert between.total_seconds() == 5
     give_store(monkeypatch, store_figures.figures(up=False, reason="connection refused", call_s_p50=None))
     store = (await read(http))["store"]
     assert (store["up"], store["reason"], store["call_s_p50"]) == (False, "connection refused", None)

@@ -7,7 +7,8 @@
 -- 2. A dead process is first taken out of `procs`, then its jobs go back, a portion a tick (`dying`).
 -- 3. `reconcile` compares what the store says a process runs with what it says itself: the reply of a lease may
 --    be lost.
--- 4. After a restart of the store nothing is given up for a while: all look dead, since none could beat.
+-- 4. Those that were lost are told for a while, with when they were heard last: `servers`.
+-- 5. After a restart of the store nothing is given up for a while: all look dead, since none could beat.
 
 local processes = {}
 
@@ -16,6 +17,8 @@ local RUN_MIN, RUN_COUNT = 4096, 262144 - 4096
 local HELD_MAX = 100000 -- as many as a queue may have workers
 local WAKE_MAX = 8
 local GRACE_TTLS = 2
+local TOLD_MAX = 100
+local LOST_MAX = 20
 
 function processes.is_alive(u, process)
   return redis.call('ZSCORE', u.prefix .. 'procs', process) and true or false
@@ -54,7 +57,7 @@ function api.join(keys, args)
   local run = redis.call('HGET', record, 'run')
   if not run then
     run = num(RUN_MIN + redis.call('HINCRBY', meta, 'run', 1) % RUN_COUNT)
-    redis.call('HSET', record, 'run', run, 'info', args[5], 'joined', u.now, 'all', count == 0 and '1' or '0')
+    redis.call('HSET', record, 'run', run, 'info', args[5], 'joined', u.now, 'ttl', ttl, 'all', count == 0 and '1' or '0')
     for index = 1, count do
       redis.call('SADD', u.prefix .. 'y:' .. process, args[6 + index])
     end
@@ -182,12 +185,40 @@ local function info_of(u, process)
   return redis.call('HGET', u.prefix .. 'p:' .. process, 'info') or ''
 end
 
+-- Notes that a process is lost: when it joined and was heard last, its info, and how many jobs it ran.
+local function note_lost(u, process, alive_until)
+  local values = redis.call('HMGET', u.prefix .. 'p:' .. process, 'joined', 'ttl', 'info')
+  local joined, ttl = tonumber(values[1]) or u.now, tonumber(values[2]) or 0
+  local lost = { joined, alive_until - ttl, values[3] or '', redis.call('SCARD', u.prefix .. 'l:' .. process) }
+  redis.call('LPUSH', u.prefix .. 'lost', cmsgpack.pack(lost))
+  redis.call('LTRIM', u.prefix .. 'lost', 0, LOST_MAX - 1)
+end
+
+-- The processes that share the store (name, joined, info), and those that were lost lately (joined, heard last, info,
+-- number of jobs).
+function api.servers(keys, _)
+  local u = unit.reading(keys)
+  local here, lost = {}, {}
+  for _, process in ipairs(redis.call('ZRANGE', u.prefix .. 'procs', 0, TOLD_MAX - 1)) do
+    local values = redis.call('HMGET', u.prefix .. 'p:' .. process, 'joined', 'info')
+    here[#here + 1] = { process, tonumber(values[1]) or u.now, values[2] or '' }
+  end
+  for index, packed in ipairs(redis.call('LRANGE', u.prefix .. 'lost', 0, LOST_MAX - 1)) do
+    lost[index] = cmsgpack.unpack(packed)
+  end
+  return { u.now, here, lost }
+end
+
 -- Takes the jobs of dead processes away, at most this many. Returns the number, and fills the lists: id, attempt and
 -- the info of its process; name and info of a process.
 function processes.reap(u, most, requeued, failed, dead)
   local prefix, count = u.prefix, 0
   if unit.store(u).grace_until <= u.now then
-    for _, process in ipairs(redis.call('ZRANGEBYSCORE', prefix .. 'procs', '-inf', num(u.now), 'LIMIT', 0, most)) do
+    local overdue =
+      redis.call('ZRANGEBYSCORE', prefix .. 'procs', '-inf', num(u.now), 'WITHSCORES', 'LIMIT', 0, most)
+    for index = 1, #overdue, 2 do
+      local process = overdue[index]
+      note_lost(u, process, tonumber(overdue[index + 1]))
       redis.call('ZREM', prefix .. 'procs', process)
       redis.call('ZADD', prefix .. 'dying', u.now, process)
       redis.call('HSET', prefix .. 'p:' .. process, 'dead', '1')

@@ -35,6 +35,7 @@
 --   k, u                    idempotency keys, unique values
 --   c, cr, ce:<caller>      what callers hold; by number of records; a caller's terminal records by their end
 --   procs, dying, idle      processes by the instant until which they are alive; those to be reaped; those without work
+--   lost                    processes that were lost, the latest first
 --   p:, y:, l:, stop:<proc> the process; types it has handlers for; jobs it runs; stops to be delivered
 --   op:<token>              the reply of an operator's call, for a minute
 --   db:<queue>:<value>      the latest submissions that have debounced a job by a unique value, for a minute

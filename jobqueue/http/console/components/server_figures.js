@@ -10,6 +10,7 @@ import {Text} from "./text.js";
 
 const S = STRINGS.server.figures;
 const NEARLY_FULL = 0.9;
+const MEMBERS_SHOWN = 20;
 
 /** @param {object} props `server`: the document of `v1/server`. */
 export function ServerFigures({server}) {
@@ -112,7 +113,10 @@ function storeFacts(store) {
     [S.state, html`<${Badge} kind=${store.up ? "good" : "bad"}>${store.up ? S.answers : S.silent}<//>`],
     [S.since, html`<${Age} at=${store.since} />`],
     store.reason && [S.reason, html`<${Text} value=${store.reason} max=${300} />`],
-    [S.servers, countText(store.servers)],
+    [S.servers, html`${countText(store.servers)}${store.members.slice(0, MEMBERS_SHOWN).map(({name, joined_at, own}) => html`
+      <div key=${name}><${Text} value=${name} max=${80} /> <span class="muted">${own ? `${S.thisOne}, ` : ""}<${Age} at=${joined_at} /></span></div>`)}`],
+    store.missing.length > 0 && [S.missing, store.missing.map(({name, heard_at}) => html`
+      <div key=${name}><${Badge} kind="warn"><${Text} value=${name} max=${80} /><//> <span class="muted"><${Age} at=${heard_at} /></span></div>`)],
     [S.durability, store.durability],
     store.call_s_p50 !== null && [S.callTime, durationText(store.call_s_p50)],
     [S.calls, countText(store.calls)],
