@@ -19,6 +19,7 @@ from jobqueue.backend.valkey.cache import EndedCache
 from jobqueue.backend.valkey.clock import StoreClock
 from jobqueue.backend.valkey.drain import Drain
 from jobqueue.backend.valkey.events import EventStream
+from jobqueue.backend.valkey.expected import ExpectedJobs
 from jobqueue.backend.valkey.figures import figures_of
 from jobqueue.backend.valkey.leases import Leases
 from jobqueue.backend.valkey.link import Link
@@ -37,6 +38,7 @@ from jobqueue.backend.valkey.ticks import Ticks
 from jobqueue.backend.valkey.types import TypeLimits
 from jobqueue.backend.valkey.verdicts import Verdicts
 from jobqueue.backend.valkey.watches import Watches
+from jobqueue.core.events import Started
 from jobqueue.core.job import JobId, StopReason
 from jobqueue.errors import JobGone, JobNotFound, JobQueueError, StaleLease
 from jobqueue.log import event_logger
@@ -113,8 +115,15 @@ class ValkeyBackend:
         self._mirror = Mirror(calls, self._clock, queues, rng)
         self._mirror.permits = dict(pools)
         self._cache = EndedCache(cache_s, now)
+        self._expected = ExpectedJobs(self._link.loop)
         self._looks = Looks(
-            self._link, self._records, self._cache, self._ids, self._mirror.note_position, self._attempts.runs
+            self._link,
+            self._records,
+            self._cache,
+            self._ids,
+            self._mirror.note_position,
+            self._attempts.runs,
+            self._expected,
         )
         self._watches = Watches(self._looks, self._missing, now)
         self._process = Process(
@@ -163,6 +172,7 @@ class ValkeyBackend:
             queues=tuple(self._sections),
             note_at=self._ticks.note_at,
         )
+        self._expected.leases = self._leases
 
     def _make_operations(self, quotas: Quotas) -> None:
         """Make the parts that clients use."""
@@ -177,6 +187,7 @@ class ValkeyBackend:
             ids=self._ids,
             quotas=quotas,
             takes=self._leases.takes,
+            expected=self._expected,
             on_ready=self._leases.hint,
             note_at=self._ticks.note_at,
         )
@@ -228,6 +239,7 @@ class ValkeyBackend:
         for kind, hear in mirror.hears.items():
             self.subscribe(hear, kind)
         self.subscribe(watches.hear)
+        self.subscribe(self._expected.hear, Started)
 
     # -- life
 

@@ -7,14 +7,17 @@ Rules:
    a read that was on its way meanwhile does not bring it back. What succeeds here is kept as if it had been read.
 3. An error of the store is told as such. It never means that there is no job.
 4. A record that can't be read is the error of those that asked for it, not of others in the same call.
-5. A look at a job whose success this process has reported waits for the store's answer to that: one of its own would
-   come no earlier, and an instant job would be asked for once more. So does one that finds the job running here, and
-   its handler ends in its first step. Where the store takes no reports, none begins to wait.
+5. A look at a job waits for a success of it that this process has reported, until the store has answered that: a call
+   of its own would be answered no earlier, and an instant job would be asked for once more. So does a look that finds
+   the job running here, and its handler ends in its first step. While the store takes no reports, none begins to wait.
+6. The first look at a job that this process is about to lease (`expected.py`) waits for that, `LEASES_MAX` leases at
+   most: the store would tell that it is queued.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from jobqueue.backend.valkey.batches import Batches
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from jobqueue.backend.valkey.cache import EndedCache
+    from jobqueue.backend.valkey.expected import ExpectedJobs
     from jobqueue.backend.valkey.ids import FleetIds
     from jobqueue.backend.valkey.link import Link
     from jobqueue.backend.valkey.records import Records, Told
@@ -38,6 +42,9 @@ if TYPE_CHECKING:
 _SIZE: Final = 32
 """Bytes of an id on its way."""
 
+LEASES_MAX: Final = 2
+"""Leases that a look waits for: the one on its way may have been sent before the submission."""
+
 
 class Looks:
     """Reads records.
@@ -46,6 +53,7 @@ class Looks:
         ids: Returns what knows the ids of this deployment.
         note_position: Is told the position of each ready job that is read.
         runs_here: Returns whether this process holds an attempt, given the job's id and its number.
+        expected: The jobs that this process is about to lease.
     """
 
     def __init__(
@@ -56,6 +64,7 @@ class Looks:
         ids: Callable[[], FleetIds],
         note_position: Callable[[JobId, int | None], None],
         runs_here: Callable[[JobId, int], bool],
+        expected: ExpectedJobs,
     ) -> None:
         self._link = link
         self._records = records
@@ -63,11 +72,12 @@ class Looks:
         self._ids = ids
         self._note_position = note_position
         self._runs_here = runs_here
+        self._expected = expected
         self._batches: Batches[tuple[str, _Reader]] = Batches(link.loop, self._send, _fail)
-        # Of the ids whose reads are on their way: how many, and which have been changed since.
+        # Of the ids whose reads are on their way: how many, and those that were changed since.
         self._on_way: dict[str, int] = {}
         self._changed: set[str] = set()
-        # The jobs whose successes are on their way, and the looks that wait for them; None: there are none yet.
+        # The jobs with a success on its way, and the looks that wait for them; None: there are none yet.
         self._succeeding: dict[str, list[_Looker] | None] = {}
 
     def look(self, job_id: str, owner: str | None, done: Callable[[JobView | Exception], None]) -> None:
@@ -76,9 +86,7 @@ class Looks:
         if kept is not None:
             done(kept if owner is None or kept.owner == owner else _never(job_id))
         elif self._ids().may_exist(job_id, owner):
-            looker = _Looker(done, job_id, owner, self._ids)
-            if job_id not in self._succeeding or not self._wait(job_id, looker):
-                self._batches.add("", (job_id, looker), _SIZE)
+            self._go_on(_Looker(done, job_id, owner, self._ids), LEASES_MAX)
         else:
             done(missing(job_id, self._ids().origin(job_id, owner)))
 
@@ -107,6 +115,21 @@ class Looks:
     def answered(self, job_id: str) -> None:
         """The store has answered a success, or it was not sent: looks that still wait are sent."""
         for looker in self._succeeding.pop(job_id, None) or ():
+            self._batches.add("", (job_id, looker), _SIZE)
+
+    def _go_on(self, looker: _Looker, leases: int) -> None:
+        """Have a look wait for what is about to be known here, or send it. Args: leases: That it may wait for."""
+        job_id = looker.job_id
+        if job_id in self._succeeding and self._wait(job_id, looker):
+            return
+        if job_id in self._expected:
+            if leases and self._link.calls.state()[0] is None:
+                self._expected.wait(partial(self._go_on, looker, leases - 1))
+                return
+            self._expected.discard(job_id)
+        if (kept := self._cache.get(job_id)) is not None:  # it may have ended meanwhile
+            looker.see(kept)
+        else:
             self._batches.add("", (job_id, looker), _SIZE)
 
     def _wait(self, job_id: str, looker: _Looker) -> bool:
@@ -201,7 +224,7 @@ class Looks:
 class _Looker:
     """A look on its way. `done` is given the view, or the error."""
 
-    __slots__ = ("_done", "_ids", "_job_id", "_owner")
+    __slots__ = ("_done", "_ids", "_owner", "job_id")
 
     def __init__(
         self,
@@ -210,18 +233,18 @@ class _Looker:
         owner: str | None,
         ids: Callable[[], FleetIds],
     ) -> None:
-        self._done, self._job_id, self._owner, self._ids = done, job_id, owner, ids
+        self._done, self.job_id, self._owner, self._ids = done, job_id, owner, ids
 
     def see(self, view: JobView) -> None:
         """Pass on the record, to its owner."""
-        self._done(view if self._owner is None or view.owner == self._owner else _never(self._job_id))
+        self._done(view if self._owner is None or view.owner == self._owner else _never(self.job_id))
 
     def __call__(self, other: Job | Exception | None) -> None:
         """Pass on that there is none, or the error."""
         if isinstance(other, Exception):
             self._done(other)
         else:
-            self._done(missing(self._job_id, self._ids().origin(self._job_id, self._owner)))
+            self._done(missing(self.job_id, self._ids().origin(self.job_id, self._owner)))
 
 
 _Reader = Callable[[Job | Exception | None], None]

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from jobqueue.backend.valkey.calls import Argument
+    from jobqueue.backend.valkey.expected import ExpectedJobs
     from jobqueue.backend.valkey.ids import FleetIds
     from jobqueue.backend.valkey.link import Link
     from jobqueue.backend.valkey.listeners import Listeners
@@ -129,6 +130,7 @@ class Submissions:
         ids: Returns what issues the ids of this process.
         types: Tells the store the limits of types.
         takes: Returns whether this process leases as many jobs of each pool itself: then the store wakes no other.
+        expected: Is told these jobs.
         on_ready: Called where a job may be leased.
         note_at: Is told when a job is due that does not start at once.
 
@@ -150,6 +152,7 @@ class Submissions:
         ids: Callable[[], FleetIds],
         quotas: Quotas,
         takes: Callable[[Mapping[str, int]], bool],
+        expected: ExpectedJobs,
         on_ready: Callable[[], None],
         note_at: Callable[[float], None],
     ) -> None:
@@ -157,7 +160,8 @@ class Submissions:
         self._told, self._types = told, types
         self._ids = ids
         self.quotas = quotas
-        self._takes, self._on_ready, self._note_at = takes, on_ready, note_at
+        self._takes, self._expected = takes, expected
+        self._on_ready, self._note_at = on_ready, note_at
         self._batches: Batches[_Submission] = Batches(link.loop, self._send, self._fail)
         self.open = True
         self.on_replaced: Callable[[Job], None] = lambda job: None
@@ -239,7 +243,8 @@ class Submissions:
             self._types.tell(submission.spec)
             pool = submission.spec.pool or ""
             pools[pool] = pools.get(pool, 0) + 1
-        args: list[Argument] = [queue, int(not self._takes(pools)), len(submissions)]
+        takes = self._takes(pools)
+        args: list[Argument] = [queue, int(not takes), len(submissions)]
         for each in submissions:
             claims = records.claims_blob(each.uniqueness, each.upload, self.quotas)
             held = held_bytes(each.spec, each.upload, each.uniqueness)
@@ -249,7 +254,7 @@ class Submissions:
             if told is None:
                 self._failed(queue, submissions, error)
             else:
-                self._answer(queue, submissions, told)
+                self._answer(queue, submissions, told, takes)
 
         return self._link.send("submit", args, then, durable=True)
 
@@ -262,15 +267,18 @@ class Submissions:
                 self._told.refused(queue, own)
             each.done(own, False)
 
-    def _answer(self, queue: str, submissions: list[_Submission], told: list[Any]) -> None:
+    def _answer(self, queue: str, submissions: list[_Submission], told: list[Any], takes: bool) -> None:
         now_ms, live, capacity = told[:3]
         ready = False
         for each, outcome in zip(submissions, outcomes(told), strict=True):
             code, job_id, state, version, at, other = outcome
             try:
                 if code in (NEW, AGAIN):
-                    ready |= STATES[state] is QUEUED
                     job = self._accepted(each, now_ms, state, version)
+                    if job.state is QUEUED:
+                        ready = True
+                        if takes:
+                            self._expected.add(job.id)
                     self._told.admitted(queue, each.uniqueness, live, capacity)
                     if other:
                         self._tell_of(other.decode())

@@ -66,7 +66,7 @@ class Verdicts:
         process: Returns the name of this process in the store.
         on_freed: Called where places are free again.
         on_changed: Is told the id of each record that has changed.
-        on_succeeding: Is told the id of each job whose success is about to be sent.
+        on_succeeding: Is told the id of each job with a success that is about to be sent.
         on_succeeded: Is told each job that has succeeded here just now, after `on_changed`.
         on_answered: Is told each id of `on_succeeding` once the store has answered, after `on_succeeded`, or can't.
         note_at: Is told when a job is due that waits for its next attempt.

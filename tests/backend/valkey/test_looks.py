@@ -1,4 +1,4 @@
-"""Looks at jobs that this process is about to end."""
+"""Looks at jobs that this process is about to lease, or to end."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jobqueue.core.job import JobState, StopReason, Uniqueness
+from jobqueue.backend.valkey.expected import JOBS_MAX, ExpectedJobs
+from jobqueue.core.job import JobId, JobState, StopReason, Uniqueness
 from jobqueue.core.report import ErrorCode, Failure, Success
 from jobqueue.errors import JobNotFound, StoreUnavailable
 from jobqueue.testing import virtual_time
 from tests.backend.valkey.backends import TTL_S, Fleet, Server, pass_time
 
 if TYPE_CHECKING:
-    from jobqueue.core.job import JobId
     from jobqueue.core.job_view import JobView
 
 
@@ -187,6 +187,137 @@ async def test_all_looks_that_wait_for_one_success_are_answered(fleet: Fleet) ->
     await pass_time(0.01)
     assert states == [JobState.SUCCEEDED] * 100
     assert "look" not in server.calls.asked
+
+
+async def run_at_once(server: Server) -> None:
+    """Act as a worker with a handler that ends in its first step."""
+    lease = await server.backend.lease()
+    assert server.backend.end_now(lease.job_id, lease.attempt, Success(b"1"))
+
+
+async def waiting(server: Server) -> asyncio.Task[None]:
+    """Begin a worker that waits for a job."""
+    working = asyncio.create_task(run_at_once(server))
+    await pass_time(0.01)
+    return working
+
+
+@virtual_time
+async def test_the_first_look_at_a_job_waits_for_the_lease_that_brings_it(fleet: Fleet) -> None:
+    server = await fleet.server()
+    working = await waiting(server)
+    hold(server, "lease")
+    job = await server.submit()
+    looking = await begun(server, job.id)
+    assert not looking.done()
+    server.calls.release()
+    assert (await looking).state is JobState.SUCCEEDED
+    assert "look" not in server.calls.asked
+    await working
+
+
+@virtual_time
+async def test_a_look_waits_for_a_second_lease_where_the_first_was_sent_before_the_submission(fleet: Fleet) -> None:
+    server = await fleet.server()
+    hold(server, "lease")
+    working = await waiting(server)
+    also = await waiting(server)
+    job = await server.submit()
+    looking = await begun(server, job.id)
+    server.calls.release()
+    await pass_time(0.01)
+    assert not looking.done()
+    hold(server)
+    server.calls.release()
+    assert (await looking).state is JobState.SUCCEEDED
+    assert "look" not in server.calls.asked
+    await working
+    also.cancel()
+
+
+@virtual_time
+async def test_a_look_asks_the_store_once_two_leases_have_not_brought_its_job(fleet: Fleet) -> None:
+    server, other = await fleet.server(), await fleet.server()
+    working = await waiting(server)
+    hold(server, "submit")
+    submitting = asyncio.create_task(server.submit())
+    await pass_time(0.01)
+    leased = await other.leased()
+    hold(server, "lease")
+    server.calls.release()
+    job = await submitting
+    looking = await begun(server, job.id)
+    asked = server.calls.asked.count("lease")
+    server.calls.release()
+    found = await looking
+    assert (found.state, found.id, server.calls.asked.count("lease") - asked <= 1) == (JobState.RUNNING, leased, True)
+    hold(server, "lease")
+    server.backend.on_settled()
+    assert (await begun(server, job.id)).done(), "it is not expected any more"
+    working.cancel()
+
+
+@virtual_time
+async def test_a_look_is_answered_where_the_lease_has_failed(fleet: Fleet) -> None:
+    server = await fleet.server()
+    working = await waiting(server)
+    hold(server, "lease")
+    job = await server.submit()
+    looking = await begun(server, job.id)
+    server.calls.fail_held(StoreUnavailable("the reply is lost", 1.0))
+    await pass_time(0.01)
+    assert (await looking).live
+    hold(server)
+    await working
+
+
+@virtual_time
+async def test_no_look_waits_for_a_lease_while_the_store_is_out(fleet: Fleet) -> None:
+    server = await fleet.server()
+    working = await waiting(server)
+    hold(server, "lease")
+    job = await server.submit()
+    await pass_time(0.01)
+    server.freeze()
+    with pytest.raises(StoreUnavailable):
+        await server.backend.get(job.id)
+    hold(server)
+    server.calls.release()
+    await working
+    server.thaw()
+
+
+@virtual_time
+async def test_no_look_waits_for_a_lease_that_is_not_on_its_way(fleet: Fleet) -> None:
+    server = await fleet.server()
+    job = await server.submit()
+    looking = await begun(server, job.id)
+    assert (await looking).state is JobState.QUEUED
+
+
+@virtual_time
+async def test_a_job_is_expected_until_it_begins_where_there_is_a_place_for_it(fleet: Fleet) -> None:
+    server = await fleet.server()
+    expected = server.backend._expected
+    await server.submit()
+    assert len(expected) == 0
+    await server.leased()
+    working = await waiting(server)
+    hold(server, "lease")
+    job = await server.submit()
+    assert job.id in expected
+    await pass_time(0.01)
+    server.calls.release()
+    await working
+    assert len(expected) == 0
+
+
+@virtual_time
+async def test_the_latest_jobs_are_expected() -> None:
+    expected = ExpectedJobs(asyncio.get_running_loop())
+    for n in range(JOBS_MAX + 1):
+        expected.add(JobId(str(n)))
+    assert (len(expected), "0" in expected, "1" in expected) == (JOBS_MAX, False, True)
 
 
 def _note(states: list[object], found: JobView | Exception) -> None:
