@@ -224,7 +224,7 @@ async def test_a_schedule_of_others_is_absent_and_its_name_free(crime: Crime) ->
     assert (kept["every_s"], kept["pause"]) == (3600, None)
 
 
-async def test_what_others_publish_is_not_heard(crime: Crime) -> None:
+async def test_a_stream_of_topics_has_no_data_of_others(crime: Crime) -> None:
     body = {"data": SECRET_NOTE}
     async with crime.serving.connect() as (reader, writer):
         writer.write(request("GET", "/v1/topics/>/events", ATTACKER))
