@@ -42,7 +42,7 @@ def journal_parts(
     ids = IdIssuer(secret=opened.secret, run=opened.run)
     journal = Journal(opened, settings.journal, ids=ids, now=clock, offset_s=wall_clock.offset_s)
     syncs = settings.journal.sync == "always"
-    spool = KeptSpool(settings.spool, opened.files, syncs=syncs, when_kept=journal.when_kept)
+    spool = KeptSpool(settings.spool, opened.files, syncs=syncs, when_kept=lambda done: journal.when_kept(done))
     return JournalParts(ids=ids, journal=journal, spool=spool)
 
 

@@ -277,8 +277,9 @@ class RecordEncoder:
         at = int((job.finished_at + self.offset_s) * 1000.0 + 0.5)
         if job.state is SUCCEEDED:
             record = [SUCCESS, job.id, job.version, at, job.result]
-            if job.file is not None:
-                record.append(_file(job.file))
+            extras = job.extras
+            if extras is not None and extras.file is not None:
+                record.append(_file(extras.file))
             self._log.append(_encode(record))
             return
         error = job.error

@@ -75,6 +75,7 @@ class Journal:
         policies: Settings of queues that were changed in use, and hold on.
         schedules: What is kept of schedules.
         troubled, waits: As of `Keeper`.
+        when_kept: As `Keeper.when_kept`; bound directly, as each submission has a call.
         unclean_starts: Starts within `UNCLEAN_WITHIN_S` that followed no clean stop, this one included.
     """
 
@@ -101,6 +102,7 @@ class Journal:
         self._writer: Writer | None = None
         self._closed = False
         self.troubled = self.waits = False
+        self.when_kept: Callable[[Callable[[JournalFailed | None], None]], None] = self._refuse_wait
         self._encoder: RecordEncoder | None = None
         self._snapshots: Snapshotting | None = None
         self._configured: dict[str, QueuePolicy] = {}
@@ -181,6 +183,7 @@ class Journal:
             segment_bytes=self._segment_bytes,
             thread=self._disk_thread,
         )
+        self.when_kept = writer.when_kept
         journal_log.opened(
             self._folder.path, sync=settings.sync, segments=writer.segments, size_bytes=writer.bytes_used
         )
@@ -296,14 +299,10 @@ class Journal:
             raise self._not_open("it is closed")
         return writer is None or writer.kept >= writer.appended
 
-    def when_kept(self, done: Callable[[JournalFailed | None], None]) -> None:
-        """As `Keeper.when_kept`."""
-        writer = self._writer
-        if writer is None:
-            reason = "it is closed" if self._closed else "it is not open"
-            asyncio.get_running_loop().call_soon(done, self._not_open(reason))
-            return
-        writer.when_kept(done)
+    def _refuse_wait(self, done: Callable[[JournalFailed | None], None]) -> None:
+        """As `when_kept` while there is no writer."""
+        reason = "it is closed" if self._closed else "it is not open"
+        asyncio.get_running_loop().call_soon(done, self._not_open(reason))
 
     def _not_open(self, reason: str) -> JournalFailed:
         return JournalFailed(f"journal folder {self._folder.path}: {reason}", RETRY_AFTER_S)
@@ -312,6 +311,7 @@ class Journal:
         """Write a snapshot, and say that this is a clean stop. The folder stays locked."""
         writer, self._writer = self._writer, None
         self._closed = self.troubled = True
+        self.when_kept = self._refuse_wait
         self._stop_timers()
         if self._working is not None:
             self._working.cancel()

@@ -3,8 +3,9 @@
 Rules:
 
 1. Records gather during an iteration of the loop, and are one frame, which the loop writes into the page cache. A
-   thread syncs what was written. `always`: at once, and what gathers meanwhile is the next frame, written when the sync
-   has ended. `interval`: every `interval_s`. The loop never waits for a sync.
+   thread syncs what was written. `always`: at once if an answer waits for it, else within `UNWAITED_S`; what gathers
+   meanwhile is the next frame, written when the sync has ended, or a moment later (`commit_pace`). `interval`: every
+   `interval_s`. The loop never waits for a sync.
 2. A record is *kept* when it is as durable as the policy promises: synced, or written.
 3. The next segment is made while the current one has room. Where none can be made, the journal is *full*: nothing more
    should be admitted, and what is admitted goes on to be logged.
@@ -26,8 +27,10 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from jobqueue.backend.journal.batch import Batch, Begin, batches_of
 from jobqueue.backend.journal.begun_segments import BegunSegments
+from jobqueue.backend.journal.commit_pace import HOLD_S, CommitPace
 from jobqueue.backend.journal.commit_times import CommitTimes
 from jobqueue.backend.journal.disk_thread import DiskThread, settle
+from jobqueue.backend.journal.kept_waits import KeptWaits
 from jobqueue.backend.journal.log_files import OpenedLog, close_all, open_log, sync_segments
 from jobqueue.backend.journal.segment import SEGMENT_BYTES
 from jobqueue.backend.journal.spares import Spares
@@ -44,6 +47,9 @@ if TYPE_CHECKING:
     from jobqueue.errors import JournalFailed
 
 STALLED_BYTES: Final = 64 * 1024 * 1024
+UNWAITED_S: Final = 0.01
+"""Seconds after which records are synced with `always` that no answer waits for: starts and ends of attempts."""
+
 GIVEN_UP_BYTES: Final = 4 * STALLED_BYTES
 """Bytes of records that wait for a stalled or full disk, at most. With more the journal fails."""
 
@@ -52,8 +58,8 @@ class Writer:
     """The end of the log. Every method is for the loop's thread, and none waits for a sync.
 
     Attributes:
-        append: Takes an encoded record, which is committed at the end of this iteration of the loop at the latest. It
-            is read at each call: but for the first record of an iteration it is that of the list that gathers them.
+        append: Takes an encoded record, which is committed with the others of this iteration of the loop. It is read
+            at each call: but for the first record of an iteration it is that of the list that gathers them.
         kept: Number of records that are kept, the first ones of those that were appended.
         times: How long commits took; in `interval` the syncs.
         bytes_written_total: Bytes of all frames.
@@ -104,9 +110,11 @@ class Writer:
         self._written = 0
         self._failures = 0
         self._syncing = False
-        # Waits: for the number of records that must be kept, and for segments that must be on the disk.
-        self._waits: deque[tuple[int, Callable[[JournalFailed | None], None]]] = deque()
+        self._waits = KeptWaits(self._on_raised)
         self._begun = BegunSegments()
+        self._pace = CommitPace()
+        # While a commit is held.
+        self._hold: asyncio.TimerHandle | None = None
         self._dropping = False
         self._closed = False
         self._turn: asyncio.Handle | None = None
@@ -189,6 +197,10 @@ class Writer:
 
     def commit(self) -> None:
         """Commit now what has gathered, unless what was committed before has to be synced first."""
+        if self._hold is not None:
+            self._hold.cancel()
+            self._hold = None
+            self._pace.begins(len(self._waits))
         if not (self._dropping or self._awaits_sync):
             try:
                 self._close_batch()
@@ -199,14 +211,14 @@ class Writer:
     def when_kept(self, done: Callable[[JournalFailed | None], None]) -> None:
         """Call `done`, later, when all that was appended so far is kept, or with the error if it can't be."""
         troubles, appended = self._troubles, self._appended_before + len(self._open)
-        if self.kept < appended and not (troubles.failed or troubles.stalled or troubles.full):
-            self._waits.append((appended, done))
-        elif self.kept >= appended and not troubles.failed:
-            self._loop.call_soon(self._call, done, None)
-        elif hopeless := self._hopeless():
-            self._loop.call_soon(self._call, done, failure(hopeless))
+        if self.kept >= appended and not troubles.failed:
+            self._loop.call_soon(self._waits.end, done, None)
+        elif (troubles.failed or troubles.stalled or troubles.full) and (hopeless := self._hopeless()):
+            self._loop.call_soon(self._waits.end, done, failure(hopeless))
         else:
-            self._waits.append((appended, done))
+            self._waits.add((appended, done))
+            if self._turn is None:  # what it waits for may be written, and not be synced soon
+                self._turn = self._loop.call_soon(self._end_turn)
 
     def begin_segment(self, first_records: Sequence[bytes], *, anew: bool = False) -> asyncio.Future[int]:
         """Begin a segment with these records; return its number, once they are on the disk.
@@ -277,7 +289,7 @@ class Writer:
         """End the thread, and close the files."""
         self._dropping = self._closed = True
         self._spares.close()
-        for timer in (self._sync_timer, self._turn):
+        for timer in (self._sync_timer, self._turn, self._hold):
             if timer is not None:
                 timer.cancel()
         if not await self._disk_thread.close():
@@ -296,7 +308,8 @@ class Writer:
     def _end_turn(self) -> None:
         self._turn = None
         self.append = self._append_first
-        self.commit()
+        if self._hold is None or self._pace.is_due(len(self._waits)):
+            self.commit()
         self._measure()
         if self._pending_bytes + self._open_bytes > STALLED_BYTES:
             self._check_backlog(self._pending_bytes + self._open_bytes)
@@ -353,10 +366,10 @@ class Writer:
             self._written = batch.last
             if self._interval_s is not None:
                 self._keep(batch.last)
-        if self._interval_s is None or self._begun:
+        if self._begun or (self._interval_s is None and self._waits):
             self._sync(began)
         elif self._sync_timer is None and self._tail.synced < self._tail.lsn and not self._syncing:
-            self._sync_timer = self._loop.call_later(self._interval_s, self._sync)
+            self._sync_timer = self._loop.call_later(self._interval_s or UNWAITED_S, self._sync)
         if self._tail.spare is None and not self._pending:  # else it is made for what waits
             self._spares.look()
 
@@ -387,7 +400,10 @@ class Writer:
         self._tail.synced = lsn
         self._begun.settle(lsn)
         self._keep(written)
-        self.commit()
+        if self._interval_s is None and not self._syncing and self._pace.holds(len(self._waits)):
+            self._hold = self._loop.call_later(HOLD_S, self.commit)
+        else:
+            self.commit()
 
     # -- trouble
 
@@ -470,27 +486,14 @@ class Writer:
         """Tell of a change of the trouble, and end the waits that it makes hopeless."""
         self._give_up_begins()
         if hopeless := self._hopeless():
-            waits, self._waits = self._waits, deque()
-            for _, done in waits:
-                self._call(done, failure(hopeless))
+            self._waits.fail(partial(failure, hopeless))
         if self._troubles.stalled:
             self._end_begins(self._troubles.stalled)
         self._troubles.judge()
 
     def _keep(self, count: int) -> None:
         self.kept = kept = max(self.kept, count)
-        waits = self._waits
-        while waits and waits[0][0] <= kept:
-            try:
-                waits.popleft()[1](None)
-            except Exception as raised:
-                self._on_raised(raised)
-
-    def _call(self, done: Callable[[JournalFailed | None], None], error: JournalFailed | None) -> None:
-        try:
-            done(error)
-        except Exception as raised:
-            self._on_raised(raised)
+        self._waits.keep(kept)
 
     def _on_raised(self, raised: Exception) -> None:
         self._loop.call_exception_handler({"message": "a wait for the journal raised", "exception": raised})

@@ -7,6 +7,7 @@ import pytest
 
 from jobqueue.backend.journal import batch as batch_module
 from jobqueue.backend.journal import writer as writer_module
+from jobqueue.backend.journal.writer import UNWAITED_S
 from jobqueue.errors import JournalFailed
 from jobqueue.testing import virtual_time
 from tests.backend.journal.faulty_disk import Fault, FaultyDisk
@@ -87,7 +88,7 @@ async def test_records_that_gather_during_a_commit_are_the_next_frame() -> None:
     journal = await Journal.start(FaultyDisk())
     journal.thread.held = True
     for _ in range(5):
-        journal.append(2)
+        journal.submit(2)
         await turn()
     journal.thread.release()
     await journal.kept()
@@ -346,16 +347,16 @@ async def test_a_backlog_stalls_the_journal_and_a_greater_one_fails_it(monkeypat
     journal.append()
     await turn()
     journal.thread.held = True
-    journal.append()
+    journal.submit()
     await turn()
     journal.append(21)
     await turn()
     assert journal.kinds() == ["stalled"]
     journal.thread.release()
-    await turn(6)
+    await asyncio.sleep(UNWAITED_S + 0.001)
     assert journal.kinds() == ["stalled", "recovered"]
     journal.thread.held = True
-    journal.append()
+    journal.submit()
     await turn()
     journal.append(100)
     await turn()
@@ -373,13 +374,13 @@ async def test_a_backlog_of_many_iterations_of_the_loop_stalls_the_journal(monke
     journal.thread.held = True
     for _ in range(21):
         assert journal.troubles == []
-        journal.append()
+        journal.submit()
         await turn()
     journal.append()
     await turn()
     assert journal.kinds() == ["stalled"]
     journal.thread.release()
-    await turn(6)
+    await asyncio.sleep(UNWAITED_S + 0.001)
     assert journal.kinds() == ["stalled", "recovered"]
     assert journal.writer.kept == 22
     await journal.close()
@@ -389,7 +390,7 @@ async def test_a_backlog_of_many_iterations_of_the_loop_stalls_the_journal(monke
 async def test_an_iteration_of_the_loop_costs_the_same_with_many_gathered_records() -> None:
     journal = await Journal.start(FaultyDisk())
     journal.thread.held = True
-    journal.append()
+    journal.submit()
     await turn()
 
     async def turns_s() -> float:

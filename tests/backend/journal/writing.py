@@ -99,6 +99,11 @@ class Journal:
             self.count += 1
             self.writer.append(record(self.count))
 
+    def submit(self, count: int = 1) -> None:
+        """Append records that an answer waits for."""
+        self.append(count)
+        self.writer.when_kept(lambda error: None)
+
     async def kept(self) -> JournalFailed | None:
         """Wait until all that was appended is kept; return the error if it is not."""
         future: asyncio.Future[JournalFailed | None] = asyncio.get_running_loop().create_future()
