@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from jobqueue.config.settings import Settings
 
 UNSHARED = {
-    Discipline.FAIR: "fair takes turns among the groups of one process; use fifo, lifo or priority",
-    Discipline.ADAPTIVE: "adaptive turns the order round by the waits of one process; use fifo, lifo or priority",
+    Discipline.ADAPTIVE: "adaptive turns the order round by the waits of one process; use fifo, lifo, priority or fair",
 }
 """The disciplines that a shared store has not, with the reason."""
 

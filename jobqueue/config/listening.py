@@ -22,8 +22,8 @@ TOGETHER = (
     "`valkey.tls` needs a `valkey.url` of `rediss://` or `valkeys://`, and its `cert` and `key` belong together",
     "`valkey.password` must not be set beside `valkey.password_file`",
     "`valkey.ttl_s` must be at least three times `valkey.call_timeout_s`",
-    "`backend: valkey` fits neither `discipline: fair` nor `adaptive`, nor `runtime.shares: weighted` with several "
-    "queues, nor `journal.dir`, nor `spool.dir`",
+    "`backend: valkey` fits neither `discipline: adaptive`, nor `runtime.shares: weighted` with several queues, nor "
+    "`journal.dir`, nor `spool.dir`",
 )
 """The rules, for the page of reference."""
 

@@ -50,14 +50,13 @@ def test_each_setting_that_does_not_fit_a_store_is_named_at_once(file: Path) -> 
     text = """\
 backend: valkey
 queues:
-  default: {discipline: fair}
-  mail: {discipline: adaptive}
+  default: {discipline: adaptive}
+  mail: {discipline: fair}
 journal: {dir: journal}
 """
     found = faults_of(file, text)
     assert [fault.partition(" does not fit")[0] for fault in found] == [
         "config.yaml:3:25: queues.default.discipline:",
-        "config.yaml:4:22: queues.mail.discipline:",
         "runtime.shares: weighted",
         "config.yaml:5:16: journal.dir:",
     ]
@@ -180,7 +179,7 @@ async def test_a_queue_of_an_application_meets_the_faults_of_settings_and_handle
     queue = JobQueue(
         Settings(
             backend="valkey",
-            queues={"default": QueueSettings(discipline="fair"), "mail": QueueSettings()},  # type: ignore[arg-type]
+            queues={"default": QueueSettings(discipline="adaptive"), "mail": QueueSettings()},  # type: ignore[arg-type]
             runtime=RuntimeSettings(shares="weighted"),
             valkey=ValkeySettings(ttl_s=3.0),
         )

@@ -7,15 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bench.store import MISSING, executable
-from jobqueue.core.policy import Discipline
 from tests.contract.backends import BACKENDS, Make, on_disk, on_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bench.store import Store
-
-NOT_SHARED = (Discipline.FAIR, Discipline.ADAPTIVE)
 
 
 @pytest.fixture(scope="session")
@@ -32,16 +29,8 @@ def make(request: pytest.FixtureRequest, store_of_suite: Store | None) -> Iterat
     elif request.param == "journal":
         with on_disk() as make:
             yield make
-    elif (lacks := _lacks(request)) is not None:
-        pytest.skip(f"a store that is shared has no queues of the discipline {lacks}: the configuration refuses them")
     elif store_of_suite is None:
         pytest.skip(MISSING)
     else:
         with on_store(store_of_suite, twice=request.param == "valkey_twice") as make:
             yield make
-
-
-def _lacks(request: pytest.FixtureRequest) -> Discipline | None:
-    """Return the discipline that a test is about, if queues in a store don't have it."""
-    marker = request.node.get_closest_marker("discipline")
-    return marker.args[0] if marker is not None and marker.args[0] in NOT_SHARED else None

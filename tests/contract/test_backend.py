@@ -657,7 +657,32 @@ async def test_a_unique_value_belongs_to_a_job_of_each_owner(make: Make) -> None
     assert len(set(first)) == 3
 
 
-@pytest.mark.discipline(Discipline.FAIR)
+@virtual_time
+async def test_groups_take_turns_and_a_position_counts_those_of_all(make: Make) -> None:
+    backend = make(default=QueuePolicy(discipline=Discipline.FAIR))
+    many, few, none = [
+        [await submit(backend, JobSpec(type="t", group=group)) for _ in range(count)]
+        for group, count in (("many", 5), ("few", 2), (None, 1))
+    ]
+    assert (await estimate_of(backend, many[1])).position == 2 * 3
+    assert (await estimate_of(backend, many[4])).position == 8, "of eight jobs"
+    await backend.cancel(many[2].id)
+    leased = [(await lease_one(backend)).job_id for _ in range(7)]
+    turns = [many[0], few[0], none[0], many[1], few[1], many[3], many[4]]
+    assert leased == [job.id for job in turns]
+
+
+@virtual_time
+async def test_a_change_to_fair_and_back_keeps_every_job(make: Make) -> None:
+    backend = make()
+    jobs = [await submit(backend, JobSpec(type="t", group=group)) for group in "aaabbc"]
+    await backend.change_queue("default", QueuePolicy(discipline=Discipline.FAIR))
+    leased = [(await lease_one(backend)).job_id for _ in range(4)]
+    assert leased == [jobs[number].id for number in (0, 3, 5, 1)]
+    await backend.change_queue("default", QueuePolicy(discipline=Discipline.FIFO))
+    assert [(await lease_one(backend)).job_id for _ in range(2)] == [jobs[2].id, jobs[4].id]
+
+
 @virtual_time
 async def test_groups_of_two_owners_take_turns_although_their_names_are_equal(make: Make) -> None:
     backend = make(default=QueuePolicy(discipline=Discipline.FAIR))

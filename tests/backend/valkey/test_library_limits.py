@@ -181,8 +181,8 @@ def test_a_file_s_section_wins_once_and_a_patch_stays(jq: Client) -> None:
 
 
 def test_an_unknown_discipline_is_an_error(jq: Client) -> None:
-    with pytest.raises(FunctionError, match="fifo, lifo or priority, got fair"):
-        jq.set_queue(discipline="fair")
+    with pytest.raises(FunctionError, match="fifo, lifo, priority or fair, got adaptive"):
+        jq.set_queue(discipline="adaptive")
 
 
 def test_a_paused_queue_starts_nothing_until_its_end(jq: Client) -> None:

@@ -153,6 +153,21 @@ MUTANTS = {
         "set_one_aside(u, generation, queue_name, sublist .. popped[index])",
         "local _ = generation",
     ),
+    "a group has all its jobs in a row": ("fair", "or turns[name]) + HALF", "or turns[name])"),
+    "a group that starts a job stays the first": (
+        "fair",
+        "turns[name], at = name, next_turn(queue), at + 1",
+        "at = name, at + 1",
+    ),
+    "a group without jobs stays in its ring": (
+        "fair",
+        "== 0 then\n    leave_ring(u, queue_name, sublist, name, key)",
+        "== 1 then\n",
+    ),
+    "a line is last in, first out": ("fair", "'ZPOPMIN', unit.written(u, key))", "'ZPOPMAX', unit.written(u, key))"),
+    "a ring is not set aside": ("fair", "set_one_aside(u, generation, queue.name, fair.ring(sublist))", ""),
+    "a job that is sorted in stays in a line": ("fair", "if line ~= job.b then", "if false then"),
+    "jobs in lines of a type are not counted": ("fair_grouped", "count_ready(u, queue_name, line, -count)", ""),
     "a type in quarantine starts": (
         "quarantined",
         "if gate.probe ~= '' or u.now < gate['until'] then\n      return 0",

@@ -80,8 +80,10 @@ async def test_a_change_holds_though_servers_start_with_the_same_configuration(c
 @virtual_time
 async def test_an_order_that_the_store_has_not_is_refused_before_anything_changes(connect: Connect) -> None:
     one = await server(connect)
-    with pytest.raises(ValueError, match=r"fair does not fit backend: valkey: .*; use fifo, lifo or priority"):
-        await one.queues.change_queue("default", QueuePolicy(discipline=Discipline.FAIR))
+    with pytest.raises(
+        ValueError, match=r"adaptive does not fit backend: valkey: .*; use fifo, lifo, priority or fair"
+    ):
+        await one.queues.change_queue("default", QueuePolicy(discipline=Discipline.ADAPTIVE))
     await one.mirror.refresh()
     assert one.queues.policies() == {"default": FIRST}
 

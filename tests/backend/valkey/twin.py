@@ -23,6 +23,7 @@ from jobqueue.core.policy import Limits, QueuePolicy
 from jobqueue.core.quotas import Quotas
 from tests.backend.valkey.stored import stored
 from tests.backend.valkey.twin_configs import Config
+from tests.backend.valkey.twin_turns import Group, Turns
 from tests.stores import Functions
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class Twin:
         self.processes: list[str] = []
         self.holders: dict[str, str] = {}
         self.returned: set[str] = set()
+        self.turns = Turns()
         self.names: dict[str, Callable[[], str]] = {
             name.removeprefix("do_"): getattr(self, name) for name in dir(self) if name.startswith("do_")
         }
@@ -107,7 +109,9 @@ class Twin:
             self.operations += 1
             self.log.append(f"{self.operations} at {self.store.now}: {name}")
             self.log[-1] += f" {self.names[name]()}"
+            self.note_groups()
             self.tick()
+            self.note_groups()
             self.compare()
 
     def fail(self, text: str) -> None:
@@ -136,6 +140,23 @@ class Twin:
         """Return a random job of these states; any record if none is named."""
         jobs = [job for job in self.jobs.values() if not states or job.state in states]
         return self.random.choice(jobs) if jobs else None
+
+    # -- turns
+
+    def note_groups(self) -> None:
+        """Note which groups have a job that may start."""
+        self.turns.note({(job.spec.queue, group_of(job)) for job in self.jobs.values() if job.state is QUEUED})
+
+    def take_turn(self, queue: str, job: Job) -> None:
+        """Compare a start in a fair queue with its law; which of two groups enters first, the store decides."""
+        fault = self.turns.start(queue, group_of(job))
+        waiting = self.engine.queue_states[queue].waiting
+        for other in self.jobs.values():
+            same = other.spec.queue == queue and other.state is QUEUED and group_of(other) == group_of(job)
+            if same and not {job.id, other.id} & self.returned and waiting[other.id] < waiting[job.id]:
+                fault = fault or f"{other.id} waits longer in its group"
+        if fault is not None:
+            self.fail(f"the store leases {job.id}: {fault}")
 
     # -- comparison
 
@@ -254,6 +275,10 @@ def bounds_of(concurrency: int | None, rate: Rate | None) -> tuple[int, int, int
     if rate is None:
         return concurrency or 0, 0, 0, 0
     return concurrency or 0, rate.count, round(rate.period_s * 1000), rate.burst_max
+
+
+def group_of(job: Job) -> Group:
+    return job.owner, job.spec.group
 
 
 def as_dict(flat: list[Any]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ class Config:
     groups: tuple[str | None, ...] = ()
     max_args: int = 200
     start_by: bool = True
+    disciplines: tuple[Discipline, ...] = (Discipline.FIFO, Discipline.LIFO, Discipline.PRIORITY)
     moving: bool = False
     """Time passes before every operation."""
 
@@ -84,6 +85,30 @@ def grouped() -> Config:
     return Config(operations, queues, limits, callers=(None, "u"), owners=(None, "key:u"), groups=groups)
 
 
+def fair() -> Config:
+    """Groups take turns, by a law that is compared, and orders change."""
+    operations = {**WORK, "policy": 1, "die": 1, "reconcile": 2, "late_lease": 8}
+    queues = {"a": policy(Discipline.FAIR, capacity=60), "b": policy(Discipline.FAIR)}
+    return Config(
+        operations,
+        queues,
+        {"echo": None, "other": None},
+        callers=(None, "u"),
+        owners=(None, "key:u"),
+        groups=(None, "g", "h", "i"),
+        disciplines=(Discipline.FAIR, Discipline.FAIR, Discipline.FIFO, Discipline.PRIORITY),
+    )
+
+
+def fair_grouped() -> Config:
+    """Fair queues, with limits of types and of groups."""
+    config = grouped()
+    config.limits["narrow"] = Limits(concurrency=1)
+    config.queues = {"a": policy(Discipline.FAIR, capacity=60), "b": policy(Discipline.FAIR, capacity=60)}
+    config.disciplines = (Discipline.FAIR, Discipline.FAIR, Discipline.LIFO)
+    return config
+
+
 def quarantined() -> Config:
     """Types that fail often, with and without limits, and one caller."""
     operations = {**WORK, "nack": 25, "ack": 6, "release": 3, "reconcile": 1}
@@ -112,6 +137,8 @@ CONFIGS: Final = {
     "plain": plain,
     "limited": limited,
     "grouped": grouped,
+    "fair": fair,
+    "fair_grouped": fair_grouped,
     "quarantined": quarantined,
     "bounded": bounded,
     "crowded": crowded,

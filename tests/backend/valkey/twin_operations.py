@@ -201,7 +201,11 @@ class Operations(Twin):
         job = engine.get(job_id)
         if not scheduler.may_start(queue):
             self.fail(f"the store leases {job_id}, and the engine has no worker for {queue}")
-        if not (any(self.config.limits.values()) or engine.quarantine.count):
+        if any(self.config.limits.values()) or engine.quarantine.count:
+            pass
+        elif self.config.queues[queue].discipline is Discipline.FAIR:
+            self.take_turn(queue, job)
+        else:
             order, first = scheduler._orders[queue], None
             while first is None:
                 if not len(order):
@@ -411,15 +415,15 @@ class Operations(Twin):
     def do_policy(self) -> str:
         queue = self.random.choice(list(self.config.queues))
         before = self.config.queues[queue]
-        disciplines = [Discipline.FIFO, Discipline.LIFO, Discipline.PRIORITY]
         policy = msgspec.structs.replace(
             before,
             capacity=self.random.choice([5, 20, 100]),
             workers=self.random.choice([1, 3, 20]),
-            discipline=self.random.choice(disciplines),
+            discipline=self.random.choice(self.config.disciplines),
             aging_s=self.random.choice([None, 0.5]),
         )
         # Which of several returned jobs is first is settled by neither.
+        self.turns.forget(queue)
         self.config.queues[queue] = policy
         self.engine.set_policy(queue, policy, now=self.now)
         self.set_queue(queue, policy)

@@ -31,7 +31,8 @@ local function places(u)
   for _, id in ipairs(members(u, 'e')) do note(id, 'e') end
   for _, pattern in ipairs({ 'r:*', 'o:*' }) do
     for _, key in ipairs(ids_of(u, pattern)) do
-      for _, id in ipairs(groups.type_of(key) and {} or members(u, key)) do note(id, 'q ' .. key) end
+      local of_groups = groups.type_of(key) or fair.sublist_of(key)
+      for _, id in ipairs(of_groups and {} or members(u, key)) do note(id, 'q ' .. key) end
     end
   end
   for _, key in ipairs(ids_of(u, 'l:*')) do
@@ -192,10 +193,13 @@ end
 -- Each sublist with a ready job is among those of its queue and of its type.
 local function check_names(u, found)
   for _, key in ipairs(ids_of(u, 'r:*')) do
-    local queue_name, sublist = string.match(key, '^r:([^:]+):(.+)$')
+    local queue_name, line = string.match(key, '^r:([^:]+):(.+)$')
+    local sublist = fair.base(line)
     local type_name = groups.split(sublist)
     local name, of_queue = type_name and groups.bundle(type_name) or sublist, queue_name .. (type_name and '\0' or '')
-    local named = sublists.is_lane(sublist) or redis.call('SISMEMBER', u.prefix .. 'qt:' .. queue_name, name) == 1
+    local is_aside = line ~= sublist and redis.call('EXISTS', fair.ring_key(u, queue_name, sublist)) == 0
+    local named = sublists.is_lane(sublist) or is_aside
+      or redis.call('SISMEMBER', u.prefix .. 'qt:' .. queue_name, name) == 1
       and redis.call('SISMEMBER', u.prefix .. 'tq:' .. (type_name or sublist), of_queue) == 1
     if not named then
       fault(found, 'I7', queue_name, sublist, 'has ready jobs, and neither its queue nor its type tells it')
@@ -262,6 +266,69 @@ local function check_groups(u, found, sums)
   end
 end
 
+-- Adds up the lines of each sublist. Each is in its ring, or its ring is set aside.
+local function check_lines(u, found, ready)
+  for _, key in ipairs(ids_of(u, 'r:*')) do
+    local queue_name, line = string.match(key, '^r:([^:]+):(.+)$')
+    local sublist, name = fair.split(line)
+    if sublist then
+      local turn, aside = redis.call('ZSCORE', fair.ring_key(u, queue_name, sublist), name), false
+      for _, ring in ipairs(ids_of(u, 'o:*')) do
+        aside = aside or string.match(ring, '^o:%d+:(.+)$') == queue_name .. ':' .. fair.ring(sublist)
+          and redis.call('ZSCORE', u.prefix .. ring, name)
+      end
+      if not turn and not aside then
+        fault(found, 'I7', queue_name, line, 'has ready jobs and no turn')
+      end
+      local name_of_sum = queue_name .. ':' .. sublist
+      ready[name_of_sum] = (ready[name_of_sum] or 0) + redis.call('ZCARD', u.prefix .. key)
+    elseif not groups.split(line) and unit.queue(u, queue_name).discipline == 'fair' then
+      fault(found, 'I7', queue_name, line, 'has jobs outside of lines')
+    end
+  end
+end
+
+-- Each group in a ring has a job, and one at most, the first, has had its turn.
+local function check_ring(u, found, key)
+  local queue_name, sublist = string.match(key, '^fr:([^:]+):(.+)$')
+  local ring = redis.call('ZRANGE', u.prefix .. key, 0, -1, 'WITHSCORES')
+  for index = 1, #ring, 2 do
+    local line = fair.ring(sublist) .. ring[index]
+    if redis.call('EXISTS', sublists.key(u, queue_name, line)) == 0 then
+      fault(found, 'I7', queue_name, line, 'has a turn and no ready job')
+    end
+    if index > 1 and tonumber(ring[index + 1]) % 1 > 0 then
+      fault(found, 'I7', queue_name, line, 'has had its turn, and is not the first of its ring')
+    end
+    if tonumber(ring[index + 1]) > unit.queue(u, queue_name).seq + 1 then
+      fault(found, 'I7', queue_name, line, 'has a turn that was not given out')
+    end
+  end
+end
+
+local function check_fair(u, found)
+  local ready = {}
+  check_lines(u, found, ready)
+  for _, key in ipairs(ids_of(u, 'fr:*')) do
+    check_ring(u, found, key)
+  end
+  for _, key in ipairs(ids_of(u, 'fn:*')) do
+    local counts, queue_name = redis.call('HGETALL', u.prefix .. key), string.sub(key, 4)
+    for index = 1, #counts, 2 do
+      local name = queue_name .. ':' .. counts[index]
+      if tonumber(counts[index + 1]) ~= ready[name] then
+        fault(found, 'the lines of', name, 'count', counts[index + 1], 'and have', tostring(ready[name]))
+      end
+      ready[name] = nil
+    end
+  end
+  for name in pairs(ready) do
+    if not sublists.is_lane(string.match(name, ':(.+)$')) then
+      fault(found, 'the lines of', name, 'are not counted')
+    end
+  end
+end
+
 local function check_sublists(u, found, sums)
   for _, name in ipairs(redis.call('SMEMBERS', u.prefix .. 'queues')) do
     for _, sublist in ipairs(sublists.of(u, name)) do
@@ -302,5 +369,6 @@ function api.audit(keys, _)
   check_names(u, found)
   check_sublists(u, found, sums)
   check_groups(u, found, sums)
+  check_fair(u, found)
   return found
 end

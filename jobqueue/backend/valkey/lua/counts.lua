@@ -23,12 +23,13 @@ local function totals(u)
   return found
 end
 
--- Some sublists of a queue, with those of groups in place of their bundle.
-local function with_groups(u, queue_name, names)
-  local found = {}
+-- Some sublists of a queue, with those of groups in place of their bundle, and the lines of a fair queue.
+local function with_groups(u, queue, names)
+  local found, is_fair = {}, queue.discipline == 'fair'
   for index = 1, math.min(#names, JOBS_MAX) do
     local type_name = groups.type_of(names[index])
-    local more = type_name and groups.some(u, queue_name, type_name, JOBS_MAX) or { names[index] }
+    local more = type_name and groups.some(u, queue.name, type_name, JOBS_MAX)
+      or is_fair and fair.some(u, queue.name, names[index], JOBS_MAX) or { names[index] }
     for each = 1, #more do
       found[#found + 1] = more[each]
     end
@@ -36,10 +37,10 @@ local function with_groups(u, queue_name, names)
   return found
 end
 
--- The first jobs of a queue's sublists tell since when the oldest one waits, but for priorities, and but for lifo with
--- many groups.
+-- The first jobs of a queue's sublists tell since when the oldest one waits, but for priorities, and but for lifo and
+-- fair with many groups.
 local function oldest(u, queue, all)
-  local first, names = -1, with_groups(u, queue.name, all)
+  local first, names = -1, with_groups(u, queue, all)
   local at = queue.discipline == 'lifo' and -1 or 0
   for index = 1, math.min(#names, JOBS_MAX) do
     local id = redis.call('ZRANGE', sublists.key(u, queue.name, names[index]), at, at)[1]
@@ -83,7 +84,7 @@ end
 local function counts_of_type(u, name)
   local gate, found, waiting = limits.gate(u, name), { name }, 0
   for _, queue_name in ipairs(redis.call('SMEMBERS', u.prefix .. 'tq:' .. name)) do
-    waiting = waiting + redis.call('ZCARD', sublists.key(u, queue_name, name))
+    waiting = waiting + sublists.ready(u, unit.queue(u, queue_name), name)
   end
   put(found, 'lane', gate.lane or '')
   put(found, 'reason', gate.reason)

@@ -27,11 +27,16 @@ end
 
 -- The type and the name of a group, from its sublist; nil: it is none.
 function groups.split(sublist)
-  return string.match(sublist, '^([^%z]+)%z(.+)$')
+  return string.match(sublist, '^([^%z\1]+)%z(.+)$')
+end
+
+-- The name of a group among all of its type.
+function groups.name(owner, name)
+  return (owner and '=' .. owner or '') .. '\0' .. name
 end
 
 function groups.sublist(type_name, owner, name)
-  return type_name .. '\0' .. (owner and '=' .. owner or '') .. '\0' .. name
+  return type_name .. '\0' .. groups.name(owner, name)
 end
 
 function groups.bundle(type_name)
@@ -40,7 +45,7 @@ end
 
 -- The type of a bundle; nil: it is none.
 function groups.type_of(sublist)
-  return string.match(sublist, '^([^%z]+)%z$')
+  return string.match(sublist, '^([^%z\1]+)%z$')
 end
 
 local function key_of(u, kind, queue_name, type_name)

@@ -11,11 +11,11 @@ local LOOKS_MAX = 128
 local SUBLISTS_MAX = 64
 
 local function put_aside(u, queue, job, sublist)
-  local spec = job.kind.spec
-  records.whole(job).b = sublist
+  local spec, line = job.kind.spec, fair.line(queue, sublist, job.kind)
+  records.whole(job).b = line
   records.write(u, job)
   redis.call('HSETNX', u.prefix .. 'g:' .. spec.type, 'lane', spec.lane)
-  sublists.push(u, queue, sublist, job.id, spec.priority, job.sq, job.r)
+  sublists.push(u, queue, line, job.id, spec.priority, job.sq, job.r)
 end
 
 local function knows(u, lease, type_name)
@@ -113,13 +113,22 @@ local function first_of(found)
   return best
 end
 
--- Takes jobs out of a sublist and starts them. Returns the score of the next one; false: there is none.
-local function take(u, lease, queue, sublist, count)
+-- Takes jobs out of a sublist. Returns their ids.
+local function pop(u, queue, sublist, count)
+  if queue.discipline == 'fair' then
+    return fair.pop(u, queue, sublist, count)
+  end
   local popped = redis.call('ZPOPMIN', unit.written(u, sublists.key(u, queue.name, sublist)), count)
   local ids = {}
   for index = 1, #popped, 2 do
     ids[#ids + 1] = popped[index]
   end
+  return ids
+end
+
+-- Takes jobs out of a sublist and starts them. Returns the score of the next one; false: there is none.
+local function take(u, lease, queue, sublist, count)
+  local ids = pop(u, queue, sublist, count)
   sublists.touch(u, queue.name, sublist)
   records.fetch(u, ids)
   start_all(u, lease, queue, sublist, ids)

@@ -14,7 +14,7 @@ local FRONT = '<c1BI4I4i4'
 
 local function position_of(u, job)
   local rank = job.s == 'q' and redis.call('ZRANK', sublists.key(u, job.kind.q, job.b), job.id)
-  return rank and rank + 1 or -1
+  return rank and fair.position(u, job, rank + 1) or -1
 end
 
 -- A record as a reply has it: its text alone, unless it is to be whole.

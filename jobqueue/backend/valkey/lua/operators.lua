@@ -96,7 +96,7 @@ local function retry_one(u, job)
   uniqueness.stake(u, job.id, spec, claims)
   job.n, job.d, job.o, job.f, job.P, job.E, job.k = job.a, u.now, nil, nil, '', '', -1
   queue.seq, queue.queued = queue.seq + 1, queue.queued + 1
-  local sublist = sublists.of_kind(u, job.kind)
+  local sublist = sublists.of_kind(u, queue, job.kind)
   job.s, job.v, job.sq, job.r, job.b = 'q', job.v + 1, queue.seq, u.now, sublist
   sublists.push(u, queue, sublist, job.id, spec.priority, queue.seq, u.now)
   events.of_job(u, 'retried', job)

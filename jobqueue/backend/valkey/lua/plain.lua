@@ -68,9 +68,9 @@ local function new_heads(kind)
   end
 end
 
--- Returns the rests of new records by their places and numbers: `REST` in parts.
-local function new_rests(u, kind)
-  local pack, sublist, now = struct.pack, kind.sublist, u.now
+-- Returns the rests of new records of a sublist by their places and numbers: `REST` in parts.
+local function new_rests(u, sublist)
+  local pack, now = struct.pack, u.now
   local before, between = pack('<BI4i4I4', 0, 0, -1, 0), pack('<ddd', now, now, now)
   local after = pack('<I2I4I4', #sublist, 0, 0) .. sublist
   return function(place, number)
@@ -107,8 +107,11 @@ function plain.accept(u, queue, items, first)
   if jobs <= 0 or not is_plain(u, kind) then
     return 0
   end
-  local note, rest_of, head_of = sublists.touch(u, queue.name, kind.sublist), new_rests(u, kind), new_heads(kind)
-  local ready, all, kept, known = unit.adding(u, note.key), unit.adding(u, unit.key(u, 'i')), u.kept, u.records
+  local sublist = fair.line(queue, kind.sublist, kind)
+  local note = sublists.touch(u, queue.name, kind.sublist)
+  local ready_key = sublist == kind.sublist and note.key or sublists.key(u, queue.name, sublist)
+  local rest_of, head_of = new_rests(u, sublist), new_heads(kind)
+  local ready, all, kept, known = unit.adding(u, ready_key), unit.adding(u, unit.key(u, 'i')), u.kept, u.records
   local at, all_at, kept_at, is_fifo = #ready, #all, #kept, queue.discipline == 'fifo'
   local key, args_key, seq, place = unit.key(u, 'j:'), unit.key(u, 'arg:'), queue.seq, unit.next_place(u) - 1
   local text, priority, least = kind.text, kind.spec.priority, note.least
@@ -137,6 +140,9 @@ function plain.accept(u, queue, items, first)
   end
   if count > 0 then
     note.head, note.least, unit.store(u).place = nil, least, place
+    if queue.discipline == 'fair' then
+      fair.enter(u, queue, sublist, count)
+    end
     count_accepted(u, queue, kind, count, total)
   end
   return count

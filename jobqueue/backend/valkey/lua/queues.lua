@@ -5,7 +5,7 @@
 
 -- Of jobs that a change of discipline sorts in at once; ticks do the rest.
 local PORTIONS_AT_ONCE = 5
-local DISCIPLINES = { fifo = true, lifo = true, priority = true }
+local DISCIPLINES = { fifo = true, lifo = true, priority = true, fair = true }
 
 local function queue_key(u, name)
   return u.prefix .. 'q:' .. name
@@ -22,7 +22,7 @@ local function check_policy(args)
   unit.number(args[9], 'aging_ms', -1, 2 ^ 40)
   unit.number(args[10], 'retry_budget', 0, 2 ^ 40)
   if not DISCIPLINES[args[8]] then
-    error({ err = 'ERR jobqueue: the discipline must be fifo, lifo or priority, got ' .. tostring(args[8]) })
+    error({ err = 'ERR jobqueue: the discipline must be fifo, lifo, priority or fair, got ' .. tostring(args[8]) })
   end
 end
 

@@ -11,6 +11,7 @@
 --    with a job that is given back, and so does its place.
 -- 4. After a change of discipline the sublists are set aside (`o:…`), and ticks sort them in again, a portion at a time.
 --    Each change is a generation; `og` has those that have sublists left, with how many.
+-- 5. In a fair queue a sublist has lines of groups in place of jobs, and its score is a turn (`fair`).
 
 local sublists = {}
 
@@ -69,8 +70,14 @@ end
 -- Puts a job at its place among the ready ones.
 function sublists.push(u, queue, sublist, id, priority, number, since)
   local score = sublists.score(queue, priority, number, since)
-  local note = sublists.touch(u, queue.name, sublist)
-  unit.add(u, note.key, score, id)
+  local note, key
+  if queue.discipline == 'fair' then
+    note, key = fair.enter(u, queue, sublist, 1)
+  else
+    note = sublists.touch(u, queue.name, sublist)
+    key = note.key
+  end
+  unit.add(u, key, score, id)
   note.head = nil
   if not note.least or score < note.least then
     note.least = score
@@ -79,16 +86,25 @@ function sublists.push(u, queue, sublist, id, priority, number, since)
 end
 
 function sublists.remove(u, queue_name, sublist, id)
-  if unit.remove(u, sublists.key(u, queue_name, sublist), id) == 0 then
+  local removed = unit.remove(u, sublists.key(u, queue_name, sublist), id)
+  if removed == 0 then
     for _, generation in ipairs(redis.call('HKEYS', u.prefix .. 'og')) do
       redis.call('ZREM', u.prefix .. 'o:' .. generation .. ':' .. queue_name .. ':' .. sublist, id)
     end
   end
-  sublists.touch_wholly(u, queue_name, sublist)
+  if fair.split(sublist) then
+    fair.leave(u, queue_name, sublist, removed)
+  else
+    sublists.touch_wholly(u, queue_name, sublist)
+  end
 end
 
--- The score of the first job, or nil.
+-- The score of the first job, or nil; of a fair queue, the turn of the first group.
 function sublists.head(u, queue_name, sublist)
+  local queue = unit.queue(u, queue_name)
+  if queue.discipline == 'fair' then
+    return fair.head(u, queue, sublist)
+  end
   local first = redis.call('ZRANGE', unit.written(u, sublists.key(u, queue_name, sublist)), 0, 0, 'WITHSCORES')
   return tonumber(first[2])
 end
@@ -162,10 +178,19 @@ function sublists.settle(u)
   u.sublists, u.gates = {}, {}
 end
 
--- The sublist of a job that becomes ready: a type in quarantine has its own.
-function sublists.of_kind(u, kind)
+-- Where a job that becomes ready in a queue goes: a type in quarantine has a sublist of its own.
+function sublists.of_kind(u, queue, kind)
   local sublist, type_name = kind.sublist, kind.spec.type
-  return sublists.is_lane(sublist) and limits.quarantined(u)[type_name] and type_name or sublist
+  local is_shut = sublists.is_lane(sublist) and limits.quarantined(u)[type_name]
+  return fair.line(queue, is_shut and type_name or sublist, kind)
+end
+
+-- How many jobs of a type are ready, but for those in lanes and in groups with limits.
+function sublists.ready(u, queue, type_name)
+  if queue.discipline == 'fair' then
+    return fair.ready(u, queue.name, type_name)
+  end
+  return redis.call('ZCARD', unit.written(u, sublists.key(u, queue.name, type_name)))
 end
 
 -- All sublists of a queue that have a job.
@@ -177,18 +202,26 @@ function sublists.of(u, queue_name)
   return found
 end
 
--- Sets the jobs of a sublist aside, to be sorted in by ticks; of a bundle (`groups`), its groups, whose jobs follow.
+-- The key of what is set aside under a name: jobs; of a bundle and of a ring, groups.
+local function key_aside(u, queue_name, name)
+  local type_name, sublist = groups.type_of(name), fair.sublist_of(name)
+  return type_name and groups.all_key(u, queue_name, type_name) or sublist and fair.ring_key(u, queue_name, sublist)
+    or unit.written(u, sublists.key(u, queue_name, name))
+end
+
+-- Sets the jobs of a sublist aside, to be sorted in by ticks; of a bundle (`groups`) and of a ring (`fair`), its groups,
+-- whose jobs follow.
 local function set_one_aside(u, generation, queue_name, sublist)
-  local type_name = groups.type_of(sublist)
-  local key = type_name and groups.all_key(u, queue_name, type_name)
-    or unit.written(u, sublists.key(u, queue_name, sublist))
+  local key = key_aside(u, queue_name, sublist)
   if redis.call('EXISTS', key) == 1 then
-    local name = generation .. ':' .. queue_name .. ':' .. sublist
+    local name, count = generation .. ':' .. queue_name .. ':' .. sublist, redis.call('ZCARD', key)
     redis.call('RENAME', key, u.prefix .. 'o:' .. name)
     redis.call('RPUSH', u.prefix .. 'resort', name)
     redis.call('HINCRBY', u.prefix .. 'og', generation, 1)
-    if not type_name then
-      sublists.touch_wholly(u, queue_name, sublist)
+    if fair.split(sublist) then
+      fair.leave(u, queue_name, sublist, count)
+    elseif not groups.type_of(sublist) then
+      sublists.touch_wholly(u, queue_name, fair.base(sublist))
     end
   end
 end
@@ -202,6 +235,7 @@ function sublists.set_aside(u, queue)
   local generation = next_generation(u)
   for _, sublist in ipairs(sublists.of(u, queue.name)) do
     set_one_aside(u, generation, queue.name, sublist)
+    set_one_aside(u, generation, queue.name, fair.ring(sublist))
   end
 end
 
@@ -215,15 +249,20 @@ end
 -- Sorts a portion of what was set aside first in again; returns how many steps it took.
 local function sort_in_first(u, name, most)
   local generation, queue_name, sublist = string.match(name, '^(%d+):([^:]+):(.+)$')
-  local key, is_bundle = u.prefix .. 'o:' .. name, groups.type_of(sublist)
+  local key, of_groups = u.prefix .. 'o:' .. name, groups.type_of(sublist) or fair.sublist_of(sublist)
   local popped = redis.call('ZPOPMIN', key, most)
   local queue = unit.queue(u, queue_name)
   for index = 1, #popped, 2 do
-    local job = not is_bundle and records.get(u, popped[index])
-    if is_bundle then
+    local job = not of_groups and records.get(u, popped[index])
+    if of_groups then
       set_one_aside(u, generation, queue_name, sublist .. popped[index])
     elseif job and job.s == 'q' then -- a record that is gone, by a hand that is not ours, is forgotten
-      sublists.push(u, queue, sublist, job.id, job.kind.spec.priority, job.sq, job.r)
+      local line = fair.line(queue, fair.base(sublist), job.kind)
+      if line ~= job.b then
+        job.b = line
+        records.write(u, job)
+      end
+      sublists.push(u, queue, line, job.id, job.kind.spec.priority, job.sq, job.r)
     end
   end
   if redis.call('EXISTS', key) == 0 then

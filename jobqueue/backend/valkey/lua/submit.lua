@@ -15,10 +15,10 @@ local admission = {}
 
 -- Jobs that wait for a type, in all queues; those of this call are in no index yet, but for their sublist.
 local function waiting_of(u, type_name, queue)
-  local waiting = redis.call('ZCARD', unit.written(u, sublists.key(u, queue.name, type_name)))
+  local waiting = sublists.ready(u, queue, type_name)
   for _, queue_name in ipairs(redis.call('SMEMBERS', u.prefix .. 'tq:' .. type_name)) do
     if queue_name ~= queue.name then
-      waiting = waiting + redis.call('ZCARD', sublists.key(u, queue_name, type_name))
+      waiting = waiting + sublists.ready(u, unit.queue(u, queue_name), type_name)
     end
   end
   return waiting + groups.ready(u, type_name)
@@ -81,7 +81,7 @@ local function new_job(u, queue, item, size)
     unit.add(u, unit.key(u, 'd'), at, item.id)
   else
     queue.seq, queue.queued = queue.seq + 1, queue.queued + 1
-    number, sublist, since = queue.seq, sublists.of_kind(u, item.kind), u.now
+    number, sublist, since = queue.seq, sublists.of_kind(u, queue, item.kind), u.now
     sublists.push(u, queue, sublist, item.id, spec.priority, number, since)
   end
   local place = unit.next_place(u)

@@ -71,7 +71,7 @@ function transitions.to_queued(u, job, back)
   if not (back and job.r) then
     job.r = u.now
   end
-  local sublist = sublists.of_kind(u, job.kind)
+  local sublist = sublists.of_kind(u, queue, job.kind)
   job.b = sublist
   sublists.push(u, queue, sublist, job.id, spec.priority, job.sq, job.r)
   transitions.watch_start_by(u, job)

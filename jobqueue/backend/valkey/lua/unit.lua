@@ -25,6 +25,7 @@
 --   resort, og              their names; their generations, with how many are left
 --   types, g:<type>         names; limits, permits held, quarantine
 --   ga:, go:, gn:<queue>:…  of a type: its groups with a ready job; those of which one may start; how many are ready
+--   fr:, fn:<queue>:…       of a fair queue: groups by their turn; how many jobs are ready by type
 --   gg:<type>\0…, tg        the state of a group; groups by the instant that changes it
 --   tq:<type>, qt:<queue>   queues with a sublist of the type, and types with one of the queue
 --   t, shut, failing        types by the instant that opens them; those in quarantine; those that failed last
@@ -77,7 +78,7 @@ end
 local PACKED = {
   counts = '<dddddddddd', bounds = '<dddddddd', queue = '<dddddddd', policy = '<ddddddB', caller = '<dddd',
 }
-local ORDERS = { 'fifo', 'lifo', 'priority' }
+local ORDERS = { 'fifo', 'lifo', 'priority', 'fair' }
 
 function unit.begin(keys)
   local us = clock.us(keys[1])
@@ -103,6 +104,7 @@ function unit.begin(keys)
     sublists = {},
     gates = {},
     groups = nil,
+    lines = nil,
     readied = 0,
   }
 end
