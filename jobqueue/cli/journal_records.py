@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from jobqueue.backend.journal.reading import read_log
 from jobqueue.backend.journal.records import BadRecord, decode, describe, single
+from jobqueue.backend.journal.segment import SEGMENT_BYTES
 from jobqueue.backend.journal.snapshot_file import read_snapshot
 from jobqueue.cli.remote.output import compact
 from jobqueue.errors import ConfigError, JournalDamaged
@@ -85,7 +86,7 @@ def _frames(folder: JournalFolder) -> Iterator[tuple[str, Frame]]:
     if snapshot:
         for frame in read_snapshot(folder, snapshot):
             yield folder.snapshot_path(snapshot).name, frame
-    for frame in read_log(folder, snapshot):
+    for frame in read_log(folder, snapshot, segment_bytes=SEGMENT_BYTES):
         yield folder.segment_path(frame.segment).name, frame
 
 

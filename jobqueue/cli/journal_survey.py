@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from jobqueue.backend.journal.image import Image
 from jobqueue.backend.journal.reading import read_log
 from jobqueue.backend.journal.records import BadRecord, decode, describe, single
+from jobqueue.backend.journal.segment import SEGMENT_BYTES
 from jobqueue.backend.journal.snapshot_file import read_snapshot
 from jobqueue.errors import JournalDamaged
 
@@ -52,7 +53,7 @@ class Survey:
         try:
             if self.snapshot:
                 yield from read_snapshot(self.folder, self.snapshot)
-            log = read_log(self.folder, self.snapshot)
+            log = read_log(self.folder, self.snapshot, segment_bytes=SEGMENT_BYTES)
         except JournalDamaged as damage:
             self.damage = damage
             return

@@ -17,7 +17,7 @@ import pytest
 from jobqueue.backend.journal import records as of
 from jobqueue.backend.journal.folder import JournalFolder
 from jobqueue.backend.journal.frame import body_of, encode_frame
-from jobqueue.backend.journal.segment import SEGMENT_HEAD_BYTES, SegmentHead, make_segment
+from jobqueue.backend.journal.segment import SEGMENT_BYTES, SEGMENT_HEAD_BYTES, SegmentHead, make_segment
 from jobqueue.backend.journal.snapshot_file import SnapshotFile
 from tests.cli.conftest import ROOT, Ran, run_here
 
@@ -68,7 +68,7 @@ def encoded(frame: Iterable[list[Any]]) -> bytes:
 
 def write_segment(folder: JournalFolder, number: int, frames: list[list[list[Any]]], first_lsn: int = 1) -> list[int]:
     """Write a segment, each frame after the sync of the one before; return the offsets of the frames."""
-    segment = make_segment(folder, number, 64 * 1024)
+    segment = make_segment(folder, number, SEGMENT_BYTES)
     disk, offset, offsets = folder.disk, SEGMENT_HEAD_BYTES, []
     disk.write(segment.fd, SegmentHead(number, first_lsn, segment.salt).encode(), 0)
     for lsn, frame in enumerate(frames, first_lsn):
@@ -329,6 +329,25 @@ def test_a_folder_that_is_in_use_or_no_journal_is_refused(made: Made, tmp_path: 
         ran = here("journal", command, str(path))
         assert (ran.code, reason in ran.err, str(path) in ran.err) == (2, True, True)
     assert list((tmp_path / "other").iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["check", "repair", "dump"])
+def test_a_file_that_can_not_be_read_is_named(made: Made, here: Here, command: str) -> None:
+    made.log.unlink()
+    made.log.symlink_to(made.path / "gone")
+    ran = here("journal", command, str(made.path))
+    assert (ran.code, ran.out) == (2, "")
+    assert f"{made.log}: it can't be read: No such file or directory" in ran.err
+
+
+def test_a_log_that_was_cut_is_damaged_and_goes_on_after_a_repair(made: Made, here: Here) -> None:
+    os.truncate(made.log, made.offsets[2] + 7)
+    damage = here("journal", "check", str(made.path)).lines[0]["damage"]
+    assert (damage["file"], damage["offset"]) == (str(made.log), made.offsets[2] + 7)
+    assert "made with 67,108,864 bytes or more" in damage["reason"]
+    assert here("journal", "repair", str(made.path), "--yes").code == 0
+    assert made.log.stat().st_size == SEGMENT_BYTES
+    assert here("journal", "check", str(made.path)).lines[0]["frames"] == 2
 
 
 def test_whole_frames_without_valid_records_are_damage_that_no_cut_mends(tmp_path: Path, here: Here) -> None:

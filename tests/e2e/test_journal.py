@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.e2e.processes import ServerProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 TARGET = """
 import asyncio, os
@@ -169,6 +173,30 @@ def test_a_folder_of_something_else_is_refused_and_left_alone(folders: Folders) 
         assert server.exit_code() != 0
         assert "photo.jpg" in str(server.events)
     assert [path.name for path in folders.journal.iterdir()] == ["photo.jpg"]
+
+
+def flipped(log: Path) -> None:
+    with log.open("r+b") as file:
+        file.seek(100)
+        file.write(b"\xff\xff")
+
+
+@pytest.mark.parametrize("harm", [flipped, lambda log: os.truncate(log, 500), Path.unlink], ids=["flip", "cut", "gone"])
+def test_a_damaged_folder_is_refused_by_file_and_left_alone(folders: Folders, harm: Callable[[Path], None]) -> None:
+    with folders.server() as server:
+        until_ready(server)
+        for number in range(10):
+            submit(server, "echo", value=number)
+        server.stop(signal.SIGKILL)
+    log = folders.journal / "00000001.log"
+    harm(log)
+    before = {path: path.is_file() and path.read_bytes() for path in folders.journal.iterdir()}
+    with folders.server() as server:
+        assert server.exit_code() == 1
+        reason = server.wait_for("server.failed")["reason"]
+    assert f"{log}: damaged at byte" in reason
+    assert "or cut the log there with `jobqueue journal repair`" in reason
+    assert {path: path.is_file() and path.read_bytes() for path in folders.journal.iterdir()} == before
 
 
 def test_jobs_of_a_type_without_a_handler_keep_the_server_from_starting(folders: Folders) -> None:

@@ -151,7 +151,7 @@ class Journal:
         self._began_at = self._now()
         image = Image(spec_of, offset_s=self._offset_s())
         with without_collections():
-            await read_folder(self._folder, image, self._read)
+            await read_folder(self._folder, image, self._read, segment_bytes=self._segment_bytes)
             self._restored = image, await self._bring_back(image, engine, knows_type)
 
     async def record(self, begun: Callable[[Sequence[Job]], None] = lambda ended: None) -> None:

@@ -80,7 +80,7 @@ def open_log(folder: JournalFolder, end: LogEnd, segment_bytes: int, bytes_max: 
         return OpenedLog(Tail(end.lsn, current, spare), next_number, usage_of(folder))
     except OSError as error:
         close_all(folder.disk, opened)
-        for number in made:
+        for number in reversed(made):  # a crash in between leaves no gap
             with suppress(OSError):
                 folder.disk.unlink(folder.segment_path(number))
         reason = f"it can't be written: {error.strerror or error}"
@@ -111,6 +111,8 @@ def make_spare(folder: JournalFolder, number: int, size_bytes: int, bytes_max: i
         return MadeSpare(segment, usage_of(folder))
     except BaseException:
         folder.disk.close(segment.fd)
+        with suppress(OSError):
+            folder.disk.unlink(folder.segment_path(number))
         raise
 
 

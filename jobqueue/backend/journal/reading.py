@@ -7,12 +7,15 @@ Rules:
    the missing frame was on disk, and the journal is damaged. There is none: the tail was torn by a crash, before any
    promise was made for it. It is cut.
 3. A segment that begins anew (`segment.py`) counts only as the first one. Otherwise its snapshot was never completed.
-4. Reading changes nothing; `cut_log` does.
+4. A file that is missing, or shorter than it was made, leaves no frame that tells. Numbers without a gap and the size
+   of segments tell instead: no crash changes them, since a segment gets its name when it is whole and on the disk.
+5. Reading changes nothing; `cut_log` does.
 """
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from jobqueue.backend.journal.frame import HEAD_BYTES, FrameHead, body_at, decode_head, is_whole, magics
@@ -23,7 +26,7 @@ from jobqueue.backend.journal.segment import (
     decode_segment_head,
     make_segment,
 )
-from jobqueue.errors import JournalDamaged
+from jobqueue.errors import JournalDamaged, JournalError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -71,22 +74,29 @@ class LogEnd(NamedTuple):
     dropped: tuple[int, ...] = ()
 
 
-def read_log(folder: JournalFolder, first: int = 0) -> Reading:
+def read_log(folder: JournalFolder, first: int = 0, *, segment_bytes: int = 0) -> Reading:
     """Return the frames of a log, to be iterated once.
 
     Args:
         first: Number of the latest snapshot; the log goes on with the segment of this number. 0: there is no snapshot.
+        segment_bytes: Size that each segment was made with, at least. Defaults to 0, any size.
     """
-    return Reading(folder, first)
+    return Reading(folder, first, segment_bytes)
 
 
 class Reading:
-    """The frames of a log. After them `end` is where they end, also if iterating raised JournalDamaged."""
+    """The frames of a log. After them `end` is where they end, also if iterating raised JournalDamaged.
 
-    def __init__(self, folder: JournalFolder, first: int) -> None:
+    Raises:
+        JournalDamaged: A frame that was on disk can't be read any more.
+        JournalError: A file can't be read at all.
+    """
+
+    def __init__(self, folder: JournalFolder, first: int, segment_bytes: int) -> None:
         self.end = LogEnd(first=first)
         self._folder = folder
         self._first = first
+        self._segment_bytes = segment_bytes
 
     def __iter__(self) -> Iterator[Frame]:
         files: dict[int, _SegmentFile] = {}
@@ -135,9 +145,9 @@ class Reading:
         searched = [(file, offset if file is chain[at] and at >= 0 else 0) for file in chain[max(at, 0) :]]
         tails = [file.tail_bytes(start) for file, start in searched]
         later = [file.number for file in chain[at + 1 :]]
-        is_spare = bool(later) and not any(tails[-len(later) :][:1]) and chain[at + 1].size_bytes > SEGMENT_HEAD_BYTES
-        spare = later[0] if is_spare else 0
         last = chain[at].head if at >= 0 else None
+        is_spare = bool(later) and not any(tails[-len(later) :][:1]) and self._fits(chain[at + 1], last)
+        spare = later[0] if is_spare else 0
         self.end = LogEnd(
             segment=0 if last is None else last.number,
             offset=offset,
@@ -149,10 +159,36 @@ class Reading:
             spare=spare,
             dropped=(*later[1 if is_spare else 0 :], *abandoned),
         )
+        self._check_numbers(chain, at)
         for file, start in searched:
             witness = file.witness(start, lsn)
             if witness is not None:
                 raise self._damage(chain, at, offset, lsn, witness)
+        self._check_sizes(chain, at)
+
+    def _fits(self, file: _SegmentFile, before: SegmentHead | None) -> bool:
+        """Whether a file is as it was made, and the next one after a segment, or the first one."""
+        is_next = file.number == (0 if before is None else before.number) + 1
+        return is_next and file.size_bytes >= max(self._segment_bytes, SEGMENT_HEAD_BYTES + 1)
+
+    def _check_numbers(self, chain: list[_SegmentFile], at: int) -> None:
+        """Raise JournalDamaged if a segment was removed that the log went on with."""
+        path, numbers = self._folder.segment_path, [file.number for file in chain[max(at, 0) :]]
+        for number, following in pairwise(numbers if at >= 0 else [0, *numbers]):
+            if following != number + 1:
+                reason = f"the segment is missing: there is one after it ({path(following).name})"
+                raise JournalDamaged(str(path(number + 1)), 0, reason)
+
+    def _check_sizes(self, chain: list[_SegmentFile], at: int) -> None:
+        """Raise JournalDamaged if a file at the end of the log was cut, or emptied, by another program."""
+        path = self._folder.segment_path
+        for file in chain[max(at, 0) :]:
+            if file.size_bytes < self._segment_bytes:
+                reason = f"the file ends there, and was made with {self._segment_bytes:,} bytes or more"
+                raise JournalDamaged(str(path(file.number)), file.size_bytes, reason)
+        if at < 0 and len(chain) > 1:
+            reason = f"the segment has no head, and had one before the next one was made ({path(2).name})"
+            raise JournalDamaged(str(path(1)), 0, reason)
 
     def _damage(self, chain: list[_SegmentFile], at: int, offset: int, lsn: int, witness: Frame) -> JournalDamaged:
         number = chain[max(at, 0)].number
@@ -169,16 +205,26 @@ def _any_anew(files: list[_SegmentFile]) -> bool:
     return any(file.head is not None and file.head.anew for file in files)
 
 
+@contextmanager
+def told(path: Path) -> Iterator[None]:
+    """Raise JournalError, which names the file, for an OSError."""
+    try:
+        yield
+    except OSError as error:
+        raise JournalError(f"{path}: it can't be read: {error.strerror or error}") from error
+
+
 class _SegmentFile:
     """A segment that is read, in blocks."""
 
     def __init__(self, disk: Disk, path: Path, number: int) -> None:
         self.number = number
-        self.size_bytes = disk.size_of(path)
-        self._disk = disk
-        self._fd = self._disk.open(path)
-        # Before anything is read: see `Disk.open`.
-        self._written = disk.written(self._fd)
+        self._disk, self._path = disk, path
+        with told(path):
+            self.size_bytes = disk.size_of(path)
+            self._fd = disk.open(path)
+            # Before anything is read: see `Disk.open`.
+            self._written = disk.written(self._fd)
         self._end = self._written[-1][1] if self._written else 0
         self._block = b""
         self._block_start = 0
@@ -241,13 +287,15 @@ class _SegmentFile:
         if start < 0 or start + length > len(self._block):
             if offset >= self._end:
                 return b""
-            self._block = self._disk.read(self._fd, max(length, min(_BLOCK_BYTES, self._end - offset)), offset)
+            with told(self._path):
+                self._block = self._disk.read(self._fd, max(length, min(_BLOCK_BYTES, self._end - offset)), offset)
             self._block_start, start = offset, 0
         return self._block[start : start + length]
 
     def _blocks(self, offset: int, overlap: int = 0) -> Iterator[tuple[int, bytes]]:
         """Yield what was written of the file from an offset on, as `_blocks`."""
-        return _blocks(self._disk, self._fd, self._written, offset, overlap)
+        with told(self._path):
+            yield from _blocks(self._disk, self._fd, self._written, offset, overlap)
 
 
 def cut_log(folder: JournalFolder, end: LogEnd, *, segment_bytes: int = SEGMENT_BYTES) -> LogEnd:
@@ -270,6 +318,9 @@ def cut_log(folder: JournalFolder, end: LogEnd, *, segment_bytes: int = SEGMENT_
         try:
             if number == end.segment:
                 _clear(disk, fd, end.offset)
+                if disk.size_of(folder.segment_path(number)) < segment_bytes:  # it was cut by another program
+                    disk.allocate(fd, segment_bytes)
+                    disk.sync_file(fd)
             disk.sync_data(fd)
         finally:
             disk.close(fd)

@@ -71,14 +71,18 @@ class Read:
         self.share = 0.0
 
 
-async def read_folder(folder: JournalFolder, image: Image, read: Read) -> None:
-    """Apply all records of a folder, in order. Raises JournalError, JournalDamaged."""
+async def read_folder(folder: JournalFolder, image: Image, read: Read, *, segment_bytes: int) -> None:
+    """Apply all records of a folder, in order. Raises JournalError, JournalDamaged.
+
+    Args:
+        segment_bytes: Size of a segment.
+    """
     try:
         snapshots = folder.snapshots()
         first = snapshots[-1] if snapshots else 0
         total = max(1, folder.bytes_used())
         read.snapshot_bytes = 0 if not first else folder.disk.size_of(folder.snapshot_path(first))
-        reading, turns, at = read_log(folder, first), Turns(), 0
+        reading, turns, at = read_log(folder, first, segment_bytes=segment_bytes), Turns(), 0
         for is_log, frame in _frames(folder, first, iter(reading)):
             try:
                 read.records += image.apply(frame.body)
@@ -89,7 +93,8 @@ async def read_folder(folder: JournalFolder, image: Image, read: Read) -> None:
             read.share = min(1.0, at / total)
             await turns.end()
     except OSError as error:
-        raise JournalError(f"journal folder {folder.path}: it can't be read: {error.strerror or error}") from error
+        place = error.filename or f"journal folder {folder.path}"
+        raise JournalError(f"{place}: it can't be read: {error.strerror or error}") from error
     read.end, read.share = reading.end, 1.0
     read.log_bytes = at - read.snapshot_bytes
 

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from jobqueue.backend.journal.folder import JournalFolder
 
 SEGMENT_BYTES: Final = 64 * 1024 * 1024
-"""Size of a segment; of one with a greater record it is more."""
+"""Size of a segment; of one with a greater record it is more. Were it raised, segments of earlier versions would be
+taken for cut ones."""
 
 _MAGIC: Final = b"\xf7JS\x01"
 _COVERED: Final = Struct("<4sIQQI")

@@ -71,8 +71,8 @@ class Outcome(NamedTuple):
     damage: JournalDamaged | None
 
 
-def read(folder: JournalFolder, first: int = 0) -> Outcome:
-    reading = read_log(folder, first)
+def read(folder: JournalFolder, first: int = 0, *, segment_bytes: int = 0) -> Outcome:
+    reading = read_log(folder, first, segment_bytes=segment_bytes)
     lsns = []
     damage = None
     try:

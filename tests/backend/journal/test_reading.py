@@ -1,14 +1,22 @@
 from __future__ import annotations
 
+import os
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import pytest
 
+from jobqueue.backend.journal.folder import JournalFolder
 from jobqueue.backend.journal.frame import encode_frame
 from jobqueue.backend.journal.reading import cut_log, read_log
 from jobqueue.backend.journal.segment import SEGMENT_HEAD_BYTES, SegmentHead, make_segment
-from tests.backend.journal.faulty_disk import FaultyDisk
+from jobqueue.errors import JournalError
+from tests.backend.journal.faulty_disk import Fault, FaultyDisk
 from tests.backend.journal.logs import body, content, opened, read, write_segment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 
 @pytest.fixture
@@ -174,9 +182,83 @@ def test_a_missing_segment_is_damage(disk: FaultyDisk) -> None:
         lsns, _, damage = read(folder)
         assert lsns == [1, 2, 3]
         assert damage is not None
-        assert damage.file == "/journal/00000001.log"
+        assert (damage.file, damage.offset) == ("/journal/00000002.log", 0)
         del disk.names_now["00000001.log"]
         assert "neither a segment nor a snapshot tells what came before" in str(read(folder).damage)
+
+
+@pytest.mark.parametrize("missing", [1, 2])
+def test_a_spare_after_a_missing_segment_is_damage(disk: FaultyDisk, missing: int) -> None:
+    with opened(disk) as folder:
+        write_segment(folder, 1, range(1, 4))
+        if missing == 2:
+            write_segment(folder, 2, range(4, 6))
+        disk.close(make_segment(folder, missing + 1, 4096).fd)
+        del disk.names_now[f"{missing:08}.log"]
+        _, end, damage = read(folder)
+        assert damage is not None
+        assert (damage.file, damage.offset) == (f"/journal/{missing:08}.log", 0)
+        assert f"the segment is missing: there is one after it ({missing + 1:08}.log)" in damage.reason
+        cut_log(folder, end)
+        assert (folder.segments(), read(folder).damage) == ([*range(1, missing)], None)
+
+
+@pytest.mark.parametrize("of", ["first", "last", "spare"])
+def test_each_cut_of_a_file_is_damage(disk: FaultyDisk, of: str) -> None:
+    with opened(disk) as folder:
+        written = [*write_segment(folder, 1, range(1, 4)), *write_segment(folder, 2, range(4, 8))]
+        disk.close(make_segment(folder, 3, 4096).fd)
+        number = {"first": 1, "last": 2, "spare": 3}[of]
+        whole = bytes(content(disk, number))
+        end = (
+            4096 if number > 1 else written[2].offset + written[2].length
+        )  # behind it, a log that goes on lacks nothing
+        for size_bytes in range(0, end, 1 if number < 3 else 64):
+            content(disk, number)[:] = whole[:size_bytes]
+            lsns, _, damage = read(folder, segment_bytes=4096)
+            assert damage is not None, size_bytes
+            held = {1: [], 2: [1, 2, 3], 3: [*range(1, 8)]}[number]
+            ends = [each.lsn for each in written if each.segment == number and each.offset + each.length <= size_bytes]
+            assert lsns[: len(held) + len(ends)] == [*held, *ends]
+
+
+def test_a_repaired_segment_has_its_size_again(disk: FaultyDisk) -> None:
+    with opened(disk) as folder:
+        written = write_segment(folder, 1, range(1, 8))
+        del content(disk, 1)[written[3].offset + 5 :]
+        outcome = read(folder, segment_bytes=4096)
+        assert outcome.damage is not None
+        assert (outcome.damage.file, outcome.damage.offset) == ("/journal/00000001.log", written[3].offset + 5)
+        end = cut_log(folder, outcome.end, segment_bytes=4096)
+        assert read(folder, segment_bytes=4096) == ([1, 2, 3], end, None)
+
+
+def test_an_emptied_first_segment_is_damage(disk: FaultyDisk) -> None:
+    with opened(disk) as folder:
+        write_segment(folder, 1, range(1, 4))
+        disk.close(make_segment(folder, 2, 4096).fd)
+        content(disk, 1)[:] = bytes(4096)
+        damage = read(folder).damage
+        assert damage is not None
+        assert (damage.file, damage.offset) == ("/journal/00000001.log", 0)
+        assert "the segment has no head" in damage.reason
+
+
+@pytest.mark.parametrize("call", ["size_of", "open", "written", "read"])
+def test_a_file_that_can_not_be_read_is_named(disk: FaultyDisk, call: str) -> None:
+    with opened(disk) as folder:
+        write_segment(folder, 1, range(1, 4))
+        disk.faults.append(Fault(call, disk.calls[call] + 1))
+        with pytest.raises(JournalError, match=r"^/journal/00000001\.log: it can't be read: Input/output error$"):
+            read(folder)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_a_file_that_is_not_regular_is_named_and_not_waited_for(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    with JournalFolder.open(tmp_path / "journal") as folder:
+        make(folder.segment_path(1))
+        with pytest.raises(JournalError, match=r"00000001\.log: it can't be read: it is no regular file$"):
+            read(folder)
 
 
 def test_a_damaged_head_is_no_torn_one(disk: FaultyDisk) -> None:

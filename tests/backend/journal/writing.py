@@ -79,7 +79,7 @@ class Journal:
         folder = opened(disk)
         journal = cls(disk, folder, InlineThread())
         snapshots = folder.snapshots()
-        reading = read_log(folder, snapshots[-1] if snapshots else 0)
+        reading = read_log(folder, snapshots[-1] if snapshots else 0, segment_bytes=segment_bytes)
         journal.count = max([0, *(number for frame in reading for number in numbers(frame.body))])
         journal.writer = await Writer.open(
             folder,
