@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from playwright.async_api import ConsoleMessage, Page, Request, Response, Route
+    from playwright.async_api import ConsoleMessage, Page, Request, Response
 
 CHROMIUM = Path("/usr/bin/chromium")
 MISSING = f"there is no browser at {CHROMIUM} (Debian: apt install chromium)"
@@ -106,28 +106,13 @@ class Faults:
         return self.found
 
 
-NAMES = re.compile(r"^(?:import|const) \{([^}]+)\}(?: from | = \$run)", re.MULTILINE)
+NAMES = re.compile(r"^(?:import|export let) \{([^}]+)\}(?: from |=)", re.MULTILINE)
 """The names that the modules of a script share."""
 
-
-async def export_all(page: Page) -> None:
-    """Have each script export all that its modules share, for `script`; without it, only what other scripts import."""
-
-    async def answer(route: Route) -> None:
-        response = await route.fetch()
-        text = await response.text()
-        names = {name.strip() for head in NAMES.findall(text) for name in head.split(",")}
-        names -= {
-            name.strip() for head in re.findall(r"^export \{([^}]+)\}", text, re.MULTILINE) for name in head.split(",")
-        }
-        await route.fulfill(response=response, body=f"{text}\nexport {{{', '.join(sorted(names))}}};\n")
-
-    await page.route(re.compile(r"/(?:console|pages|tools)\.js$"), answer)
-
-
-def script(name: str = "console.js") -> str:
-    """Return an expression that promises a script of the console: the instance of the page, not another one."""
-    return f"import(new URL('{name}', document.querySelector('script[type=module]').src))"
+SHARED = """Promise.all(['console.js', 'pages.js', 'tools.js', 'vendor/htm-preact.js']
+    .map(name => import(new URL(name, document.querySelector('script[type=module]').src))))
+    .then(scripts => Object.assign({}, ...scripts))"""
+"""An expression that promises all that the modules of the page share: the instances of the page, not others."""
 
 
 async def eventually(page: Page, expression: str, timeout_s: float = 10.0) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.console.browsing import CHROMIUM, LISTENERS, MISSING, Chromium, Faults, export_all
+from tests.console.browsing import CHROMIUM, LISTENERS, MISSING, Chromium, Faults
 from tests.console.staging import Staged
 
 if TYPE_CHECKING:
@@ -88,12 +88,6 @@ async def page(chromium: Chromium, faults: Faults) -> AsyncIterator[Page]:
         await context.close()
         await browser.close()
     assert found == []
-
-
-@pytest.fixture
-async def all_exported(page: Page) -> None:
-    """The scripts of the page export all that their modules share: `browsing.script` reaches it."""
-    await export_all(page)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from playwright.async_api import expect
 
-from tests.console.browsing import script
+from tests.console.browsing import SHARED
 from tests.console.checking import check
 
 if TYPE_CHECKING:
@@ -116,7 +116,6 @@ async def test_a_muted_group_is_hidden_in_this_browser(show: Show, staged: Stage
     assert json.loads(kept) == [group["id"]]
 
 
-@pytest.mark.usefixtures("all_exported")
 async def test_the_list_of_muted_groups_is_bounded(show: Show) -> None:
     page = await show("failures")
     many = json.dumps([f"{n:016x}" for n in range(1000)] + ["<img>", 7, "x" * 100_000])
@@ -124,7 +123,7 @@ async def test_the_list_of_muted_groups_is_bounded(show: Show) -> None:
     await page.reload()
     await page.wait_for_selector("#main h1")
     await page.get_by_text(REFUSED).wait_for()
-    count = await page.evaluate(f"{script('pages.js')}.then(({{muted}}) => muted.store.get().length)")
+    count = await page.evaluate(f"{SHARED}.then(({{muted}}) => muted.store.get().length)")
     assert count == 200
 
 

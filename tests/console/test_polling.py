@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.console.browsing import eventually, script
+from tests.console.browsing import SHARED, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     Show = Callable[..., Awaitable[Page]]
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("all_exported")]
+pytestmark = pytest.mark.slow
 
 PROBE = f"""async ([path, firstMs, thenMs]) => {{
-    const {{html, render, usePolled, useState}} = await {script()};
+    const {{html, render, usePolled, useState}} = await {SHARED};
     const Probe = () => {{
         const [everyMs, put] = useState(firstMs);
         window.change = () => put(thenMs);
@@ -31,7 +31,7 @@ PROBE = f"""async ([path, firstMs, thenMs]) => {{
     }};
     render(html`<${{Probe}} />`, document.body.appendChild(document.createElement('div')));
 }}"""
-FORGET = f"{script()}.then(({{forgetAll}}) => forgetAll())"
+FORGET = f"{SHARED}.then(({{forgetAll}}) => forgetAll())"
 
 
 async def probe(page: Page, told: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.console.browsing import eventually, script
+from tests.console.browsing import SHARED, eventually
 from tests.console.checking import check
 
 if TYPE_CHECKING:
@@ -111,7 +111,6 @@ async def test_the_page_reports_a_drain(page: Page, serve: Callable[..., Staged]
     await page.get_by_role("alert").filter(has_text="The server is stopping").wait_for()
 
 
-@pytest.mark.usefixtures("all_exported")
 async def test_another_version_of_the_server_offers_a_reload(page: Page, staged: Staged) -> None:
     version = "9.9.9"
 
@@ -122,7 +121,7 @@ async def test_another_version_of_the_server_offers_a_reload(page: Page, staged:
     await page.goto(staged.console)
     await heading(page, "Overview")
     await page.route("**/console/session", newer)
-    await page.evaluate(f"{script()}.then(each => each.loadSession())")
+    await page.evaluate(f"{SHARED}.then(each => each.loadSession())")
     await page.get_by_text(f"The server is version {version} now").wait_for()
     async with page.expect_navigation():
         await page.get_by_role("button", name="Reload").click()

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     Start = Callable[..., Awaitable[Serving]]
     Open = Callable[[Serving], Awaitable[aiohttp.ClientSession]]
 
-GZIP_BYTES_MAX = 150 * 1024
-"""Of all that a browser loads for all pages; `tests/console/test_budget.py` counts what it does load."""
+GZIP_BYTES_MAX = 150_000
+"""Bytes of all that a browser loads for all pages; `tests/console/test_budget.py` counts what it does load."""
 LOADED = (SCRIPT, "pages.js", "tools.js", SHEET, "icon.svg", "vendor/htm-preact.js", "vendor/uplot.js")
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 
