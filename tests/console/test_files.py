@@ -163,6 +163,23 @@ def test_a_style_sheet_is_linked_and_opens_with_its_purpose(path: Path) -> None:
     assert f'href="VERSION/css/{path.name}"' in (ROOT / "index.html").read_text()
 
 
+MOTION = re.compile(
+    r"^[ \t]*(?:animation|transition|scroll-behavior)|@keyframes|\bbehavior: \"smooth|\.animate\(", re.MULTILINE
+)
+
+
+@pytest.mark.parametrize("path", [*SHEETS, *MODULES], ids=lambda path: path.name)
+def test_nothing_moves(path: Path) -> None:
+    assert MOTION.findall(_COMMENT.sub("", path.read_text())) == []
+
+
+@pytest.mark.parametrize(
+    "source", ["  transition: color 1s;\n", "@keyframes turn {", 'a.scrollIntoView({behavior: "smooth"})']
+)
+def test_a_motion_is_found(source: str) -> None:
+    assert MOTION.search(source)
+
+
 def test_the_page_has_no_script_or_style_of_its_own() -> None:
     page = (ROOT / "index.html").read_text()
     assert re.findall(r"<style|style=|\bon[a-z]+=|<script(?![^>]*src=)", page) == []
