@@ -96,7 +96,7 @@ def test_nothing_assigns_to_a_constant(names: dict[str, Names]) -> None:
         ("x: for (;;) { break x; } import.meta.url; typeof y;", Names(["y"], [], [])),
     ],
 )
-def test_what_a_module_does_with_names_is_told(source: str, told: Names) -> None:
+def test_a_module_is_read_by_its_scopes(source: str, told: Names) -> None:
     assert names_of({"a.js": source}) == {"a.js": told}
 
 

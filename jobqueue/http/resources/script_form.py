@@ -98,7 +98,7 @@ class _Shortening:
             if ends:
                 self._braces.pop()
             else:
-                self._markup.append(self._script[: match.start()].endswith(_MARKUP))
+                self._markup.append(self._script.endswith(_MARKUP, 0, match.start()))
             self._kept.append(mark)
             self._at = match.start() + match[0].index(mark) + 1
             self._text()

@@ -46,7 +46,7 @@ needs_node = pytest.mark.skipif(NODE is None, reason="there is no `node` (Debian
         ),
     ],
 )
-def test_only_what_says_nothing_goes(script: str, sent: str) -> None:
+def test_a_short_form_lacks_spaces_and_marks_that_say_nothing(script: str, sent: str) -> None:
     assert short_form(script) == sent
 
 
