@@ -313,7 +313,7 @@ class AdmissionControl:
             caller = uniqueness.caller
             if uniqueness.key is not None:
                 key = uniqueness.key.key
-        retry_after_s = queue_state.retry_slot_s(now, caller, key, counted=False)
+        retry_after_s = queue_state.retry_slot_s(now, caller, key, False)
         if not detail:
             detail = self._full_detail(queue_state)
         # By `__new__`, which keeps the detail: a call takes twice as long, since `__init__` is interpreted.

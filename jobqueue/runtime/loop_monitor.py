@@ -38,6 +38,7 @@ SUSPENDED_S = 1.0
 
 THREAD_LATE_S = 0.5
 MEMORY_S = 0.5
+SMALL_S = 0.01
 LAG_WINDOW_S = 60.0
 FRAMES_MAX = 20
 
@@ -62,7 +63,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Lag:
-    """The present lag of the loop, in seconds; call it. A reading costs less than a microsecond.
+    """The present lag of the loop, in seconds, as `read` tells it.
 
     It is measured as the lateness of a timer that is set again every `beat_s`: it waits for its turn
     like all callbacks of the loop, so its lateness is a request's wait before it is handled.
@@ -74,6 +75,9 @@ class Lag:
     pause can't raise: a single short iteration would end the rejections.
     With the mean, one pause of 600 ms gives 0.46 s at most, the second of two in a row is over
     0.5 s, and after any lag it takes MEMORY_S * ln(lag / bound) to be under a bound again.
+
+    Each submission reads it. So a mean of `SMALL_S` at most, as usual, decays only with the beats: that takes half as
+    long.
 
     Args:
         beat_s: Also the resolution: a smaller lag may not be seen.
@@ -87,8 +91,9 @@ class Lag:
         self._beat_at = clock()
         self._mean_s = 0.0
 
-    def __call__(self) -> float:
-        return self._mean_at(self._clock())
+    def read(self) -> float:
+        now, mean_s = self._clock(), self._mean_s
+        return mean_s if mean_s <= SMALL_S and now <= self.due_at else self._mean_at(now)
 
     def beat(self) -> float:
         """Note that the timer ran, and is due again in `beat_s`; return its lateness."""
@@ -135,7 +140,8 @@ class LoopMonitor:
         self._beat_s = beat_s
         self._on_suspended = on_suspended
         self._thread_ran_at = self._cpu_s = 0.0
-        self.lag = Lag(beat_s)
+        self._lag = Lag(beat_s)
+        self.lag = self._lag.read  # a method of its own: to call an object takes longer
         # Not as objects: each would live for a minute, among those of a load.
         self._lags = array("d")
         self._lags_max = round(LAG_WINDOW_S / beat_s)
@@ -185,7 +191,7 @@ class LoopMonitor:
         return int(self._process.memory_info().rss)
 
     def _beat_later(self, loop: asyncio.AbstractEventLoop) -> float:
-        late_s = self.lag.beat()
+        late_s = self._lag.beat()
         self._timer = loop.call_later(self._beat_s, self._beat, loop)
         return late_s
 
@@ -215,7 +221,7 @@ class LoopMonitor:
 
     def _suspended(self) -> bool:
         """Whether the loop is late because the process was suspended. Call it with the lock held."""
-        due_at = self.lag.due_at
+        due_at = self._lag.due_at
         late_s = time.monotonic() - due_at
         if late_s < SUSPENDED_S or time.process_time() - self._cpu_s > late_s / 2:
             return False
@@ -226,7 +232,7 @@ class LoopMonitor:
         with self._changed:
             while not self._stopping:
                 self._thread_ran_at = now = time.monotonic()
-                left_s = self.lag.due_at + self._blocked_s - now
+                left_s = self._lag.due_at + self._blocked_s - now
                 if left_s > 0:
                     self._changed.wait(left_s)
                 elif self._suspended():
@@ -239,7 +245,7 @@ class LoopMonitor:
         self._reported = True
         frame = sys._current_frames().get(loop_thread)
         self._where = _where(frame)
-        seconds = round(time.monotonic() - self.lag.due_at, 3)
+        seconds = round(time.monotonic() - self._lag.due_at, 3)
         log.warning("loop.blocked", seconds=seconds, stack=_stack(frame))
 
 

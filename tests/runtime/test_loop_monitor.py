@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jobqueue.log import EventMessage
-from jobqueue.runtime.loop_monitor import Lag, LoopMonitor
+from jobqueue.runtime.loop_monitor import SMALL_S, Lag, LoopMonitor
 from jobqueue.testing import ManualClock
 
 if TYPE_CHECKING:
@@ -152,14 +152,15 @@ class Iterations:
 
     def __init__(self) -> None:
         self.clock = ManualClock()
-        self.lag = Lag(0.1, clock=self.clock)
-        self.lag.beat()
+        self._lag = Lag(0.1, clock=self.clock)
+        self.lag = self._lag.read
+        self._lag.beat()
 
     def take(self, *durations_s: float) -> None:
         for duration_s in durations_s:
             self.clock.advance(duration_s)
-            if self.clock.now >= self.lag.due_at:
-                self.lag.beat()
+            if self.clock.now >= self._lag.due_at:
+                self._lag.beat()
 
     def until_under(self, bound_s: float) -> float:
         """Run iterations of 10 ms until the lag is at most a bound; return the time that took."""
@@ -224,6 +225,18 @@ def test_the_lag_falls_below_the_bound_soon_after_a_long_pause(pause_s: float, s
     assert iterations.lag() > BOUND_S
     assert iterations.until_under(BOUND_S) == pytest.approx(shed_s, abs=0.05)
     assert iterations.until_under(0.01) < 3.0
+
+
+def test_a_small_lag_falls_with_the_beats_and_a_further_pause_shows_at_once() -> None:
+    iterations = Iterations()
+    iterations.take(0.1 + 2 * SMALL_S)
+    iterations.until_under(SMALL_S)
+    before = iterations.lag()
+    assert 0.0 < before < SMALL_S
+    iterations.take(*[0.001] * 1000)
+    assert 0.0 < iterations.lag() < before / 2
+    iterations.clock.advance(0.2)
+    assert iterations.lag() > SMALL_S
 
 
 async def test_a_long_block_is_not_reported_as_a_suspended_process(reports: Reports) -> None:

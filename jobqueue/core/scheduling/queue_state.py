@@ -264,7 +264,7 @@ class QueueState:
         return min(RETRY_AFTER_S_MAX, max(RETRY_AFTER_S_MIN, slot_s))
 
     def retry_slot_s(
-        self, now: float, caller: str | None = None, key: str | None = None, *, counted: bool = True
+        self, now: float, caller: str | None = None, key: str | None = None, counted: bool = True
     ) -> float:
         """Return the Retry-After of a submission that is rejected now, in seconds.
 
@@ -272,13 +272,9 @@ class QueueState:
             counted: Whether `arrivals` has the submission already.
         """
         lacking = self.live - self.policy.capacity
+        # By position: names would take longer than the rest of the call.
         retry_slot_s = self.retry_after.retry_slot_s(
-            now,
-            drain_per_s=self.drain_per_s(now),
-            lacking=lacking if lacking > 0 else 0,
-            caller=caller,
-            key=key,
-            counted=counted,
+            now, self.drain_per_s(now), lacking if lacking > 0 else 0, caller, key, counted
         )
         return retry_slot_s if retry_slot_s > RETRY_AFTER_S_MIN else RETRY_AFTER_S_MIN
 

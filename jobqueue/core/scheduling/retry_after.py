@@ -103,7 +103,6 @@ class RetryAfter:
     def retry_slot_s(
         self,
         now: float,
-        *,
         drain_per_s: float,
         lacking: int = 0,
         caller: str | None = None,

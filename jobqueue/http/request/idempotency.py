@@ -69,6 +69,14 @@ def key_in(text: str) -> str:
     return key
 
 
+def readable_key(given: bytes) -> str | None:
+    """Return the key in the header's value as it was sent; None: it is invalid."""
+    try:
+        return key_in(given.decode("latin-1"))
+    except MalformedRequest:
+        return None
+
+
 def with_key(plain: Uniqueness, key: str) -> Uniqueness:
     """Return the identity of a submission as far as its head tells it: without its unique value and fingerprint."""
     return Uniqueness(plain.caller, key=IdempotencyKey(key, b""), owner=plain.owner)

@@ -39,6 +39,7 @@ from jobqueue.http.response.problems import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from jobqueue.core.job import Job
     from jobqueue.core.job_view import AnyJob
     from jobqueue.core.scheduling.eta import Estimate
     from jobqueue.errors import Refused
@@ -146,16 +147,19 @@ class _JobHead(Record):
 
     Attributes:
         opaque_tag: The entity tag as it is compared: with its quotes, without `W/`.
+        raw: The head of `reply` as it is sent.
         reply: To a HEAD; of a terminal job it is whole.
         unchanged: The 304.
     """
 
     opaque_tag: str
+    raw: bytes
     reply: Reply
     unchanged: Reply
 
-    def __init__(self, opaque_tag: str, reply: Reply, unchanged: Reply) -> None:
+    def __init__(self, opaque_tag: str, raw: bytes, reply: Reply, unchanged: Reply) -> None:
         self.opaque_tag = opaque_tag
+        self.raw = raw
         self.reply = reply
         self.unchanged = unchanged
 
@@ -237,6 +241,18 @@ def raw_reply(reply: Reply, end: bytes, head_only: bool = False) -> bytes:
     return b"".join((head, length, end)) if head_only else b"".join((head, length, end, body, b"\n"))
 
 
+def raw_job_head(job: Job, estimate: Estimate | None) -> bytes:
+    """Return the reply to a HEAD that names no tags, up to its last lines: as `raw_reply(job_reply(…))`.
+
+    No reply is made: a HEAD is the most frequent request.
+    """
+    known = _job_heads[job.state].get(job.version) or _make_job_head(job.state, job.version)
+    if estimate is None:
+        return known.raw
+    seconds = whole_seconds(estimate.poll_after_s)
+    return known.raw + (_retry_after.get(seconds) or _write_retry_after(seconds))
+
+
 def raw_refusal(error: Refused, end: bytes) -> bytes:
     """Return the reply to a rejection as it is sent, and count it: as `raw_reply(problem_reply(refuse(error)), end)`.
 
@@ -294,7 +310,7 @@ def _make_job_head(state: JobState, version: int) -> _JobHead:
     made = _job_heads[state]
     if len(made) >= JOB_HEADS_MAX:
         made.clear()
-    head = made[version] = _JobHead(opaque_tag, Reply(found), Reply(unchanged))
+    head = made[version] = _JobHead(opaque_tag, found.raw, Reply(found), Reply(unchanged))
     return head
 
 

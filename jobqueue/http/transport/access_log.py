@@ -28,6 +28,7 @@ from jobqueue.http.request.peer import peer_of
 from jobqueue.http.request.traceparent import traceparent_of
 from jobqueue.http.transport.aiohttp_compat import parse_head
 from jobqueue.http.transport.connection import Connection
+from jobqueue.http.transport.framing import head_bytes_of
 from jobqueue.keys import masked
 from jobqueue.line_rate import LineRate
 from jobqueue.log import event_logger
@@ -211,7 +212,7 @@ class LoggedFastPath:
 
 
 def _message_in(data: bytes) -> ParsedHead:
-    return parse_head(data[: data.find(b"\r\n\r\n") + 4])
+    return parse_head(data[: head_bytes_of(data)])
 
 
 class LoggedConnection(Connection):

@@ -24,16 +24,25 @@ from jobqueue.errors import RateLimited, Refused
 from jobqueue.http.errors import CallerLimitExceeded, MalformedRequest
 from jobqueue.http.in_flight import SMALL_BYTES
 from jobqueue.http.request.forwarded import FORWARDED, X_FORWARDED_FOR
-from jobqueue.http.request.idempotency import IDEMPOTENCY_KEY, json_key, key_in, key_of, with_key
+from jobqueue.http.request.idempotency import IDEMPOTENCY_KEY, json_key, key_of, readable_key, with_key
 from jobqueue.http.request.json_body import decode_one, has_parents
 from jobqueue.http.request.prefer import PREFER
 from jobqueue.http.request.traceparent import TRACEPARENT, traceparent_of
 from jobqueue.http.response.problems import refuse
-from jobqueue.http.response.reply import DEDUPLICATED, NO_TAGS, job_reply, problem_reply, raw_refusal, raw_reply
+from jobqueue.http.response.reply import (
+    DEDUPLICATED,
+    NO_TAGS,
+    job_reply,
+    problem_reply,
+    raw_job_head,
+    raw_refusal,
+    raw_reply,
+)
 from jobqueue.http.streams.waiters import applied_line
 from jobqueue.http.transport.deferred import JOBS_PATH, LATER, Asking, JobWait, caller_at, defer
-from jobqueue.http.transport.head_cache import HeadCache, known_tags, wait_head_of
+from jobqueue.http.transport.head_cache import ID_IN_GET, ID_IN_HEAD, HeadCache, known_tags, wait_head_of
 from jobqueue.http.transport.list_wait import IDS_PATH, ListWaits
+from jobqueue.http.transport.plain_submission import has_plain_body, is_plain
 
 if TYPE_CHECKING:
     from aiohttp import StreamReader
@@ -58,8 +67,6 @@ PATH_LENGTH: Final = PREFIX_LENGTH + ID_LENGTH
 _PREFER: Final = istr(PREFER)
 _TRACEPARENT: Final = istr(TRACEPARENT)
 _KEY: Final = istr(IDEMPOTENCY_KEY)
-# Headers that a plain submission lacks: each of these changes the response, or the framing of the body.
-_NOT_TO_SUBMIT: Final = (hdrs.EXPECT, hdrs.CONTENT_ENCODING, hdrs.TRANSFER_ENCODING)
 _H: Final = b"H"[0]
 _DEDUPLICATED: Final = "".join(f"{name}: {value}\r\n" for name, value in DEDUPLICATED.items()).encode()
 
@@ -118,7 +125,9 @@ class FastPath:
             return None
         look = self._head_cache.look(data)
         if look is not None:
-            return self._look(look, data, client, now)
+            head_only = data[0] == _H
+            job_id = data[ID_IN_HEAD if head_only else ID_IN_GET].decode("latin-1")
+            return self._look(job_id, head_only, look, data, client, now)
         submission = self._head_cache.submission(data)
         if submission is not None:
             body, uniqueness, wait, given = submission
@@ -126,7 +135,7 @@ class FastPath:
                 return None
             if given is None:
                 return self._accept(body, data, client, now, uniqueness, wait)
-            key = _readable(given)
+            key = readable_key(given)
             return None if key is None else self._accept(body, data, client, now, uniqueness, wait, key)
         waiting = self._head_cache.wait(data)
         if waiting is None:
@@ -194,7 +203,7 @@ class FastPath:
                     return None
                 return self._look_and_wait(path[PREFIX_LENGTH:], method == "HEAD", head, client, now)
             tags = known_tags(message) if hdrs.IF_NONE_MATCH in headers else NO_TAGS
-            return self._look((path[PREFIX_LENGTH:], method == "HEAD", tags, grant.sees), message, client, now)
+            return self._look(path[PREFIX_LENGTH:], method == "HEAD", (tags, grant.sees), message, client, now)
         if method == "POST" and path == JOBS_PATH:
             return self._submit(message, payload, client, now)
         return None
@@ -243,9 +252,8 @@ class FastPath:
         headers, method = message.headers, message.method
         if message.version is not HttpVersion11 or message.should_close or message.upgrade:
             return None
-        for name in _NOT_TO_SUBMIT:
-            if name in headers:
-                return None
+        if not has_plain_body(headers):
+            return None
         is_read = method == "HEAD" or method == "GET"
         is_whole = payload is EMPTY_PAYLOAD if is_read else payload.is_eof() and payload.exception() is None
         if not is_whole or not (is_read or method == "POST") or not self._policy.is_plain(headers):
@@ -263,8 +271,10 @@ class FastPath:
 
     # -- reads
 
-    def _look(self, look: Look, request: Asking, client: Client, now: float) -> bytes | None:
-        job_id, head_only, tags, sees = look
+    def _look(
+        self, job_id: str, head_only: bool, look: Look, request: Asking, client: Client, now: float
+    ) -> bytes | None:
+        tags, sees = look
         try:
             local = self._service.local
             job = local.find(job_id)
@@ -274,11 +284,14 @@ class FastPath:
                     return None
                 return self.refuse(local.missing(job_id, sees), head_only, now)
             estimate = local.estimate_now(job) if job.finished_at is None else None
+            # Inline, since a call is a fiftieth of all that a HEAD costs.
+            dated = self._dated if now < self._dated_until else self._date(now)
+            if head_only and not tags:
+                return raw_job_head(job, estimate) + dated
             reply = job_reply(job, estimate, tags, head_only, self._service)
             if reply.size_bytes > SMALL_BYTES and estimate is None:
                 return None  # it is sent in pieces
-            # Inline, since a call is a fiftieth of all that a HEAD costs.
-            return raw_reply(reply, self._dated if now < self._dated_until else self._date(now))
+            return raw_reply(reply, dated)
         except Exception as error:
             return self.refuse(error, head_only, now)
 
@@ -286,17 +299,8 @@ class FastPath:
 
     def _submit(self, message: ParsedHead, payload: StreamReader, client: Client, now: float) -> bytes | None:
         headers = message.headers
-        if (
-            payload is EMPTY_PAYLOAD
-            or not payload.is_eof()
-            or payload.exception() is not None
-            or headers.get(hdrs.CONTENT_TYPE) != "application/json"
-            or payload.total_bytes > self._service.settings.limits.body_bytes
-        ):
+        if not is_plain(headers, payload, self._service.settings.limits.body_bytes):
             return None
-        for name in _NOT_TO_SUBMIT:
-            if name in headers:
-                return None
         if not self._policy.is_of_no_page(headers):
             return None
         grant = self._access.find(headers)
@@ -357,7 +361,8 @@ class FastPath:
             if closed and held is None:
                 refusal = self._early.refusal_of(body, uniqueness if key is None else with_key(uniqueness, key))
                 if refusal is not None:
-                    return raw_refusal(refusal, self._end(caller, now))
+                    date = self._dated if caller is None and now < self._dated_until else self._end(caller, now)
+                    return raw_refusal(refusal, date)
             submission = decode_one(body)
             if has_parents(submission):
                 return None
@@ -490,11 +495,3 @@ class FastPath:
             self._dated_until = now + 1.0 - time.time() % 1.0
             self._dated = f"{self._vary}Date: {rfc822_formatted_time()}\r\n\r\n".encode()
         return self._dated
-
-
-def _readable(given: bytes) -> str | None:
-    """Return the Idempotency-Key in a header's value; None: the stock path rejects it."""
-    try:
-        return key_in(given.decode("latin-1"))
-    except MalformedRequest:
-        return None

@@ -73,6 +73,11 @@ def may_be_chunked(data: bytes) -> bool:
     return end >= 0 and b"chunked" in data[:end].lower()
 
 
+def head_bytes_of(data: bytes) -> int:
+    """Return the length of the head that data begins with."""
+    return data.find(_HEAD_END) + len(_HEAD_END)
+
+
 def _head_end(data: bytes) -> int:
     """Return the end of the last whole head."""
     line = data.rfind(b" HTTP/1.", 0, max(0, data.rfind(_HEAD_END)))

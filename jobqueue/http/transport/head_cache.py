@@ -47,6 +47,10 @@ _GET_ID: Final = len(_GET)
 _POST_LENGTH: Final = len(_POST)
 _HEAD_REST: Final = _HEAD_ID + ID_LENGTH
 _GET_REST: Final = _GET_ID + ID_LENGTH
+ID_IN_HEAD: Final = slice(_HEAD_ID, _HEAD_REST)
+ID_IN_GET: Final = slice(_GET_ID, _GET_REST)
+"""Where a read that `HeadCache.look` has matched has its id."""
+
 _END: Final = b"\r\n\r\n"
 _PREFER: Final = b"prefer"
 _KEY: Final = b"idempotency-key"
@@ -87,8 +91,8 @@ class WaitHead:
         self.grant = grant
 
 
-Look = tuple[str, bool, tuple[str, ...], str | None]
-"""A read: its id, whether it is a HEAD, its entity tags, and the owner of the jobs that it sees."""
+Look = tuple[tuple[str, ...], str | None]
+"""A cached read: its entity tags, and the owner of the jobs that it sees."""
 
 _Submission = tuple[int, "Uniqueness | None", WaitHead | None]
 """A cached submission: its Content-Length, the identity of its API key, and its wait."""
@@ -111,8 +115,8 @@ class HeadCache:
     """The cached heads of all connections of a server."""
 
     def __init__(self) -> None:
-        # The rest of a head after the id, the entity tags that it names, and the owner of the jobs it sees.
-        self._looks: dict[bytes, tuple[tuple[str, ...], str | None]] = {}
+        # By the rest of a head after the id.
+        self._looks: dict[bytes, Look] = {}
         # Those with a wait, under the same keys, and apart from them: a wait's answer comes later.
         self._waits: dict[bytes, WaitHead] = {}
         # A whole head without the empty line at its end.
@@ -124,19 +128,18 @@ class HeadCache:
         return len(self._looks) + len(self._submissions) + len(self._waits) + len(self._repeatable)
 
     def look(self, data: bytes) -> Look | None:
-        """Match a read; None: it is not cached.
+        """Match a read, a HEAD if its first byte is an H; None: it is not cached.
 
-        The id is not validated: without a job of this id the caller must check it before it answers.
+        Its id (`ID_IN_HEAD`, `ID_IN_GET`) is not validated: without a job of this id the caller must check it before it
+        answers.
         """
         if not data:
             return None
         first = data[0]  # distinguishes methods at a fraction of a slice's cost
         if first == _H and data[:_HEAD_ID] == _HEAD:
-            found = self._looks.get(data[_HEAD_REST:])
-            return None if found is None else (data[_HEAD_ID:_HEAD_REST].decode("latin-1"), True, found[0], found[1])
+            return self._looks.get(data[_HEAD_REST:])
         if first == _G and data[:_GET_ID] == _GET:
-            found = self._looks.get(data[_GET_REST:])
-            return None if found is None else (data[_GET_ID:_GET_REST].decode("latin-1"), False, found[0], found[1])
+            return self._looks.get(data[_GET_REST:])
         return None
 
     def submission(self, data: bytes) -> tuple[bytes, Uniqueness | None, WaitHead | None, bytes | None] | None:

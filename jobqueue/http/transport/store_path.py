@@ -38,8 +38,10 @@ class StorePath(FastPath):
 
     # -- reads
 
-    def _look(self, look: Look, request: Asking, client: Client, now: float) -> bytes | None:
-        job_id, head_only, tags, sees = look
+    def _look(
+        self, job_id: str, head_only: bool, look: Look, request: Asking, client: Client, now: float
+    ) -> bytes | None:
+        tags, sees = look
         if not is_well_formed(job_id):  # possibly escaped, or another resource's path
             return None
         try:
