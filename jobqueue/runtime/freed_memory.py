@@ -6,8 +6,9 @@ attack with half a CPU, 66 MiB of free pages lay between blocks in use, for good
 
 Rules:
 
-1. It trims only above a share of the memory that the process may use: elsewhere nothing lacks, and a trim takes up to
-   60 ms for 250 MiB in small blocks, in which the loop waits.
+1. It trims only above a share of the memory that the process may use, a larger one while it is busy: elsewhere nothing
+   lacks, and a trim takes up to 60 ms for 250 MiB in small blocks, in which the loop waits. With PYTHONMALLOC=malloc
+   the small objects are among them: 20 to 100 ms.
 2. While the process is busy, the pauses are a five-hundredth of the time at most. An idle one trims every 30 s, even
    after a long trim: one of 250 MiB would put off the next by a minute. After a trim that returned little the next
    comes later.
@@ -33,8 +34,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SHARE = 4
-"""A trim needs a resident set above one part in this many of the memory that the process may use."""
+SHARE, BUSY_SHARE = 4, 2
+"""A trim needs a resident set above one part in this many of the memory that the process may use: idle, and busy."""
 
 EVERY_S = 5.0
 EVERY_S_MAX = 30.0
@@ -83,7 +84,7 @@ class FreedMemory:
         clock: Callable[[], float] = time.thread_time,
         used: Callable[[], float] = time.process_time,
     ) -> None:
-        self._threshold_bytes = memory_bytes // SHARE
+        self._memory_bytes = memory_bytes
         self._trim = trim
         self._compactions: tuple[Callable[[], object], ...] = ()
         self._resident = resident
@@ -113,8 +114,8 @@ class FreedMemory:
         """Trim, if it is time."""
         now = asyncio.get_running_loop().time()
         busy = self._used() - self._used_s > BUSY * (now - self._looked_at)
-        before = self._resident()
-        if now >= (self._due_busy_at if busy else self._due_idle_at) and before > self._threshold_bytes:
+        before, threshold_bytes = self._resident(), self._memory_bytes // (BUSY_SHARE if busy else SHARE)
+        if now >= (self._due_busy_at if busy else self._due_idle_at) and before > threshold_bytes:
             took_s = self._take(thorough=not busy)
             little = before - self._resident() < LITTLE_BYTES
             pause_s = min(EVERY_S_MAX, 2 * (now - self._trimmed_at)) if little else EVERY_S

@@ -75,6 +75,29 @@ async def test_below_a_quarter_of_the_memory_no_trim_pauses_the_loop() -> None:
 
 
 @virtual_time
+async def test_below_a_half_of_the_memory_a_trim_waits_until_the_process_is_idle() -> None:
+    heap = Heap(used=70 * MIB, free=50 * MIB)
+    loop, busy = asyncio.get_running_loop(), True
+    freed = FreedMemory(
+        256 * MIB,
+        trim=heap.trim,
+        resident=heap.resident,
+        clock=lambda: heap.now,
+        used=lambda: loop.time() * 0.5 if busy else 0.0,
+    )
+    freed.start()
+    await asyncio.sleep(600)
+    assert heap.trims == []
+    heap.free = 60 * MIB
+    await asyncio.sleep(EVERY_S)
+    assert len(heap.trims) == 1
+    heap.free, busy = 50 * MIB, False
+    await asyncio.sleep(EVERY_S_MAX)
+    freed.stop()
+    assert heap.free == 0
+
+
+@virtual_time
 async def test_trims_that_return_little_come_ever_later() -> None:
     heap = Heap(used=150 * MIB, free=0)
     freed = started(heap)
