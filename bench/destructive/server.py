@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from bench.destructive.block import Block
+from bench.destructive.limits import ENVIRONMENT
 from bench.destructive.served import VARIABLE
 from bench.load.driving import ROOT, end_with_parent, raise_open_files
 
@@ -62,7 +63,7 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, VARIABLE: str(self.block_path), "PYTHONPATH": str(ROOT)},
+                env={**os.environ, **ENVIRONMENT, VARIABLE: str(self.block_path), "PYTHONPATH": str(ROOT)},
                 start_new_session=True,
                 preexec_fn=self._prepare,
             )

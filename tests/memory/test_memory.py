@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 
 from bench.destructive.cgroup import little_memory
-from bench.destructive.limits import MEMORY_BYTES, SETTINGS
+from bench.destructive.limits import ENVIRONMENT, MEMORY_BYTES, SETTINGS
 from bench.destructive.loads.attacks import ATTACKS
 from bench.destructive.loads.large_results import large_jobs
 from tests.e2e.processes import ServerProcess
@@ -52,7 +52,7 @@ def test_no_attack_exhausts_the_memory(tmp_path: Path) -> None:
             f"\n{MEMORY_BYTES >> 20} MiB, {'in a control group' if command else 'by the peak of the resident set'}",
             end="",
         )
-        with ServerProcess(tmp_path, None, *SETTINGS, under=command or ()) as server:
+        with ServerProcess(tmp_path, None, *SETTINGS, under=command or (), environment=ENVIRONMENT) as server:
             rows = asyncio.run(run_attacks(server, only))
             assert server.process.poll() is None, "the server was killed"
             assert max(row.peak_mib for row in rows) < MEMORY_BYTES >> 20
@@ -77,7 +77,7 @@ async def submitted(url: str, count: int) -> None:
 
 def test_empty_records_do_not_exhaust_the_memory(tmp_path: Path) -> None:
     """With the default of `statuses.jobs_max`, 610,000 of them exhausted such a server."""
-    with ServerProcess(tmp_path, None, *SETTINGS) as server:
+    with ServerProcess(tmp_path, None, *SETTINGS, environment=ENVIRONMENT) as server:
         asyncio.run(submitted(server.url, 250_000))
         resident = int(Path(f"/proc/{server.pid}/status").read_text().partition("VmHWM:")[2].split()[0])
         assert resident >> 10 < 100, f"{resident >> 10} MiB"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.destructive.limits import ENVIRONMENT
 from bench.load.driving import ROOT
 from jobqueue.cli.key import new
 from jobqueue.config.load import load
@@ -53,6 +54,12 @@ def test_the_settings_of_the_image_and_of_its_command_are_settings(tmp_path: Pat
 def test_half_a_cpu_is_a_quota_of_50000() -> None:
     period, quota = (int(number) for number in re.findall(r"--cpu-(?:period|quota)=(\d+)", TEXT))
     assert quota / period == 0.5 == float(re.findall(r"--cpus (\S+)", TEXT)[0])
+
+
+@pytest.mark.parametrize("variable", [f"{name}={value}" for name, value in ENVIRONMENT.items()])
+def test_the_command_and_the_how_to_have_the_environment_of_the_attacked_server(variable: str) -> None:
+    assert f" -e {variable} " in TEXT
+    assert f"`{variable}`" in (ROOT / "docs/how-to/small-machines.md").read_text()
 
 
 @pytest.mark.parametrize(
