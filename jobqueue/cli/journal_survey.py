@@ -14,6 +14,7 @@ from jobqueue.errors import JournalDamaged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from jobqueue.backend.journal.folder import JournalFolder
     from jobqueue.backend.journal.reading import Frame, LogEnd
@@ -38,27 +39,30 @@ class Survey:
         self.damage: JournalDamaged | None = None
         self.end: LogEnd | None = None
         self.image = Image(lambda spec: spec, offset_s=0.0)
-        for frame in self._frames():
+        for path, frame in self._frames():
             try:
                 self.records.update(str(describe(record)["kind"]) for record in single(decode(frame.body)))
                 self.image.apply(frame.body)
             except BadRecord as error:
                 # It is whole, by its checksum: a program wrote it that this one does not understand.
-                self.damage = unreadable(self.folder, frame, error)
+                self.damage = unreadable(path, frame, error)
                 self.end = None
                 break
             self.frames += 1
 
-    def _frames(self) -> Iterator[Frame]:
+    def _frames(self) -> Iterator[tuple[Path, Frame]]:
         try:
             if self.snapshot:
-                yield from read_snapshot(self.folder, self.snapshot)
+                path = self.folder.snapshot_path(self.snapshot)
+                for frame in read_snapshot(self.folder, self.snapshot):
+                    yield path, frame
             log = read_log(self.folder, self.snapshot, segment_bytes=SEGMENT_BYTES)
         except JournalDamaged as damage:
             self.damage = damage
             return
         try:
-            yield from log
+            for frame in log:
+                yield self.folder.segment_path(frame.segment), frame
         except JournalDamaged as damage:
             self.damage = damage
         self.end = log.end
@@ -91,7 +95,6 @@ class Survey:
         }
 
 
-def unreadable(folder: JournalFolder, frame: Frame, error: Exception) -> JournalDamaged:
+def unreadable(path: Path, frame: Frame, error: Exception) -> JournalDamaged:
     """Return the damage of a frame that is whole and tells nothing."""
-    path = folder.segment_path(frame.segment)
     return JournalDamaged(str(path), frame.offset, f"frame {frame.lsn} is whole, but has no valid records ({error})")

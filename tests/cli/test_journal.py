@@ -350,6 +350,16 @@ def test_a_log_that_was_cut_is_damaged_and_goes_on_after_a_repair(made: Made, he
     assert here("journal", "check", str(made.path)).lines[0]["frames"] == 2
 
 
+def test_a_frame_of_a_snapshot_without_valid_records_is_named_by_the_snapshot(tmp_path: Path, here: Here) -> None:
+    with JournalFolder.open(tmp_path / "journal") as folder:
+        snapshot = SnapshotFile(folder, 1)
+        snapshot.write(encoded([[99, "what"]]))
+        snapshot.finish()
+        write_segment(folder, 1, [[BEGIN]])
+    damage = here("journal", "check", str(folder.path)).lines[0]["damage"]
+    assert (damage["file"], damage["offset"]) == (str(folder.snapshot_path(1)), 0)
+
+
 def test_whole_frames_without_valid_records_are_damage_that_no_cut_mends(tmp_path: Path, here: Here) -> None:
     with JournalFolder.open(tmp_path / "journal") as folder:
         offsets = write_segment(folder, 1, [[BEGIN], [[99, "what"]], [[of.PROCESS, AT]]])
