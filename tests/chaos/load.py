@@ -17,6 +17,7 @@ from tests.chaos.ledger import TERMINAL, Accepted, Ledger
 UNANSWERED = (aiohttp.ClientError, ConnectionError, TimeoutError)
 TYPES = ("quick", "quick", "quick", "slow", "flaky", "threaded")
 UNIQUE_VALUES = 5
+GROUPS = 7
 UNANSWERED_PAUSE_S = 0.02
 
 
@@ -153,4 +154,5 @@ class Load:
 
     @staticmethod
     def _body(submission: Accepted) -> dict[str, Any]:
-        return {"type": submission.type, "args": {"token": submission.token}}
+        group = f"g{int(submission.token.removeprefix('t')) % GROUPS}"
+        return {"type": submission.type, "args": {"token": submission.token}, "group": group}

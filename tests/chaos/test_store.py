@@ -27,12 +27,14 @@ def told(outcome: Outcome, of: str, capsys: pytest.CaptureFixture[str]) -> None:
         )
 
 
-async def over_a_file(folder: Path, fsync: str, times: int, seed: int, capsys: pytest.CaptureFixture[str]) -> None:
-    """Do all kinds of harm to servers and their store, which appends to a file."""
+async def over_a_file(
+    folder: Path, fsync: str, times: int, seed: int, capsys: pytest.CaptureFixture[str], **settings: str
+) -> None:
+    """Do all kinds of harm to servers and their store, which appends to a file. Args: settings: Of the servers."""
     own = folder / "store"
     own.mkdir()
     with Store("--appendonly", "yes", "--appendfsync", fsync, folder=own) as store:
-        async with Cluster(folder, store.url) as cluster:
+        async with Cluster(folder, store.url, **settings) as cluster:
             outcome = await run_under(cluster, store, harm_of(times), seed)
     told(outcome, f"appendfsync {fsync}, seed {seed}", capsys)
     assert outcome.faults == []
@@ -52,6 +54,13 @@ async def test_many_kills_and_freezes_lose_nothing_acknowledged(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], fsync: str, seed: int
 ) -> None:
     await over_a_file(tmp_path, fsync, LONG, seed, capsys)
+
+
+@pytest.mark.slow
+async def test_groups_that_take_turns_lose_nothing_acknowledged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await over_a_file(tmp_path, "always", LONG, 31, capsys, **{"queues.default.discipline": "fair"})
 
 
 @pytest.mark.slow
