@@ -37,6 +37,7 @@ _PARTS: Final = (
     "queues",
     "lists",
     "counts",
+    "foreign",
 )
 """The files, each of one noun. Tables of a later one are read by an earlier one since they are declared first."""
 
@@ -56,6 +57,7 @@ _TABLES: Final = (
     "ticks",
     "plain",
     "queues",
+    "foreign",
 )
 
 
@@ -86,7 +88,7 @@ def _table(**kinds: str) -> dict[str, Function]:
 
 
 FUNCTIONS: Final = _table(
-    reads="look find page counts config holdings holders servers",
+    reads="look find page counts config holdings holders servers foreign",
     always=(
         "beat reconcile leave lease ack nack stopped stop give_back report cancel delete run_now pause resume release "
         "tick events"

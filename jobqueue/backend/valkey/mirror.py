@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from jobqueue.backend.valkey.caller_mirror import STALE_S, CallerMirror, reply_of, when_done
+from jobqueue.backend.valkey.foreign_values import ForeignQueues
 from jobqueue.backend.valkey.limiter_mirror import limiters_of
 from jobqueue.backend.valkey.queue_mirror import QueueMirror
 from jobqueue.backend.valkey.roster import Roster
@@ -71,6 +72,7 @@ class Mirror:
         tallies: What this process has counted.
         processes: Live processes, as last heard.
         roster: Which ones they are.
+        unknown: Returns the rejection of what needs a queue that the store does not know.
         read_at: When the copy was read, on the loop's clock; -inf: never.
         permits: Attempts at once in each pool of this process.
         hears: What counts the events of this process, by their kind; `hear` for any.
@@ -98,6 +100,8 @@ class Mirror:
         self._callers = CallerMirror(calls, self.now)
         self._positions: dict[JobId, tuple[int, float]] = {}
         self._of_pools: dict[str, dict[JobId, None]] = {}
+        self._foreign = ForeignQueues(calls)
+        self.unknown = self._foreign.unknown
         self._changed = True
         self.hears = {kind: self._own(kind, count) for kind, count in self.tallies.hears.items()}
         self._reading: asyncio.Future[list[Any]] | None = None
@@ -180,6 +184,7 @@ class Mirror:
 
     def _take_queue(self, name: str, pairs: Pairs, now: float) -> None:
         queue = self.queues.get(name)
+        self._foreign.note(name, is_foreign=pairs["foreign"] == 1)
         if queue is not None:  # else another server has it, and this one doesn't
             queue.note_counts(
                 now,

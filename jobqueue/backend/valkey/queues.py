@@ -21,7 +21,6 @@ import msgspec
 from jobqueue.backend.valkey.mirror import policy_of
 from jobqueue.config.backend import UNSHARED
 from jobqueue.core.events import Paused, PolicyChanged, Released, Resumed
-from jobqueue.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,10 +32,6 @@ if TYPE_CHECKING:
     from jobqueue.core.policy import QueuePolicy
 
 DIGEST_LENGTH: Final = 16
-
-EMPTIED: Final = "the store has just been emptied, and learns its queues anew"
-RETRY_AFTER_S: Final = 1.0
-"""The wait until it knows them again, about."""
 
 _encode: Final = msgspec.msgpack.Encoder(order="deterministic").encode
 
@@ -94,7 +89,7 @@ class Queues:
         reply = await self._call("pause", queue, reason or "", for_ms, by or "")
         if not reply[1]:
             self.on_unknown()
-            raise StoreUnavailable(EMPTIED, RETRY_AFTER_S)
+            raise self._mirror.unknown(queue)
         await self._mirror.refresh()
         pause = self._mirror.queues[queue].pause
         if pause is not None:

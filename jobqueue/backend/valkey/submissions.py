@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from jobqueue.backend.valkey.batches import Batches
 from jobqueue.backend.valkey.calls import StoreFull
 from jobqueue.backend.valkey.link import fresh
-from jobqueue.backend.valkey.queues import EMPTIED
 from jobqueue.backend.valkey.records import STATES
 from jobqueue.core.events import Progressed, Ready, Submitted
 from jobqueue.core.job import DELAYED, QUEUED, Job, JobId
@@ -83,6 +82,8 @@ class Told(Protocol):
     def slot_s(self, queue: str) -> float: ...
 
     def retry_slot_s(self, queue: str, uniqueness: Uniqueness | None) -> float: ...
+
+    def unknown(self, queue: str) -> StoreUnavailable: ...
 
 
 class _Submission:
@@ -376,7 +377,7 @@ class Submissions:
             return TypeQuarantined(detail, retry_after_s=max(RETRY_AFTER_S, wait_s))
         if code == UNKNOWN_QUEUE:
             self.on_unknown()
-            return StoreUnavailable(EMPTIED, RETRY_AFTER_S)
+            return self._told.unknown(spec.queue)
         quota = self.quotas.of(None if uniqueness is None else uniqueness.caller)
         return RateLimited(_over_quota(code, at, quota), retry_after_s=RETRY_AFTER_S)
 

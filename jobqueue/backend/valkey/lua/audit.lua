@@ -359,7 +359,13 @@ end
 
 function api.audit(keys, _)
   local u = unit.begin(keys)
-  local found = { u.now }
+  local found, of_others = { u.now }, foreign.found(u)
+  for index = 1, #of_others, 3 do
+    fault(found, of_others[index], 'is a', of_others[index + 1], 'and should be a', of_others[index + 2])
+  end
+  if #of_others > 0 then
+    return found
+  end
   local sums = { live = 0, terminal = 0, live_bytes = 0, bytes = 0, queues = {}, callers = {}, running = {},
     in_group = {} }
   check_records(u, found, sums)

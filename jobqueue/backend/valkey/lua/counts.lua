@@ -56,6 +56,7 @@ end
 local function counts_of_queue(u, name)
   local queue, found = unit.queue(u, name), { name }
   put(found, 'live', unit.live(queue))
+  put(found, 'foreign', queue.foreign and 1 or 0)
   for _, field in ipairs(OF_QUEUE) do put(found, field, queue[field]) end
   local names = sublists.of(u, name)
   put(found, 'oldest', queue.queued > 0 and oldest(u, queue, names) or -1)
@@ -116,13 +117,16 @@ function api.config(keys, _)
   for _, name in ipairs(redis.call('SMEMBERS', u.prefix .. 'queues')) do
     local of_queue = { name }
     local key = u.prefix .. 'q:' .. name
-    for index, value in ipairs(redis.call('HMGET', key, unpack(SETTINGS))) do
-      put(of_queue, SETTINGS[index], tonumber(value) or -1)
+    local settings = redis.pcall('HMGET', key, unpack(SETTINGS))
+    if not settings.err then -- else a foreign value
+      for index, value in ipairs(settings) do
+        put(of_queue, SETTINGS[index], tonumber(value) or -1)
+      end
+      for index, value in ipairs(redis.call('HMGET', key, unpack(TEXTS))) do
+        put(of_queue, TEXTS[index], value or '')
+      end
+      found[#found + 1] = of_queue
     end
-    for index, value in ipairs(redis.call('HMGET', key, unpack(TEXTS))) do
-      put(of_queue, TEXTS[index], value or '')
-    end
-    found[#found + 1] = of_queue
   end
   return { u.now, unit.store(u).cfg, found }
 end

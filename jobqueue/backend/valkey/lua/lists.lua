@@ -53,6 +53,8 @@ function api.look(keys, args)
       if bytes > REPLY_BYTES_MAX then
         break
       end
+    else
+      foreign.refuse(records.key(u, ids[index]))
     end
   end
   return reply

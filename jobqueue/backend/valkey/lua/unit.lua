@@ -189,11 +189,12 @@ local function write_store(u, store)
   end
 end
 
--- A queue with its counts and its policy; `known` is false for one that was never set.
+-- A queue with its counts and its policy; `known` is false for one that was never set, and for one whose key holds a
+-- value of another program, which is left alone: no call may fail for the other queues because of it.
 function unit.queue(u, name)
   local queue = u.queues[name]
   if not queue then
-    local values = redis.call('HMGET', u.prefix .. 'q:' .. name, 'n', 'p')
+    local values = redis.pcall('HMGET', u.prefix .. 'q:' .. name, 'n', 'p')
     local delayed, queued, running, seq, ended, started, run_ms, runs = 0, 0, 0, 0, 0, 0, 0, 0
     local capacity, workers, aging_ms, retry_budget, paused_at, pause_until, order = 0, 0, -1, 0, -1, -1, 1
     if values[1] then
@@ -222,6 +223,7 @@ function unit.queue(u, name)
       pause_until = pause_until,
       discipline = ORDERS[order],
       known = values[2] and true or false,
+      foreign = values.err and true or false,
     }
     u.queues[name] = queue
   end
@@ -240,6 +242,9 @@ function unit.pack_policy(u, name)
 end
 
 local function write_queue(u, queue)
+  if queue.foreign then
+    return
+  end
   local packed = struct.pack(PACKED.queue, queue.delayed, queue.queued, queue.running, queue.seq, queue.ended,
     queue.started, queue.run_ms, queue.runs)
   if packed ~= queue.packed then
