@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from itertools import pairwise
@@ -123,6 +124,13 @@ def test_the_composed_store_evicts_nothing() -> None:
     flags = command_line("valkey")
     assert flags["--maxmemory-policy"] == "noeviction"
     assert flags["--appendonly"] == "yes"
+
+
+@pytest.mark.parametrize("name", ["compose-valkey.yaml", "kubernetes.yaml"])
+def test_the_settings_that_a_file_names_are_there(name: str) -> None:
+    sections = {field: type(getattr(Settings(), field)) for field in Settings.__struct_fields__}
+    for section, field in re.findall(r"\b([a-z]+)\.([a-z]+_[a-z_]+)\b", (OPS / name).read_text()):
+        assert field in sections[section].__struct_fields__, f"{section}.{field}"
 
 
 @pytest.mark.parametrize("name", ["compose-valkey.yaml", "kubernetes.yaml"])

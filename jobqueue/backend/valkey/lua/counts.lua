@@ -15,11 +15,11 @@ end
 local function totals(u)
   local store, found = unit.store(u), {}
   put(found, 'processes', redis.call('ZCARD', u.prefix .. 'procs'))
-  put(found, 'joins', tonumber(redis.call('HGET', u.prefix .. 'meta', 'run')) or 0)
   put(found, 'records', redis.call('ZCARD', u.prefix .. 'i'))
   put(found, 'uniques', redis.call('HLEN', u.prefix .. 'u'))
   for _, name in ipairs(TOTALS) do put(found, name, store[name]) end
   for _, name in ipairs(BOUNDS) do put(found, name, store[name]) end
+  put(found, 'joins', tonumber(redis.call('HGET', u.prefix .. 'meta', 'run')) or 0)
   return found
 end
 
