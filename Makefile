@@ -48,7 +48,7 @@ TAKES_fuzz := SECONDS TARGET
 TAKES_destroy := ONLY HOURS
 TAKES_mutants := ARGS
 TAKES_scaling := ARGS
-$(foreach bench,bench $(addprefix bench-,http life in-process guard fleet core memory journal deploys valkey),$(eval TAKES_$(bench) := ARGS))
+$(foreach bench,bench $(addprefix bench-,http life in-process guard fleet core memory journal deploys outage valkey),$(eval TAKES_$(bench) := ARGS))
 GIVEN := $(strip $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name))))
 TAKEN := $(sort $(foreach goal,$(or $(MAKECMDGOALS),help),$(TAKES_$(goal))))
 UNKNOWN := $(filter-out $(TAKEN) PYTHON VENV MAKEFLAGS MAKEOVERRIDES SHELL,$(GIVEN))
@@ -142,6 +142,10 @@ bench-memory: $(VENV)/.dev ## bytes of a status, pauses of the loop, memory of a
 .PHONY: bench-deploys
 bench-deploys: $(VENV)/.dev ## restarts of a server with a journal under load, behind an inherited socket, behind Caddy (if it is there), and under the fleet: submissions lost, refused, the longest gap; ARGS="--only caddy --restarts 3 --crash"
 	@exec $(PY) -m bench.deploys $(ARGS)
+
+.PHONY: bench-outage
+bench-outage: $(VENV)/.dev ## one of two servers over a store is killed under load, of the fleet and of locust, at a port each, and behind Caddy (if it is there): what clients see, jobs lost; ARGS="--only caddy --clients 100 --seconds 45"
+	@exec $(PY) -m bench.outage $(ARGS)
 
 .PHONY: bench-journal
 bench-journal: $(VENV)/.dev ## a job's life with the journal off, `interval` and `always`, beside SQLite and Redis (if `redis-server` is there), and starts with a million jobs in it; ARGS=--quick
