@@ -114,6 +114,7 @@ class ValkeyBackend:
         self._types = TypeLimits(self._link, types)
         self._mirror = Mirror(calls, self._clock, queues, rng)
         self._mirror.permits = dict(pools)
+        self._mirror.roster.own = self._name
         self._cache = EndedCache(cache_s, now)
         self._expected = ExpectedJobs(self._link.loop)
         self._looks = Looks(
@@ -220,7 +221,7 @@ class ValkeyBackend:
         self.counts, self.type_counts, self.quarantined = mirror.counts, mirror.type_counts, mirror.quarantined
         self.holding, self.holders, self.limiters = mirror.holding, mirror.holders, mirror.limiters
         self.refresh, self.unavailable = mirror.refresh, self._calls.refusal
-        self.figures = partial(figures_of, self._calls, mirror, self._namespace, self._name)
+        self.figures = partial(figures_of, self._calls, mirror, self._namespace)
         self.policies, self.configure_queue = queues.policies, queues.configure_queue
         self.page, self.count, self.failures = lists.page, lists.count, lists.failures
         self.bulk, self.cursor_after = lists.bulk, lists.cursor_after

@@ -9,8 +9,6 @@ from jobqueue.backend.store import StoreFigures
 from jobqueue.backend.valkey.library import FUNCTIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from jobqueue.backend.valkey.calls import Calls
     from jobqueue.backend.valkey.mirror import Mirror
 
@@ -18,8 +16,8 @@ ERRORS: Final = ("timeout", "connection", "unanswered", "unconfirmed", "refused"
 """Kinds of errors that are shown before the first one."""
 
 
-def figures_of(calls: Calls, mirror: Mirror, namespace: str, own: Callable[[], str]) -> StoreFigures:
-    """Return the figures of this instant. Args: own: Returns the name of this process."""
+def figures_of(calls: Calls, mirror: Mirror, namespace: str) -> StoreFigures:
+    """Return the figures of this instant."""
     (reason, since), of_calls = calls.state(), calls.figures
     return StoreFigures(
         product=of_calls.server,
@@ -37,6 +35,6 @@ def figures_of(calls: Calls, mirror: Mirror, namespace: str, own: Callable[[], s
         errors=dict.fromkeys(ERRORS, 0) | of_calls.errors,
         reconnects_total=of_calls.reconnects,
         copy_age_s=None if isinf(mirror.read_at) else max(0.0, mirror.now() - mirror.read_at),
-        members=mirror.roster.servers(own()),
+        members=mirror.roster.servers(),
         missing=mirror.roster.missing(),
     )

@@ -3,23 +3,29 @@
 Rules:
 
 1. It is read anew when the counts tell that one has joined or gone.
-2. A lost server is missing until another one takes its place: each one that has joined since it was heard last takes
+2. Servers with other handlers than this one's are logged, once: they should share no namespace, but in a deploy.
+3. A lost server is missing until another one takes its place: each one that has joined since it was heard last takes
    the place of one, the earliest first. After `MISSING_S` it is missed no more.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from jobqueue.backend.store import MISSING_S, MissingServer, StoreServer
 from jobqueue.backend.valkey.caller_mirror import reply_of, when_done
+from jobqueue.log import event_logger
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from jobqueue.backend.valkey.calls import Calls, Reply
     from jobqueue.backend.valkey.clock import StoreClock
+
+HINT: Final = "unless this is a deploy: servers with other handlers have a valkey.namespace of their own"
+
+log = event_logger(__name__)
 
 
 class _Here(NamedTuple):
@@ -28,6 +34,8 @@ class _Here(NamedTuple):
     process: bytes
     joined: int
     info: bytes
+    only_own: list[bytes]
+    only_theirs: list[bytes]
 
 
 class Lost(NamedTuple):
@@ -40,13 +48,19 @@ class Lost(NamedTuple):
 
 
 class Roster:
-    """The copy of what the store knows of its servers."""
+    """The copy of what the store knows of its servers.
+
+    Attributes:
+        own: Returns the name of this process.
+    """
 
     def __init__(self, calls: Calls, clock: StoreClock) -> None:
         self._calls = calls
         self._clock = clock
         self._seen: tuple[int, int] | None = None
         self._reading = False
+        self.own: Callable[[], str] = str
+        self._differing: set[bytes] = set()
         self._here: list[_Here] = []
         self._lost: list[Lost] = []
 
@@ -54,7 +68,7 @@ class Roster:
         """See how many there are, and how many have ever joined; read the rest anew where it must be another."""
         if self._seen != (processes, joins) and not self._reading:
             self._seen, self._reading = (processes, joins), True
-            when_done(self._calls.call("servers", ()), self._on_read)
+            when_done(self._calls.call("servers", (self.own(),)), self._on_read)
 
     def _on_read(self, reading: asyncio.Future[Reply]) -> None:
         self._reading = False
@@ -65,10 +79,24 @@ class Roster:
         self._clock.hear(reply[0])
         self._here = [_Here(*each) for each in reply[1]]
         self._lost = [Lost(*each) for each in reply[2]]
+        self._tell_differences()
 
-    def servers(self, own: str) -> tuple[StoreServer, ...]:
-        """Return the servers, those that joined first before the others. Args: own: The name of this process."""
-        name, at = own.encode(), self._clock.at
+    def _tell_differences(self) -> None:
+        differing = {each.process: each for each in self._here if each.only_own or each.only_theirs}
+        for process in differing.keys() - self._differing:
+            each = differing[process]
+            log.warning(
+                "store.handlers_differ",
+                server=_text(each.info),
+                only_here=[_text(name) for name in each.only_own],
+                only_there=[_text(name) for name in each.only_theirs],
+                hint=HINT,
+            )
+        self._differing = set(differing)
+
+    def servers(self) -> tuple[StoreServer, ...]:
+        """Return the servers, those that joined first before the others."""
+        name, at = self.own().encode(), self._clock.at
         return tuple(
             StoreServer(name=_text(each.info), joined_at=at(each.joined), own=each.process == name)
             for each in sorted(self._here, key=lambda each: (each.joined, each.info))

@@ -9,6 +9,8 @@ import pytest
 from jobqueue.backend.store import MISSING_S
 from jobqueue.backend.valkey.clock import StoreClock
 from jobqueue.backend.valkey.roster import Lost, Roster, without_successor
+from jobqueue.core.job import JobSpec
+from jobqueue.log import EventMessage
 from jobqueue.testing import virtual_time
 from tests.backend.valkey.backends import TTL_S, pass_time
 from tests.backend.valkey.scripted import ScriptedCalls
@@ -107,6 +109,22 @@ async def test_a_missing_server_is_reported_for_fifteen_minutes(fleet: Fleet) ->
 
 
 @virtual_time
+async def test_a_server_with_other_handlers_is_logged_once_with_some_types(
+    fleet: Fleet, caplog: pytest.LogCaptureFixture
+) -> None:
+    await fleet.server(info="box:0", types=[JobSpec(type="both"), JobSpec(type="old")])
+    await fleet.server(info="box:1", types=[JobSpec(type="both"), JobSpec(type="new")])
+    await fleet.server(info="box:2", types=[JobSpec(type="both"), JobSpec(type="old")])
+    await fleet.server(info="box:3")
+    await pass_time(3 * SEEN_S)
+    messages = [record.msg for record in caplog.records if isinstance(record.msg, EventMessage)]
+    fields = [message.fields for message in messages if message.event == "store.handlers_differ"]
+    told = sorted((each["server"], each["only_here"], each["only_there"]) for each in fields)
+    assert told == [("box:0", ["new"], ["old"])] + 2 * [("box:1", ["old"], ["new"])] + [("box:2", ["new"], ["old"])]
+    assert "a valkey.namespace of their own" in fields[0]["hint"]
+
+
+@virtual_time
 async def test_of_many_lost_servers_the_latest_twenty_are_kept(fleet: Fleet) -> None:
     one = await fleet.server()
     for pid in range(23):
@@ -118,12 +136,12 @@ async def test_of_many_lost_servers_the_latest_twenty_are_kept(fleet: Fleet) -> 
 @virtual_time
 async def test_the_servers_are_read_once_a_change_and_again_after_an_error() -> None:
     calls = ScriptedCalls()
-    calls.scripts["servers"] = lambda _: [[[b"n", 5, b"box:1"]], []]
+    calls.scripts["servers"] = lambda _: [[[b"n", 5, b"box:1", [], []]], []]
     roster = Roster(calls, StoreClock(lambda: 0.0))
     for processes, joins, asked in ((1, 1, 1), (1, 1, 1), (2, 2, 2), (1, 2, 3), (1, 3, 4)):
         roster.see(processes, joins)
         assert calls.count("servers") == asked
-    assert [each.name for each in roster.servers("n")] == ["box:1"]
+    assert [each.name for each in roster.servers()] == ["box:1"]
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ local WAKE_MAX = 8
 local GRACE_TTLS = 2
 local TOLD_MAX = 100
 local LOST_MAX = 20
+local TYPES_TOLD = 5
 
 function processes.is_alive(u, process)
   return redis.call('ZSCORE', u.prefix .. 'procs', process) and true or false
@@ -194,14 +195,25 @@ local function note_lost(u, process, alive_until)
   redis.call('LTRIM', u.prefix .. 'lost', 0, LOST_MAX - 1)
 end
 
--- The processes that share the store (name, joined, info), and those that were lost lately (joined, heard last, info,
--- number of jobs).
-function api.servers(keys, _)
+-- Some types of which a process has a handler, and another one has none. One that named no types has all.
+local function types_beyond(u, process, other)
+  local own, others = u.prefix .. 'y:' .. process, u.prefix .. 'y:' .. other
+  if redis.call('EXISTS', own, others) < 2 then
+    return {}
+  end
+  local found = redis.call('SDIFF', own, others)
+  return { unpack(found, 1, math.min(#found, TYPES_TOLD)) }
+end
+
+-- The processes that share the store (name, joined, info, and types that the asking process has alone, and that it
+-- lacks), and those that were lost lately (joined, heard last, info, number of jobs).
+function api.servers(keys, args)
   local u = unit.reading(keys)
   local here, lost = {}, {}
   for _, process in ipairs(redis.call('ZRANGE', u.prefix .. 'procs', 0, TOLD_MAX - 1)) do
     local values = redis.call('HMGET', u.prefix .. 'p:' .. process, 'joined', 'info')
-    here[#here + 1] = { process, tonumber(values[1]) or u.now, values[2] or '' }
+    here[#here + 1] = { process, tonumber(values[1]) or u.now, values[2] or '', types_beyond(u, args[1], process),
+      types_beyond(u, process, args[1]) }
   end
   for index, packed in ipairs(redis.call('LRANGE', u.prefix .. 'lost', 0, LOST_MAX - 1)) do
     lost[index] = cmsgpack.unpack(packed)
