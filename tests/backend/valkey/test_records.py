@@ -108,6 +108,17 @@ def waiting(**given: Any) -> bytes:
     return record(**(of | {"S": spec, "A": b"{}"} | given))
 
 
+def test_an_identity_that_submissions_share_is_packed_once_for_each_quota() -> None:
+    written, ann, bounded = records(), Uniqueness("ann", plain=True), Quotas(Quota(jobs_max=5))
+    free = written.claims_blob(ann, None, FREE)
+    assert written.claims_blob(ann, None, FREE) is free
+    assert msgspec.msgpack.decode(written.claims_blob(ann, None, bounded))[6] == 5
+    assert written.claims_blob(ann, None, FREE) == free
+    upload = Upload("folder", {})
+    assert written.claims_blob(ann, upload, FREE) != free
+    assert written.claims_blob(Uniqueness("bob", plain=True), None, FREE) != free
+
+
 def test_a_record_that_waits_is_read() -> None:
     told = [waiting(), 3, b"{}", b"", b""]
     job = records().job("id", told)
