@@ -110,7 +110,7 @@ class Looks:
             view = view_of(job)
             self._cache.keep(view)
             for looker in self._succeeding.pop(job.id, None) or ():
-                looker.see(view)
+                self._show(looker, view)
 
     def answered(self, job_id: str) -> None:
         """The store has answered a success, or it was not sent: looks that still wait are sent."""
@@ -128,9 +128,16 @@ class Looks:
                 return
             self._expected.discard(job_id)
         if (kept := self._cache.get(job_id)) is not None:  # it may have ended meanwhile
-            looker.see(kept)
+            self._show(looker, kept)
         else:
             self._batches.add("", (job_id, looker), _SIZE)
+
+    def _show(self, looker: _Looker, view: JobView) -> None:
+        """Answer a look that has waited; an error that this raises is its own, and the others have their answers."""
+        try:
+            looker.see(view)
+        except Exception as error:
+            self._link.report(error)
 
     def _wait(self, job_id: str, looker: _Looker) -> bool:
         """Have a look wait for a success on its way; return False if the store takes none now."""
@@ -204,7 +211,7 @@ class Looks:
         """Tell of jobs that run here, unless they have succeeded since."""
         for view, looker in begun:
             if view.id not in self._succeeding or not self._wait(view.id, looker):
-                looker.see(self._cache.get(view.id) or view)
+                self._show(looker, self._cache.get(view.id) or view)
 
     def _job(self, job_id: str, found: Told) -> Job | Exception:
         try:

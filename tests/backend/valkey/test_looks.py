@@ -320,5 +320,29 @@ async def test_the_latest_jobs_are_expected() -> None:
     assert (len(expected), "0" in expected, "1" in expected) == (JOBS_MAX, False, True)
 
 
+def _raise(found: JobView | Exception) -> None:
+    raise ValueError("a fault")
+
+
+@pytest.mark.parametrize("held", ["lease", "look", "ack"])
+@virtual_time
+async def test_a_look_that_can_not_be_answered_keeps_no_other_from_its_answer(fleet: Fleet, held: str) -> None:
+    server = await fleet.server()
+    working = await waiting(server)
+    hold(server, held, "ack")
+    job = await server.submit()
+    await pass_time(0.01)
+    states: list[object] = []
+    for done in (_raise, partial(_note, states)):
+        server.backend.look_soon(job.id, None, done)
+    await pass_time(0.01)
+    hold(server)
+    server.calls.release()
+    await working
+    await pass_time(0.01)
+    assert states == [JobState.SUCCEEDED]
+    assert "a fault" in str(fleet.take_raised())
+
+
 def _note(states: list[object], found: JobView | Exception) -> None:
     states.append(found if isinstance(found, Exception) else found.state)
