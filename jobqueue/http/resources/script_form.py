@@ -2,8 +2,8 @@ r"""Form in which a browser gets a script: the same program, without what says n
 
 Rules:
 
-1. What stays is the same program, token by token. A test compares the syntax trees of all modules of the console,
-   before and after, by the parser of node, and the elements that their templates make, by htm.
+1. It is the same program: a test compares the syntax trees of all modules of the console, before and after, by the
+   parser of node, and the elements that their templates make, by htm.
 2. Only spaces beside the punctuators of `_PUNCTUATORS` go, for no two of them make another token when they stand
    together; and those around `+`, `*` and `-` where names, numbers or parentheses stand on both sides.
 3. String literals and regular expression literals stay as they are. A regular expression literal (`/…/`) follows a
