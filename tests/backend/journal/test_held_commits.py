@@ -98,13 +98,17 @@ async def test_a_commit_that_many_answers_wait_for_is_held_for_more() -> None:
 @virtual_time
 async def test_a_held_commit_begins_at_the_expected_number_of_waits() -> None:
     journal, ended = await with_a_held_commit()
+    journal.submit()
     journal.thread.held = True
-    await asyncio.sleep(HOLD_S + 0.0001)  # the measured one: `MANY` answers waited for it
+    await asyncio.sleep(HOLD_S + 0.0001)  # the measured one: `MANY + 1` answers waited for it
     for _ in range(MANY):
         journal.append()
         journal.writer.when_kept(ended.append)
     began_at = asyncio.get_running_loop().time()
     journal.thread.release()
+    await turn(5)
+    assert ended == [None] * MANY, "the next one is held for one answer more"
+    journal.submit()
     await turn(5)
     assert ended == [None] * 2 * MANY
     assert asyncio.get_running_loop().time() == began_at
