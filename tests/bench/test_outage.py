@@ -52,7 +52,7 @@ def test_the_longest_halt_of_a_count_begins_once_it_has_grown() -> None:
     assert longest_halt_s([]) == 0.0
 
 
-def test_the_witness_tells_further_attempts_and_those_that_began_twice(tmp_path: Path) -> None:
+def test_the_witness_tells_further_attempts_and_jobs_that_began_twice(tmp_path: Path) -> None:
     file = tmp_path / "runs"
     file.write_text("a 1\nb 1\na 2\nb 1\n")
     assert attempts_in(file) == Attempts(jobs=2, further=1, twice=1)

@@ -49,7 +49,7 @@ async def submit(http: aiohttp.ClientSession, queue: str) -> Any:
     return await ask(http, "POST", "/v1/jobs", json={"type": "echo", "queue": queue})
 
 
-async def test_a_queue_whose_key_was_overwritten_is_unavailable_and_the_others_go_on(
+async def test_a_queue_with_an_overwritten_key_is_unavailable_and_the_others_go_on(
     http: aiohttp.ClientSession, client: redis.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
@@ -96,7 +96,7 @@ async def test_no_status_is_denied_because_of_an_overwritten_key(
     assert len(told(caplog)) == 1
 
 
-async def test_a_status_whose_record_was_overwritten_is_unavailable(
+async def test_a_status_of_an_overwritten_record_is_unavailable(
     http: aiohttp.ClientSession, client: redis.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")

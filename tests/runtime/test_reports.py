@@ -60,7 +60,7 @@ class Reported:
 
 
 class Ending:
-    """An executor whose jobs end in their first step."""
+    """An executor: its jobs end in their first step."""
 
     def __init__(self, outcome: Success | Failure) -> None:
         self._outcome = outcome

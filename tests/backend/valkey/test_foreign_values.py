@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def jq(store: Store) -> Iterator[Client]:
-    """A client whose store is not in order at the end."""
+    """A client of a store that is not in order at the end."""
     client = Client(client_of(store))
     client.call("join", "p1", TTL_MS, "server", SECRET, "host:1", 0)
     client.set_queue()

@@ -50,7 +50,7 @@ async def test_one_worker_is_called_for_the_jobs_of_a_lease_and_others_when_it_p
 
 
 class Failing:
-    """An executor whose jobs fail in their first step, and the store freezes with the first one."""
+    """An executor: its jobs fail in their first step, and the store freezes with the first one."""
 
     def __init__(self, server: Server) -> None:
         self.begun: list[str] = []

@@ -53,7 +53,7 @@ def policy(discipline: Discipline = Discipline.FIFO, *, budget: int = 0, capacit
 
 
 def plain() -> Config:
-    """Three disciplines, whose order is compared; policies change, processes die, leases are lost."""
+    """Three disciplines: their order is compared; policies change, processes die, leases are lost."""
     operations = {**WORK, "policy": 1, "die": 1, "reconcile": 2, "late_lease": 8}
     queues = {"a": policy(), "b": policy(Discipline.PRIORITY), "c": policy(Discipline.LIFO)}
     return Config(operations, queues, {"echo": None, "other": None}, callers=(None, "u", "v"))
