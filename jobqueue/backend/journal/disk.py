@@ -64,6 +64,10 @@ class Disk:
         """Reserve the blocks of a file, which has this size then. New bytes are zeros."""
         os.posix_fallocate(fd, 0, size_bytes)
 
+    def shorten(self, fd: int, size_bytes: int) -> None:
+        """Give back what a file has behind its first `size_bytes`."""
+        os.ftruncate(fd, size_bytes)
+
     def read(self, fd: int, length: int, offset: int) -> bytes:
         """Read up to `length` bytes: fewer at the end of the file alone."""
         parts: list[bytes] = []

@@ -123,7 +123,7 @@ def grow_spare(folder: JournalFolder, spare: Segment, size_bytes: int) -> MadeSp
 
 
 def sync_segments(disk: Disk, retired: Sequence[Segment], current: Segment | None, began: float) -> float:
-    """Sync segments; return the seconds since a commit began. Those that are full are closed, whatever happens.
+    """Sync segments; return the seconds since a commit began. Retired ones are cut then, and closed in any case.
 
     Args:
         began: By `time.perf_counter`.
@@ -136,6 +136,10 @@ def sync_segments(disk: Disk, retired: Sequence[Segment], current: Segment | Non
             disk.sync_data(segment.fd)
         if current is not None:
             disk.sync_data(current.fd)
+            # Else a loop of crashes, each before its snapshot is complete, would fill the disk with almost empty ones.
+            for segment in retired:
+                with suppress(OSError):
+                    disk.shorten(segment.fd, segment.offset)
     finally:
         close_all(disk, retired)
     return time.perf_counter() - began

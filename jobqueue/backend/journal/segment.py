@@ -11,6 +11,7 @@ Rules:
 2. The head is written with the first frame. It says with which lsn the segment goes on.
 3. A segment that begins *anew* does not go on from the one before: it follows a failure of the disk, and a whole
    snapshot. Without that snapshot it counts for nothing.
+4. Once the next one is written and on the disk, a segment is cut behind its last frame.
 """
 
 from __future__ import annotations

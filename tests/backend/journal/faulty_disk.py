@@ -197,6 +197,10 @@ class FaultyDisk(Disk):
         self._call("allocate")
         self._file(fd).grow(size_bytes)
 
+    def shorten(self, fd: int, size_bytes: int) -> None:
+        self._call("shorten")
+        del self._file(fd).data[size_bytes:]
+
     def read(self, fd: int, length: int, offset: int) -> bytes:
         self._call("read")
         return bytes(self._file(fd).data[offset : offset + length])

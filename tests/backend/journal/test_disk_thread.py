@@ -200,4 +200,6 @@ def test_a_log_on_a_real_disk_is_read_by_the_next_start(tmp_path: Path, sync: Sy
     with JournalFolder.open_existing(tmp_path / "journal") as folder:
         assert [number for frame in read_log(folder) for number in numbers(frame.body)] == [*range(20_000)]
         assert {path.stat().st_mode & 0o777 for path in (tmp_path / "journal").iterdir()} == {0o600}
-        assert all((tmp_path / "journal" / f"{n:08}.log").stat().st_size >= 64 * 1024 for n in folder.segments())
+        sizes = [(tmp_path / "journal" / f"{number:08}.log").stat().st_size for number in folder.segments()]
+        assert all(size >= 64 * 1024 for size in sizes[-2:]), "the last one, and a spare"
+        assert all(size <= 64 * 1024 for size in sizes[:-2]), "each other one ends with its last frame"

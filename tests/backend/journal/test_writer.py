@@ -7,6 +7,7 @@ import pytest
 
 from jobqueue.backend.journal import batch as batch_module
 from jobqueue.backend.journal import writer as writer_module
+from jobqueue.backend.journal.segment import SEGMENT_HEAD_BYTES
 from jobqueue.backend.journal.writer import UNWAITED_S
 from jobqueue.errors import JournalFailed
 from jobqueue.testing import virtual_time
@@ -170,11 +171,29 @@ async def test_a_log_goes_on_over_segments_and_a_spare_is_always_there(sync: Syn
         assert not any(journal.disk.names_now[f"{numbers[-1]:08}.log"].data), "the last one is unused"
     assert len(journal.folder.segments()) > 8
     assert journal.writer.segments == len(journal.folder.segments())
-    assert journal.writer.bytes_used == 1024 * journal.writer.segments
+    assert 1024 * 2 < journal.writer.bytes_used <= 1024 * journal.writer.segments
     assert logged(journal.disk.copy()) == [*range(1, 1001)]
     await journal.close()
     assert logged(journal.disk.after_crash()) == [*range(1, 1001)]
     assert journal.disk.open_files == {}
+
+
+@both
+@virtual_time
+async def test_a_segment_is_cut_behind_its_last_frame_once_the_next_one_is_synced(sync: Sync) -> None:
+    disk = FaultyDisk()
+    journal = await Journal.start(disk, sync)
+    journal.append(10)
+    await journal.kept()
+    beginning = journal.writer.begin_segment([record(11)])
+    await beginning
+    await turn(3)
+    first = bytes(disk.names_now["00000001.log"].data)
+    assert SEGMENT_HEAD_BYTES < len(first) < 300
+    assert first[-1]
+    assert len(disk.names_now["00000002.log"].data) == 1024
+    await journal.close()
+    assert logged(disk.after_crash()) == [*range(1, 12)]
 
 
 @both
@@ -201,7 +220,7 @@ async def test_a_record_greater_than_a_segment_gets_a_greater_one(sync: Sync) ->
         assert await journal.kept() is None
         await turn(5)
     sizes = [len(journal.disk.names_now[f"{number:08}.log"].data) for number in journal.folder.segments()]
-    assert sizes[0] == 1024
+    assert sizes[0] <= 1024, "once it is synced, it ends with its last frame"
     assert sizes[1] > 5000
     assert sizes[-1] == 1024
     assert frames(journal.disk.copy()) == [[1], [2, big], [3]]
