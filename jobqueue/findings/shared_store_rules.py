@@ -70,6 +70,9 @@ def server_missing(sight: Sight, store: StoreFigures) -> Finding | None:
         return None
     lost, jobs = store.missing, sum(each.jobs for each in store.missing)
     names = ", ".join(text(each.name, 80) for each in lost[:NAMES_MAX]) + (", …" if len(lost) > NAMES_MAX else "")
+    moved = f"{counted(jobs, 'job')} that ran there went to the others, as far as attempts are left."
+    if not jobs:
+        moved = "No job ran there."
     return Finding(
         kind="server_missing",
         severity="warning",
@@ -77,10 +80,7 @@ def server_missing(sight: Sight, store: StoreFigures) -> Finding | None:
             f"{counted(len(lost), 'server')} of the store {'is' if len(lost) == 1 else 'are'} lost: {names}; "
             f"{counted(store.servers, 'server')} {'goes' if store.servers == 1 else 'go'} on."
         ),
-        cause=(
-            "It was killed, is suspended, or can't reach the store: no sign of life for valkey.ttl_s. "
-            f"{counted(jobs, 'job')} that ran there went to the others, as far as attempts are left."
-        ),
+        cause=(f"It was killed, is suspended, or can't reach the store: no sign of life for valkey.ttl_s. {moved}"),
         remedy=(
             "Start it again, or look at its machine and network. It is told until another server has joined, for "
             f"{spell(MISSING_S)} at most."

@@ -360,6 +360,7 @@ def test_a_lost_server_of_the_store_is_a_finding_with_its_name_and_the_jobs_that
     names = ", ".join(f"box:{pid}\\n" for pid in range(5))
     assert finding.sentence == f"6 servers of the store are lost: {names}, …; 1 server goes on."
     assert finding.since == NOW - 5
+    assert finding.cause.endswith("No job ran there.")
 
 
 def test_with_a_store_a_start_and_a_drain_lose_nothing() -> None:
