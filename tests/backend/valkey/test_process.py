@@ -127,11 +127,12 @@ async def test_jobs_that_were_leased_under_an_earlier_name_never_begin(fleet: Fl
     frozen.calls.holds = lambda function: function == "lease"
     job = await frozen.submit()
     await pass_time(0.5)
-    assert (await frozen.backend.get(job.id)).state is JobState.RUNNING
+    other = await fleet.server()  # a look of its own would wait for the lease
+    assert (await other.backend.get(job.id)).state is JobState.RUNNING
     frozen.freeze()
     await pass_time(TTL_S + 1)
-    await fleet.server()
     await pass_time(1.5)
+    assert (await other.backend.get(job.id)).state is JobState.QUEUED
     frozen.calls.holds = lambda function: False
     frozen.calls.out = False  # its connection has outlasted it
     frozen.places.count = 0
