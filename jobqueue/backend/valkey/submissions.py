@@ -266,7 +266,7 @@ class Submissions:
             own = fresh(error) if error is not None else RuntimeError("no reply to a submission")
             if isinstance(own, Refused):
                 self._told.refused(queue, own)
-            each.done(own, False)
+            self._done(each, own)
 
     def _answer(self, queue: str, submissions: list[_Submission], told: list[Any], takes: bool) -> None:
         now_ms, live, capacity = told[:3]
@@ -275,28 +275,34 @@ class Submissions:
             code, job_id, state, version, at, other = outcome
             try:
                 if code in (NEW, AGAIN):
-                    job = self._accepted(each, now_ms, state, version)
-                    if job.state is QUEUED:
-                        ready = True
+                    if STATES[state] is QUEUED:
+                        ready = True  # whatever a listener raises: where this process takes it, no other was woken
                         if takes:
-                            self._expected.add(job.id)
+                            self._expected.add(each.id)
+                    job = self._accepted(each, now_ms, state, version)
                     self._told.admitted(queue, each.uniqueness, live, capacity)
                     if other:
                         self._tell_of(other.decode())
-                    each.done(job, False)
+                    self._done(each, job)
                 elif code in (DUPLICATE, DEBOUNCED):
                     self._answer_with(each, job_id.decode(), debounced=code == DEBOUNCED)
                 else:
-                    each.done(self._rejection(each, code, job_id, at, other, live, capacity), False)
+                    self._done(each, self._rejection(each, code, job_id, at, other, live, capacity))
             except Exception as error:
                 self._link.report(error)
                 self._fail(each, error)
         if ready:
             self._on_ready()
 
-    @staticmethod
-    def _fail(each: _Submission, error: Exception) -> None:
-        each.done(fresh(error), False)
+    def _fail(self, each: _Submission, error: Exception) -> None:
+        self._done(each, fresh(error))
+
+    def _done(self, each: _Submission, answer: Job | Exception) -> None:
+        """Answer a submission of its own job; report what this raises."""
+        try:
+            each.done(answer, False)
+        except Exception as error:
+            self._link.report(error)
 
     def _accepted(self, each: _Submission, now_ms: int, state: bytes, version: int) -> Job:
         """Return the record of a job that the store has just accepted."""

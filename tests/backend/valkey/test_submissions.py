@@ -14,6 +14,7 @@ from jobqueue.core.policy import QueuePolicy
 from jobqueue.core.quotas import Quota, Quotas
 from jobqueue.core.report import ErrorCode, Failure
 from jobqueue.core.store_bounds import StoreBounds
+from jobqueue.core.submit import SubmitResult
 from jobqueue.errors import (
     Duplicate,
     JobQueueError,
@@ -94,6 +95,43 @@ async def test_each_submission_of_a_failed_call_has_an_error_of_its_own(fleet: F
     assert len({id(error) for error in errors}) == 3
     receipts = await server.backend.submit_many([(SPEC, b"{}", None, None)] * 2)
     assert [type(receipt) for receipt in receipts] == [StoreUnavailable] * 2
+
+
+@virtual_time
+async def test_a_job_is_leased_at_once_though_a_listener_raises(fleet: Fleet) -> None:
+    server = await fleet.server()
+    leasing = asyncio.create_task(server.backend.lease())
+    await pass_time(0.01)
+
+    def hear(event: Submitted) -> None:
+        raise ValueError("a fault")
+
+    server.backend.subscribe(hear, Submitted)
+    with pytest.raises(ValueError, match="a fault"):
+        await server.submit()
+    await pass_time(0.01)
+    assert leasing.done()
+    assert "a fault" in str(fleet.take_raised())
+
+
+@pytest.mark.parametrize("out", [False, True])
+@virtual_time
+async def test_a_submission_with_an_answer_that_raises_keeps_no_other_from_its_one_answer(
+    fleet: Fleet, out: bool
+) -> None:
+    server = await fleet.server()
+    server.calls.out = out
+    answers: list[object] = []
+
+    def fail(answer: object) -> None:
+        answers.append(answer)
+        raise ValueError("a fault")
+
+    for done in (answers.append, fail, answers.append):
+        server.backend.submit_soon(SPEC, b"{}", None, None, done)
+    await pass_time(0.01)
+    assert [type(answer) for answer in answers] == [StoreUnavailable if out else SubmitResult] * 3
+    assert "a fault" in str(fleet.take_raised())
 
 
 @virtual_time
