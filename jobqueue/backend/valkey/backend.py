@@ -413,6 +413,9 @@ class ValkeyBackend:
             self._looks.dropped(job_id)
             self._stops.request(held, reason)
 
+    def on_disconnected(self) -> None:
+        self._looks.disconnected()
+
     def on_next_at(self, at: float) -> None:
         self._ticks.note_at(at)
 

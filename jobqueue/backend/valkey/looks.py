@@ -9,16 +9,18 @@ Rules:
 4. A record that can't be read is the error of those that asked for it, not of others in the same call.
 5. A look at a job waits for a success of it that this process has reported, until the store has answered that: a call
    of its own would be answered no earlier, and an instant job would be asked for once more. So does a look that finds
-   the job running here, and its handler ends in its first step. While the store takes no reports, none begins to wait.
+   the job running here, and its handler ends in its first step. While the store takes no reports, none begins to wait,
+   and when the connection is lost, those that wait are sent.
 6. The first look at a job that this process is about to lease (`expected.py`) waits for that, `LEASES_MAX` leases at
    most: the store would tell that it is queued.
+7. Each look is answered once. What is raised for one is reported, and the others have their answers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from jobqueue.backend.valkey.batches import Batches
 from jobqueue.backend.valkey.link import fresh
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
     from jobqueue.backend.valkey.records import Records, Told
     from jobqueue.core.job import JobId
     from jobqueue.core.job_view import JobView
+
+_Answer = TypeVar("_Answer")
 
 _SIZE: Final = 32
 """Bytes of an id on its way."""
@@ -73,7 +77,7 @@ class Looks:
         self._note_position = note_position
         self._runs_here = runs_here
         self._expected = expected
-        self._batches: Batches[tuple[str, _Reader]] = Batches(link.loop, self._send, _fail)
+        self._batches: Batches[tuple[str, _Reader]] = Batches(link.loop, self._send, self._fail)
         # Of the ids whose reads are on their way: how many, and those that were changed since.
         self._on_way: dict[str, int] = {}
         self._changed: set[str] = set()
@@ -110,12 +114,19 @@ class Looks:
             view = view_of(job)
             self._cache.keep(view)
             for looker in self._succeeding.pop(job.id, None) or ():
-                self._show(looker, view)
+                self._answer(looker.see, view)
 
     def answered(self, job_id: str) -> None:
         """The store has answered a success, or it was not sent: looks that still wait are sent."""
         for looker in self._succeeding.pop(job_id, None) or ():
             self._batches.add("", (job_id, looker), _SIZE)
+
+    def disconnected(self) -> None:
+        """The store doesn't answer: looks that wait for a success are sent, so that they fail when others do."""
+        waiting = [looker for lookers in self._succeeding.values() for looker in lookers or ()]
+        self._succeeding = dict.fromkeys(self._succeeding)
+        for looker in waiting:
+            self._batches.add("", (looker.job_id, looker), _SIZE)
 
     def _go_on(self, looker: _Looker, leases: int) -> None:
         """Have a look wait for what is about to be known here, or send it. Args: leases: That it may wait for."""
@@ -128,14 +139,14 @@ class Looks:
                 return
             self._expected.discard(job_id)
         if (kept := self._cache.get(job_id)) is not None:  # it may have ended meanwhile
-            self._show(looker, kept)
+            self._answer(looker.see, kept)
         else:
             self._batches.add("", (job_id, looker), _SIZE)
 
-    def _show(self, looker: _Looker, view: JobView) -> None:
-        """Answer a look that has waited; an error that this raises is its own, and the others have their answers."""
+    def _answer(self, tell: Callable[[_Answer], None], found: _Answer) -> None:
+        """Answer a look; report what this raises."""
         try:
-            looker.see(view)
+            tell(found)
         except Exception as error:
             self._link.report(error)
 
@@ -176,7 +187,7 @@ class Looks:
                 return
             for job_id in rest:
                 for done in waiting[job_id]:
-                    done(fresh(error) if error is not None else RuntimeError("no reply to a look"))
+                    self._answer(done, fresh(error) if error is not None else RuntimeError("no reply to a look"))
 
         return self._link.send("look", [1, *job_ids], then)
 
@@ -185,7 +196,7 @@ class Looks:
     ) -> None:
         if found is None:
             for done in waiting:
-                done(None)
+                self._answer(done, None)
             return
         try:
             view = self._records.view(job_id, found)
@@ -196,22 +207,22 @@ class Looks:
         except Exception as error:
             self._link.report(error)
             for done in waiting:
-                done(fresh(error))
+                self._answer(done, fresh(error))
             return
         runs_here = view.state is RUNNING and self._runs_here(view.id, view.attempt)
         for done in waiting:
             if type(done) is not _Looker:
-                done(self._job(job_id, found))
+                self._answer(done, self._job(job_id, found))
             elif runs_here:
                 begun.append((view, done))
             else:
-                done.see(view)
+                self._answer(done.see, view)
 
     def _tell_begun(self, begun: list[tuple[JobView, _Looker]]) -> None:
         """Tell of jobs that run here, unless they have succeeded since."""
         for view, looker in begun:
             if view.id not in self._succeeding or not self._wait(view.id, looker):
-                self._show(looker, self._cache.get(view.id) or view)
+                self._answer(looker.see, self._cache.get(view.id) or view)
 
     def _job(self, job_id: str, found: Told) -> Job | Exception:
         try:
@@ -219,6 +230,9 @@ class Looks:
         except Exception as error:
             self._link.report(error)
             return error
+
+    def _fail(self, item: tuple[str, _Reader], error: Exception) -> None:
+        self._answer(item[1], fresh(error))
 
     def _landed(self, job_id: str) -> None:
         left = self._on_way.pop(job_id) - 1
@@ -255,10 +269,6 @@ class _Looker:
 
 
 _Reader = Callable[[Job | Exception | None], None]
-
-
-def _fail(item: tuple[str, _Reader], error: Exception) -> None:
-    item[1](error)
 
 
 def missing(job_id: str, origin: Origin) -> JobNotFound | JobGone:

@@ -58,6 +58,9 @@ class Above(Protocol):
     def when_landed(self, then: Callable[[], None]) -> None:
         """Call a function once no lease is on its way."""
 
+    def on_disconnected(self) -> None:
+        """The store doesn't answer."""
+
 
 class Process:
     """This process, as the store knows it.
@@ -169,6 +172,7 @@ class Process:
     def disconnected(self, reason: str) -> None:
         """The store doesn't answer."""
         self._doubts = True
+        self._above.on_disconnected()
 
     def woken(self, channel: str, message: bytes) -> None:
         """The store has something for this process."""

@@ -152,6 +152,11 @@ class ProcessCalls:
         self._pubsub.unsubscribe()
         self._pubsub.subscribe(*channels)
 
+    def cut(self) -> None:
+        """Tell the backend that the connection is lost."""
+        if self._watcher is not None:
+            self._watcher.disconnected("cut")
+
     def reconnect(self) -> None:
         """Tell the backend that the connection is a new one."""
         if self._watcher is not None:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Any
 
 import pytest
 
 from jobqueue.backend.valkey.expected import JOBS_MAX, ExpectedJobs
 from jobqueue.core.job import JobId, JobState, StopReason, Uniqueness
+from jobqueue.core.job_view import JobView
 from jobqueue.core.report import ErrorCode, Failure, Success
-from jobqueue.errors import JobNotFound, StoreUnavailable
+from jobqueue.errors import JobGone, JobNotFound, StoreUnavailable
 from jobqueue.testing import virtual_time
 from tests.backend.valkey.backends import TTL_S, Fleet, Server, pass_time
-
-if TYPE_CHECKING:
-    from jobqueue.core.job_view import JobView
 
 
 async def begun(server: Server, job_id: JobId) -> asyncio.Task[JobView]:
@@ -53,10 +51,12 @@ async def test_a_look_that_found_a_job_running_waits_for_its_success(fleet: Flee
     hold(server, "look", "ack")
     looking = await begun(server, job.id)
     hold(server, "ack")
-    server.calls.release()  # the worker has its turn between the reply and the answer
-    assert server.backend.end_now(job.id, 1, Success(b"17"))
+    server.calls.release()
+    ends: list[bool] = []
+    # The worker has its turn between the reply, which comes in this turn of the loop, and the answer in the next one.
+    asyncio.get_running_loop().call_soon(lambda: ends.append(server.backend.end_now(job.id, 1, Success(b"17"))))
     await pass_time(0.01)
-    assert not looking.done()
+    assert (ends, looking.done()) == ([True], False)
     server.calls.release()
     assert ((await looking).state, server.calls.asked.count("look")) == (JobState.SUCCEEDED, 1)
 
@@ -159,6 +159,45 @@ async def test_a_look_that_waits_when_the_store_goes_out_is_answered(fleet: Flee
 
 
 @virtual_time
+async def test_a_look_that_waits_when_the_connection_is_lost_is_sent(fleet: Fleet) -> None:
+    server = await fleet.server()
+    job = await server.submit()
+    await server.leased()
+    hold(server, "ack")
+    assert server.backend.end_now(job.id, 1, Success(b"1"))
+    looking = await begun(server, job.id)
+    assert not looking.done()
+    server.calls.cut()
+    await pass_time(0.01)
+    assert looking.done()
+    assert (await looking).state is JobState.SUCCEEDED
+    server.calls.release()
+    server.calls.reconnect()
+
+
+@virtual_time
+async def test_a_look_asks_the_store_where_the_success_could_not_be_sent(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = await fleet.server()
+    job = await server.submit()
+    await server.leased()
+
+    def call(function: str, *args: Any, **options: Any) -> asyncio.Future[Any]:
+        if function == "ack":
+            raise ValueError("a fault")
+        return calls(function, *args, **options)
+
+    calls = server.calls.call
+    monkeypatch.setattr(server.calls, "call", call)
+    assert server.backend.end_now(job.id, 1, Success(b"1"))
+    looking = await begun(server, job.id)
+    assert looking.done()
+    assert (await looking).state is JobState.RUNNING
+    assert "a fault" in str(fleet.take_raised())
+
+
+@virtual_time
 async def test_a_success_on_its_way_is_no_answer_to_others(fleet: Fleet) -> None:
     server = await fleet.server()
     job = await server.submit(uniqueness=Uniqueness("ann", owner="ann"))
@@ -247,12 +286,13 @@ async def test_a_look_asks_the_store_once_two_leases_have_not_brought_its_job(fl
     server.calls.release()
     job = await submitting
     looking = await begun(server, job.id)
-    asked = server.calls.asked.count("lease")
-    server.calls.release()
+    for waits in (True, False):
+        server.backend.on_settled()  # so that a further lease follows, and is on its way
+        server.calls.release()
+        await pass_time(0.01)
+        assert looking.done() != waits
     found = await looking
-    assert (found.state, found.id, server.calls.asked.count("lease") - asked <= 1) == (JobState.RUNNING, leased, True)
-    hold(server, "lease")
-    server.backend.on_settled()
+    assert (found.state, found.id) == (JobState.RUNNING, leased)
     assert (await begun(server, job.id)).done(), "it is not expected any more"
     working.cancel()
 
@@ -341,6 +381,29 @@ async def test_a_look_that_can_not_be_answered_keeps_no_other_from_its_answer(fl
     await working
     await pass_time(0.01)
     assert states == [JobState.SUCCEEDED]
+    assert "a fault" in str(fleet.take_raised())
+
+
+@pytest.mark.parametrize("found", ["queued", "deleted", "lost"])
+@virtual_time
+async def test_a_look_that_raises_keeps_no_other_of_its_call_from_one_answer(fleet: Fleet, found: str) -> None:
+    server, other = await fleet.server(), await fleet.server()
+    first, second = await server.submit(), await server.submit()
+    hold(server, "look")
+    if found == "deleted":
+        for job in (first, second):
+            await other.backend.cancel(job.id)
+            await other.backend.delete(job.id)
+    answers: list[object] = []
+    for job_id, done in ((first.id, answers.append), (first.id, _raise), (second.id, answers.append)):
+        server.backend.look_soon(job_id, None, done)
+    await pass_time(0.01)
+    if found == "lost":
+        server.calls.fail_held(StoreUnavailable("the reply is lost", 1.0))
+    server.calls.release()
+    await pass_time(0.01)
+    expected = {"queued": JobView, "deleted": JobGone, "lost": StoreUnavailable}[found]
+    assert [type(answer) for answer in answers] == [expected] * 2
     assert "a fault" in str(fleet.take_raised())
 
 
