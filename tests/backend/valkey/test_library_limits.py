@@ -146,6 +146,32 @@ def test_an_idle_process_is_woken(jq: Client) -> None:
     hears.close()
 
 
+def test_an_idle_process_that_has_put_a_job_aside_is_woken_for_the_next_one(jq: Client) -> None:
+    jq.call("join", "p2", TTL_MS, "server", SECRET, "", 1, "other")
+    jq.lease("p2")
+    jq.call("submit", "default", 0, 1, "a", 0, spec(), b"{}", b"")  # 0: wakes no process
+    assert jq.lease("p2", number=1) == []
+    assert jq.lease("p2", number=2) == []
+    hears = jq.client.pubsub(ignore_subscribe_messages=True)
+    hears.subscribe(f"{jq.prefix}wake:p2")
+    assert hears.get_message(timeout=5) is None  # of the subscription itself
+    jq.submit("b", options=spec("other"))
+    assert hears.get_message(timeout=5) is not None
+    hears.close()
+
+
+def test_types_of_processes_are_compared_once_a_set_and_for_eight_sets_at_most(jq: Client) -> None:
+    jq.call("join", "own", TTL_MS, "server", SECRET, "", 2, "a", "b")
+    jq.call("join", "same", TTL_MS, "server", SECRET, "", 2, "b", "a")
+    for number in range(10):
+        for name in ("x", "y"):
+            jq.call("join", f"{name}{number}", TTL_MS, "server", SECRET, "", 2, "a", f"t{number}")
+    told = {name: (alone, lacks) for name, _, _, alone, lacks in jq.call("servers", "own")[1]}
+    assert told[b"same"] == told[b"p1"] == ([], []), "p1 has named no types"
+    assert told[b"x3"] == told[b"y3"] == ([b"b"], [b"t3"])
+    assert sum(each != ([], []) for each in told.values()) == 2 * 8
+
+
 # Orders and settings
 
 

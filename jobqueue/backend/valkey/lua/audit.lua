@@ -64,6 +64,16 @@ local function check_lease(u, found, job)
   end
 end
 
+-- A process is in `idle` exactly if it says that it is: one that is missing would not be woken.
+local function check_idle(u, found)
+  for _, key in ipairs(ids_of(u, 'p:*')) do
+    local is_idle = redis.call('HGET', u.prefix .. key, 'idle') == '1'
+    if is_idle ~= (redis.call('SISMEMBER', u.prefix .. 'idle', string.sub(key, 3)) == 1) then
+      fault(found, string.sub(key, 3), is_idle and 'is idle and would not be woken' or 'is busy and would be woken')
+    end
+  end
+end
+
 local function check_deadlines(u, found, job)
   local has = redis.call('ZSCORE', u.prefix .. 's', job.id) and true or false
   local should = job.t ~= nil and job.a == 0 and (job.s == 'd' or job.s == 'q')
@@ -376,5 +386,6 @@ function api.audit(keys, _)
   check_sublists(u, found, sums)
   check_groups(u, found, sums)
   check_fair(u, found)
+  check_idle(u, found)
   return found
 end

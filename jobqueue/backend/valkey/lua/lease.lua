@@ -223,12 +223,13 @@ function api.lease(keys, args)
     reply[3 + 2 * index], reply[4 + 2 * index] = of.taken[index], of.told[index]
   end
   redis.call('HSET', record, 'lease', number, 'leased', table.concat(of.taken, ' '), 'idle', is_idle and '1' or '0')
-  if not is_idle then
+  if is_idle then
+    redis.call('SADD', u.prefix .. 'idle', process) -- even if it was idle before: this lease may have woken it
+  else
     reply[3] = left
-  end
-  if is_idle ~= (known[6] == '1') then
-    -- A busy process among the idle ones would be woken in place of one of them.
-    redis.call(is_idle and 'SADD' or 'SREM', u.prefix .. 'idle', process)
+    if known[6] == '1' then
+      redis.call('SREM', u.prefix .. 'idle', process) -- else a busy process would be woken in place of an idle one
+    end
   end
   return reply
 end

@@ -20,6 +20,7 @@ local GRACE_TTLS = 2
 local TOLD_MAX = 100
 local LOST_MAX = 20
 local TYPES_TOLD = 5
+local COMPARED_MAX = 8 -- sets of types, of up to a thousand each
 
 function processes.is_alive(u, process)
   return redis.call('ZSCORE', u.prefix .. 'procs', process) and true or false
@@ -59,8 +60,14 @@ function api.join(keys, args)
   if not run then
     run = num(RUN_MIN + redis.call('HINCRBY', meta, 'run', 1) % RUN_COUNT)
     redis.call('HSET', record, 'run', run, 'info', args[5], 'joined', u.now, 'ttl', ttl, 'all', count == 0 and '1' or '0')
+    local types = {}
     for index = 1, count do
-      redis.call('SADD', u.prefix .. 'y:' .. process, args[6 + index])
+      types[index] = args[6 + index]
+      redis.call('SADD', u.prefix .. 'y:' .. process, types[index])
+    end
+    if count > 0 then
+      table.sort(types)
+      redis.call('HSET', record, 'types', redis.sha1hex(table.concat(types, ' ')))
     end
     redis.call('ZADD', u.prefix .. 'procs', num(u.now + ttl), process)
   end
@@ -195,25 +202,34 @@ local function note_lost(u, process, alive_until)
   redis.call('LTRIM', u.prefix .. 'lost', 0, LOST_MAX - 1)
 end
 
--- Some types of which a process has a handler, and another one has none. One that named no types has all.
+-- Some types of which a process has a handler, and another one has none.
 local function types_beyond(u, process, other)
-  local own, others = u.prefix .. 'y:' .. process, u.prefix .. 'y:' .. other
-  if redis.call('EXISTS', own, others) < 2 then
-    return {}
-  end
-  local found = redis.call('SDIFF', own, others)
+  local found = redis.call('SDIFF', u.prefix .. 'y:' .. process, u.prefix .. 'y:' .. other)
   return { unpack(found, 1, math.min(#found, TYPES_TOLD)) }
+end
+
+-- Compares types by their digests: those of further processes with the same digest were compared already. Returns a
+-- function that gives the types that a process has alone, and those that it lacks. One that named no types has all.
+local function comparison(u, process)
+  local own = redis.call('HGET', u.prefix .. 'p:' .. process, 'types')
+  local compared, count = {}, 0
+  return function(other, digest)
+    if own and digest and digest ~= own and not compared[digest] and count < COMPARED_MAX then
+      compared[digest] = { types_beyond(u, process, other), types_beyond(u, other, process) }
+      count = count + 1
+    end
+    return unpack(compared[digest] or { {}, {} })
+  end
 end
 
 -- The processes that share the store (name, joined, info, and types that the asking process has alone, and that it
 -- lacks), and those that were lost lately (joined, heard last, info, number of jobs).
 function api.servers(keys, args)
   local u = unit.reading(keys)
-  local here, lost = {}, {}
+  local here, lost, compare = {}, {}, comparison(u, args[1])
   for _, process in ipairs(redis.call('ZRANGE', u.prefix .. 'procs', 0, TOLD_MAX - 1)) do
-    local values = redis.call('HMGET', u.prefix .. 'p:' .. process, 'joined', 'info')
-    here[#here + 1] = { process, tonumber(values[1]) or u.now, values[2] or '', types_beyond(u, args[1], process),
-      types_beyond(u, process, args[1]) }
+    local values = redis.call('HMGET', u.prefix .. 'p:' .. process, 'joined', 'info', 'types')
+    here[#here + 1] = { process, tonumber(values[1]) or u.now, values[2] or '', compare(process, values[3]) }
   end
   for index, packed in ipairs(redis.call('LRANGE', u.prefix .. 'lost', 0, LOST_MAX - 1)) do
     lost[index] = cmsgpack.unpack(packed)
