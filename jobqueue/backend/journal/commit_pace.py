@@ -3,7 +3,8 @@
 A commit takes some 80 µs of the processor, for one record as for a hundred: a write, a sync, and the changes between
 two threads. Where answers come in faster than the disk syncs, a larger group shares that. Pure. Rules:
 
-1. Nothing is held while fewer than `MANY` answers wait at the end of a sync: few clients wait for the disk alone.
+1. Nothing is held while fewer than `WAITING_MIN` answers wait at the end of a sync: few clients wait for the disk
+   alone.
 2. A held commit begins when as many wait as there can be expected, and after `HOLD_S` at the latest.
 3. What can be expected is measured: one commit of `MEASURED_EVERY` that are held waits for the whole `HOLD_S`.
 """
@@ -15,8 +16,12 @@ from typing import Final
 HOLD_S: Final = 0.001
 """The longest time that a commit is held: a timer of the loop counts in milliseconds."""
 
-MANY: Final = 4
+WAITING_MIN: Final = 4
+"""Answers that wait at the end of a sync, at least, where the next commit is held."""
+
 MEASURED_EVERY: Final = 16
+"""Held commits of which one measures how many answers come within `HOLD_S`."""
+
 _UNKNOWN: Final = 2**31
 
 
@@ -29,14 +34,14 @@ class CommitPace:
 
     def holds(self, waiting: int) -> bool:
         """Whether the commit after a sync is held. Args: waiting: Number of answers that wait for it already."""
-        return MANY <= waiting < self._enough
+        return WAITING_MIN <= waiting < self._enough
 
     def is_due(self, waiting: int) -> bool:
         """Whether as many wait for a held commit as can be expected."""
         return waiting >= self._enough
 
-    def begins(self, waiting: int) -> None:
-        """A held commit begins, with this number of answers that wait for it."""
+    def note_begin(self, waiting: int) -> None:
+        """Note that a held commit begins, with this number of answers that wait for it."""
         if self._enough == _UNKNOWN:
             self._enough = waiting
         self._held = (self._held + 1) % MEASURED_EVERY

@@ -32,7 +32,7 @@ class KeptWaits:
     def __len__(self) -> int:
         return len(self._waits)
 
-    def keep(self, count: int) -> None:
+    def end_up_to(self, count: int) -> None:
         """End the waits for up to this number of records."""
         waits = self._waits
         while waits and waits[0][0] <= count:

@@ -7,8 +7,9 @@ Rules:
    the missing frame was on disk, and the journal is damaged. There is none: the tail was torn by a crash, before any
    promise was made for it. It is cut.
 3. A segment that begins anew (`segment.py`) counts only as the first one. Otherwise its snapshot was never completed.
-4. A file that is missing, or shorter than it was made, leaves no frame that tells. Numbers without a gap and the size
-   of segments tell instead: no crash changes them, since a segment gets its name when it is whole and on the disk.
+4. Files that are missing at the end of the log, or were cut there, leave no frame that tells. The numbers of the files
+   and the size of the last segment and of the spare tell instead: a segment gets its name when it is whole and on the
+   disk, and is cut behind its last frame only once the log goes on in the next one.
 5. Reading changes nothing; `cut_log` does.
 """
 
@@ -180,11 +181,11 @@ class Reading:
                 raise JournalDamaged(str(path(number + 1)), 0, reason)
 
     def _check_sizes(self, chain: list[_SegmentFile], at: int) -> None:
-        """Raise JournalDamaged if a file at the end of the log was cut, or emptied, by another program."""
+        """Raise JournalDamaged if a file at the end was cut or emptied, or those after it are missing."""
         path = self._folder.segment_path
         for file in chain[max(at, 0) :]:
             if file.size_bytes < self._segment_bytes:
-                reason = f"the file ends there, and was made with {self._segment_bytes:,} bytes or more"
+                reason = "the file ends there: it was cut, or the segments after it are missing"
                 raise JournalDamaged(str(path(file.number)), file.size_bytes, reason)
         if at < 0 and len(chain) > 1:
             reason = f"the segment has no head, and had one before the next one was made ({path(2).name})"
@@ -206,7 +207,7 @@ def _any_anew(files: list[_SegmentFile]) -> bool:
 
 
 @contextmanager
-def told(path: Path) -> Iterator[None]:
+def naming(path: Path) -> Iterator[None]:
     """Raise JournalError, which names the file, for an OSError."""
     try:
         yield
@@ -220,7 +221,7 @@ class _SegmentFile:
     def __init__(self, disk: Disk, path: Path, number: int) -> None:
         self.number = number
         self._disk, self._path = disk, path
-        with told(path):
+        with naming(path):
             self.size_bytes = disk.size_of(path)
             self._fd = disk.open(path)
             # Before anything is read: see `Disk.open`.
@@ -287,14 +288,14 @@ class _SegmentFile:
         if start < 0 or start + length > len(self._block):
             if offset >= self._end:
                 return b""
-            with told(self._path):
+            with naming(self._path):
                 self._block = self._disk.read(self._fd, max(length, min(_BLOCK_BYTES, self._end - offset)), offset)
             self._block_start, start = offset, 0
         return self._block[start : start + length]
 
     def _blocks(self, offset: int, overlap: int = 0) -> Iterator[tuple[int, bytes]]:
         """Yield what was written of the file from an offset on, as `_blocks`."""
-        with told(self._path):
+        with naming(self._path):
             yield from _blocks(self._disk, self._fd, self._written, offset, overlap)
 
 

@@ -1,4 +1,4 @@
-"""Segments: the files of the log, each of a fixed size and made before it is needed.
+"""Segments: the files of the log, each made with room for frames before it is needed.
 
 A segment begins with a head, and frames follow it:
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from jobqueue.backend.journal.folder import JournalFolder
 
 SEGMENT_BYTES: Final = 64 * 1024 * 1024
-"""Size of a segment; of one with a greater record it is more. Were it raised, segments of earlier versions would be
-taken for cut ones."""
+"""Size that a segment is made with; for a greater record it is more. Were it raised, the last segment and the spare of
+an earlier version would be taken for cut ones."""
 
 _MAGIC: Final = b"\xf7JS\x01"
 _COVERED: Final = Struct("<4sIQQI")

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from jobqueue.backend.journal.frame import HEAD_BYTES, decode_head, encode_frame, is_whole
-from jobqueue.backend.journal.reading import Frame, told
+from jobqueue.backend.journal.reading import Frame, naming
 from jobqueue.backend.journal.segment import new_salt
 from jobqueue.errors import JournalDamaged
 
@@ -83,7 +83,7 @@ class SnapshotFile:
 def read_snapshot(folder: JournalFolder, number: int) -> Iterator[Frame]:
     """Yield the frames of a snapshot. Raises JournalDamaged where it is not as it was written, JournalError."""
     path, disk = folder.snapshot_path(number), folder.disk
-    with told(path):
+    with naming(path):
         fd = disk.open(path)
         size_bytes = disk.size_of(path)
     try:
@@ -91,14 +91,14 @@ def read_snapshot(folder: JournalFolder, number: int) -> Iterator[Frame]:
         block, start = b"", 0
         while offset < size_bytes:
             if offset + HEAD_BYTES > start + len(block):
-                with told(path):
+                with naming(path):
                     block, start = disk.read(fd, _BLOCK_BYTES, offset), offset
             head = None if is_closed else decode_head(block, offset - start)
             if head is None or head.lsn != lsn or salt not in (-1, head.salt):
                 raise JournalDamaged(str(path), offset, f"frame {lsn} of the snapshot can't be read")
             end = offset + HEAD_BYTES + head.length
             if end > start + len(block):
-                with told(path):
+                with naming(path):
                     block, start = disk.read(fd, max(_BLOCK_BYTES, HEAD_BYTES + head.length), offset), offset
             body = block[offset + HEAD_BYTES - start : end - start]
             if not is_whole(head, body):

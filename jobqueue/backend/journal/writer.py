@@ -46,12 +46,12 @@ if TYPE_CHECKING:
     from jobqueue.backend.journal.tail import PlacedFrame
     from jobqueue.errors import JournalFailed
 
-STALLED_BYTES: Final = 64 * 1024 * 1024
 UNWAITED_S: Final = 0.01
 """Seconds after which records are synced with `always` that no answer waits for: starts and ends of attempts."""
 
+STALLED_BYTES: Final = 64 * 1024 * 1024
 GIVEN_UP_BYTES: Final = 4 * STALLED_BYTES
-"""Bytes of records that wait for a stalled or full disk, at most. With more the journal fails."""
+"""Bytes of records that wait for the disk: above the first the journal stalls, above the second it fails."""
 
 
 class Writer:
@@ -200,7 +200,7 @@ class Writer:
         if self._hold is not None:
             self._hold.cancel()
             self._hold = None
-            self._pace.begins(len(self._waits))
+            self._pace.note_begin(len(self._waits))
         if not (self._dropping or self._awaits_sync):
             try:
                 self._close_batch()
@@ -493,7 +493,7 @@ class Writer:
 
     def _keep(self, count: int) -> None:
         self.kept = kept = max(self.kept, count)
-        self._waits.keep(kept)
+        self._waits.end_up_to(kept)
 
     def _on_raised(self, raised: Exception) -> None:
         self._loop.call_exception_handler({"message": "a wait for the journal raised", "exception": raised})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from jobqueue.backend.journal.commit_pace import HOLD_S, MANY
+from jobqueue.backend.journal.commit_pace import HOLD_S, WAITING_MIN
 from jobqueue.backend.journal.writer import UNWAITED_S
 from jobqueue.errors import JournalFailed
 from jobqueue.testing import virtual_time
@@ -59,7 +59,7 @@ async def test_an_answer_that_waits_for_written_records_has_them_synced_at_once(
     await journal.close()
 
 
-async def with_a_held_commit(waiting: int = MANY) -> tuple[Journal, list[object]]:
+async def with_a_held_commit(waiting: int = WAITING_MIN) -> tuple[Journal, list[object]]:
     """Return a journal at the end of its first sync, and the ends of the waits that came during it."""
     journal = await Journal.start(FaultyDisk())
     journal.thread.held = True
@@ -77,8 +77,8 @@ async def with_a_held_commit(waiting: int = MANY) -> tuple[Journal, list[object]
 
 @virtual_time
 async def test_a_commit_that_few_answers_wait_for_begins_at_once() -> None:
-    journal, ended = await with_a_held_commit(MANY - 1)
-    assert ended == [None] * (MANY - 1)
+    journal, ended = await with_a_held_commit(WAITING_MIN - 1)
+    assert ended == [None] * (WAITING_MIN - 1)
     await journal.close()
 
 
@@ -90,7 +90,7 @@ async def test_a_commit_that_many_answers_wait_for_is_held_for_more() -> None:
     await turn(5)
     assert ended == []
     await asyncio.sleep(HOLD_S + 0.0001)
-    assert ended == [None] * (MANY + 1)
+    assert ended == [None] * (WAITING_MIN + 1)
     assert frames(journal.disk.copy()) == [[1], [2, 3, 4, 5, 6]]
     await journal.close()
 
@@ -100,17 +100,17 @@ async def test_a_held_commit_begins_at_the_expected_number_of_waits() -> None:
     journal, ended = await with_a_held_commit()
     journal.submit()
     journal.thread.held = True
-    await asyncio.sleep(HOLD_S + 0.0001)  # the measured one: `MANY + 1` answers waited for it
-    for _ in range(MANY):
+    await asyncio.sleep(HOLD_S + 0.0001)  # the measured one: `WAITING_MIN + 1` answers waited for it
+    for _ in range(WAITING_MIN):
         journal.append()
         journal.writer.when_kept(ended.append)
     began_at = asyncio.get_running_loop().time()
     journal.thread.release()
     await turn(5)
-    assert ended == [None] * MANY, "the next one is held for one answer more"
+    assert ended == [None] * WAITING_MIN, "the next one is held for one answer more"
     journal.submit()
     await turn(5)
-    assert ended == [None] * 2 * MANY
+    assert ended == [None] * 2 * WAITING_MIN
     assert asyncio.get_running_loop().time() == began_at
     await journal.close()
 
@@ -119,7 +119,7 @@ async def test_a_held_commit_begins_at_the_expected_number_of_waits() -> None:
 async def test_a_held_commit_has_the_records_of_a_segment_that_begins_meanwhile() -> None:
     journal, ended = await with_a_held_commit()
     assert await journal.snapshot() == 2
-    assert ended == [None] * MANY
+    assert ended == [None] * WAITING_MIN
     await journal.close()
 
 
@@ -128,7 +128,7 @@ async def test_a_failure_ends_the_waits_for_a_held_commit_and_later_ones_are_kep
     journal, ended = await with_a_held_commit()
     journal.disk.faults.append(Fault("write", journal.disk.calls["write"] + 1))
     await asyncio.sleep(HOLD_S + 0.0001)
-    assert [type(error) for error in ended] == [JournalFailed] * MANY
+    assert [type(error) for error in ended] == [JournalFailed] * WAITING_MIN
     await journal.snapshot(anew=True)
     journal.append()
     assert await journal.kept() is None
@@ -139,5 +139,5 @@ async def test_a_failure_ends_the_waits_for_a_held_commit_and_later_ones_are_kep
 async def test_closing_has_the_records_of_a_held_commit() -> None:
     journal, ended = await with_a_held_commit()
     await journal.close()
-    assert ended == [None] * MANY
+    assert ended == [None] * WAITING_MIN
     assert logged(journal.disk.after_crash()) == [1, 2, 3, 4, 5]

@@ -11,9 +11,9 @@ def test_waits_end_in_their_order_up_to_the_number_that_is_kept() -> None:
     waits = KeptWaits(lambda raised: None)
     for count in (1, 2, 2, 5):
         waits.add((count, lambda error, count=count: ended.append(count)))  # type: ignore[misc]  # mypy infers no type for such a default
-    waits.keep(2)
+    waits.end_up_to(2)
     assert (ended, len(waits)) == ([1, 2, 2], 1)
-    waits.keep(4)
+    waits.end_up_to(4)
     assert (ended, len(waits)) == ([1, 2, 2], 1)
 
 
@@ -23,7 +23,7 @@ def test_an_error_of_one_wait_does_not_reach_the_others() -> None:
     waits = KeptWaits(raised.append)
     waits.add((1, lambda error: 1 / 0))  # type: ignore[arg-type]  # it raises, and returns nothing
     waits.add((1, ended.append))
-    waits.keep(1)
+    waits.end_up_to(1)
     assert ended == [None]
     assert [type(each) for each in raised] == [ZeroDivisionError]
 

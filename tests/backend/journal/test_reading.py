@@ -222,6 +222,17 @@ def test_each_cut_of_a_file_is_damage(disk: FaultyDisk, of: str) -> None:
             assert lsns[: len(held) + len(ends)] == [*held, *ends]
 
 
+def test_segments_that_are_missing_after_a_retired_one_are_named_as_a_possible_cause(disk: FaultyDisk) -> None:
+    with opened(disk) as folder:
+        written = write_segment(folder, 1, range(1, 4))
+        end = written[-1].offset + written[-1].length
+        del content(disk, 1)[end:]  # as the writer does once the log goes on in the next one
+        damage = read(folder, segment_bytes=4096).damage
+        assert damage is not None
+        assert (damage.file, damage.offset) == ("/journal/00000001.log", end)
+        assert damage.reason == "the file ends there: it was cut, or the segments after it are missing"
+
+
 def test_a_repaired_segment_has_its_size_again(disk: FaultyDisk) -> None:
     with opened(disk) as folder:
         written = write_segment(folder, 1, range(1, 8))
