@@ -80,7 +80,7 @@ class Kind:
             ValueError: It is invalid; `expected` names the valid forms.
         """
         if text in ("", "null", "~") and tag in ("null", None):
-            if self.optional:
+            if self.optional and (text or tag):  # an empty variable of a shell turns nothing off
                 return None
             raise ValueError("empty")
         match self.type:

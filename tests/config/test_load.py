@@ -387,10 +387,24 @@ def test_an_unknown_word_is_a_fault_that_lists_the_known_ones(write: Callable[[s
     assert fault == "config.yaml:1:15: log.format: must be one of auto, json, text, not 'JSON'"
 
 
-def test_null_or_empty_means_unset_for_optional_settings(write: Callable[[str], Path]) -> None:
-    path = write("spool: {dir: null}\nruntime: {processes: null}")
-    settings = load(path, environ={"JOBQUEUE_SPOOL__DIR": ""})
-    assert (settings.spool.dir, settings.runtime.processes) == (None, None)
+def test_null_means_unset_for_optional_settings(write: Callable[[str], Path]) -> None:
+    path = write("spool: {dir: null}\nserver: {socket: }\nruntime: {processes: null}\njournal: {dir: folder}")
+    settings = load(path, environ={"JOBQUEUE_JOURNAL__DIR": "null"})
+    assert (settings.spool.dir, settings.server.socket, settings.runtime.processes) == (None, None, None)
+    assert settings.journal.dir is None
+
+
+def test_an_empty_variable_or_flag_turns_nothing_off() -> None:
+    def refused(error: ConfigError) -> set[str]:
+        return {fault.partition(": must be ")[0] for fault in error.faults if fault.endswith(", not empty")}
+
+    flags = [Override(f"--set {'.'.join(path)}", ".".join(path), "") for path in SETTINGS]
+    with pytest.raises(ConfigError) as of_variables:
+        load(None, environ={variable_of(path): "" for path in SETTINGS})
+    assert refused(of_variables.value) == {variable_of(path) for path in SETTINGS}
+    with pytest.raises(ConfigError) as of_flags:
+        load(None, environ={}, overrides=flags)
+    assert refused(of_flags.value) == {flag.flag for flag in flags}
 
 
 def test_a_queue_without_settings_has_the_default_policy_of_the_core() -> None:
