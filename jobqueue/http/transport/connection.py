@@ -219,7 +219,7 @@ class Connection(Buffers):
             wire, read_budget = self._wire, server.read_budget
             if self._keepalive_handle is None or wire is None or read_budget.left <= 0:
                 self._send(answer, 1, now)
-            else:  # the same, inline: a call is a fiftieth of a HEAD
+            else:  # what `_send` does in this case, inline: a call is a fiftieth of a HEAD
                 server.fast_answers += 1
                 wire.write(answer)
                 read_budget.left -= 1
@@ -325,6 +325,7 @@ class Connection(Buffers):
         self._check_what_came(data, has_new=bool(self._messages))
 
     def _send(self, answers: bytes, count: int, now: float) -> None:
+        # `data_received` has a copy for one answer of the head cache; a test compares what the two change.
         server, wire = self._server, self._wire
         if wire is None:
             return

@@ -160,6 +160,45 @@ async def test_clients_that_send_continuously_are_paused_and_answered(
     assert held
 
 
+async def test_an_inline_answer_counts_and_sets_the_timer_as_send_does(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[int] = []
+    send = Connection._send
+
+    def noted(connection: Connection, answers: bytes, count: int, now: float) -> None:
+        sent.append(count)
+        send(connection, answers, count, now)
+
+    monkeypatch.setattr(Connection, "_send", noted)
+    look = b"HEAD /v1/jobs/%b HTTP/1.1\r\nHost: h\r\n\r\n" % (b"0" * 22)
+    loop, server = asyncio.get_running_loop(), serving.server
+    async with serving.connect() as (reader, writer):
+        writer.write(look)  # which the head cache learns
+        head = await reader.readuntil(b"\r\n\r\n")
+        (connection,) = server.connections
+
+        async def changes(*, with_timer: bool) -> list[object]:
+            timer = connection._keepalive_handle
+            assert timer is not None
+            if not with_timer:
+                timer.cancel()
+                connection._keepalive_handle = None
+            connection._next_keepalive_close_time = 0.0
+            sent.clear()
+            answered, left, began = server.fast_answers, server.read_budget.left, loop.time()
+            writer.write(look)
+            assert await reader.readuntil(b"\r\n\r\n") == head
+            is_set = began <= connection._next_keepalive_close_time - connection._keepalive_timeout <= loop.time()
+            assert connection._keepalive_handle is not None
+            return [server.fast_answers - answered, server.read_budget.left - left, is_set]
+
+        assert await changes(with_timer=True) == [1, -1, True]
+        assert sent == [], "it is sent inline"
+        assert await changes(with_timer=False) == [1, -1, True]
+        assert sent == [1]
+
+
 async def test_a_paused_connection_is_not_read_until_it_is_resumed(serving: Serving) -> None:
     async with serving.connect() as (reader, writer):
         while not serving.server.connections:
