@@ -164,7 +164,8 @@ def test_a_style_sheet_is_linked_and_opens_with_its_purpose(path: Path) -> None:
 
 
 MOTION = re.compile(
-    r"^[ \t]*(?:animation|transition|scroll-behavior)|@keyframes|\bbehavior: \"smooth|\.animate\(", re.MULTILINE
+    r"\b(?:animation|transition)(?:-\w+)*\s*:|\bscroll-behavior\s*:|@(?:-\w+-)?keyframes|\bbehavior\s*:\s*[\"'`]smooth"
+    r"|<animate|\.animate\("
 )
 
 
@@ -174,7 +175,20 @@ def test_nothing_moves(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "source", ["  transition: color 1s;\n", "@keyframes turn {", 'a.scrollIntoView({behavior: "smooth"})']
+    "source",
+    [
+        "  transition: color 1s;\n",
+        ".a { transition: color 1s; }",
+        ".a { animation-timing-function : ease }",
+        ".a { color: red; -webkit-transition: color 1s }",
+        "html { scroll-behavior: smooth; }",
+        "@keyframes turn {",
+        "@-webkit-keyframes turn {",
+        'html`<animateTransform attributeName="transform" />`',
+        'a.scrollIntoView({behavior: "smooth"})',
+        "a.scrollIntoView({behavior: 'smooth'})",
+        "a.animate([], 100)",
+    ],
 )
 def test_a_motion_is_found(source: str) -> None:
     assert MOTION.search(source)
