@@ -33,9 +33,10 @@ HEAD = f"""# Settings
 
 Each setting of `jobqueue serve`, in the order of [`config.yaml`](../../config.yaml), which states the same defaults.
 A later source wins over an earlier one: default, file, environment variable, flag. `--set NAME=VALUE` is the flag of
-every setting; the flags named below are shorter forms. An unknown name or variable, a duplicate key and a value out of
-range are faults: `jobqueue config check` reports all of them at once, and `jobqueue config show` prints the values in
-effect with their sources. In Python, `JobQueue(Settings(...))` takes durations in seconds and sizes in bytes.
+every setting; the flags named below are shorter forms. An unknown name or variable, a duplicate key, an empty variable
+(`null` turns off what may be off) and a value out of range are faults: `jobqueue config check` reports all of them at
+once, and `jobqueue config show` prints the values in effect with their sources. In Python, `JobQueue(Settings(...))`
+takes durations in seconds and sizes in bytes.
 """
 
 NOTATION = {
