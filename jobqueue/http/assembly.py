@@ -101,7 +101,7 @@ class Api:
         waiters: The waiting requests of all resources.
         watch: Derives what is wrong now.
         recorder: Samples the counts for the history, and for the watch.
-        compactions: Each copies what is kept for long into adjacent memory: the latest events, the history.
+        compactions: Each drops or copies what is kept for long: the latest events, the history.
     """
 
     def __init__(self, service: Service, lag: Callable[[], float] | None = None) -> None:
