@@ -25,8 +25,16 @@ def fair(jq: Client) -> Client:
     return jq
 
 
-def in_group(group: str | None, *, kind: str = "echo", limited: int = 0, delay_ms: int = 0, lane: str = "") -> bytes:
-    return encode([kind, lane, limited, 0, delay_ms, None, None, None, 3, group])
+def in_group(
+    group: str | None,
+    *,
+    kind: str = "echo",
+    limited: int = 0,
+    delay_ms: int = 0,
+    start_by_ms: int | None = None,
+    lane: str = "",
+) -> bytes:
+    return encode([kind, lane, limited, 0, delay_ms, None, start_by_ms, None, 3, group])
 
 
 def fill(jq: Client, **counts: int) -> None:
@@ -125,6 +133,15 @@ def test_delayed_jobs_and_retries_enter_behind_the_groups_that_wait(fair: Client
     fair.pass_time(500)
     tick_all(fair)
     assert leased(fair) == ["b-0", "late", "a-1", "b-1", "a-0"]
+    assert fair.audit() == []
+
+
+def test_a_job_that_a_lease_meets_too_late_ends_and_has_been_the_turn_of_its_group(fair: Client) -> None:
+    fair.submit("late", options=in_group("a", start_by_ms=500))
+    fill(fair, a=2, b=2)
+    fair.pass_time(500)
+    assert leased(fair) == ["b-0", "a-0", "b-1", "a-1"]
+    assert fair.state("late") == "x"
     assert fair.audit() == []
 
 

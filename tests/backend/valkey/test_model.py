@@ -12,6 +12,7 @@ import pytest
 
 from jobqueue.backend.valkey import library
 from jobqueue.build import build
+from jobqueue.core.job import RUNNING, JobSpec
 from tests.backend.valkey.twin import Mismatch, Twin
 from tests.backend.valkey.twin_configs import CONFIGS
 from tests.backend.valkey.twin_operations import Operations
@@ -56,6 +57,36 @@ def test_the_functions_do_as_the_engine_for_long(
         accepted += twin.engine.totals().accepted
     with capsys.disabled():
         print(f"\nmodel {config}: {operations} operations, {accepted} jobs, {calls} calls, no difference")
+
+
+class Given(Operations):
+    """A twin that submits what it is given: groups, each with a start-by in seconds, to one queue."""
+
+    submissions: list[tuple[str, float | None]]
+
+    def draw_submission(self) -> tuple[JobSpec, None, bytes]:
+        group, start_by_s = self.submissions.pop(0)
+        return JobSpec(type="echo", queue="a", start_by_s=start_by_s, group=group), None, b"x"
+
+
+@pytest.mark.parametrize(
+    "submissions",
+    [
+        pytest.param([("g", None), ("g", 0.5), ("g", None)], id="of its own group"),
+        pytest.param([("g", None), ("h", 0.5), ("g", None)], id="of another group"),
+    ],
+)
+def test_a_lease_before_the_tick_may_pass_over_a_job_that_is_too_late(
+    client: redis.Redis, submissions: list[tuple[str, float | None]]
+) -> None:
+    config = CONFIGS["fair"]()
+    config.queues, config.moving = {"a": config.queues["a"]}, True
+    twin = Given(Functions(client), config, 1)
+    twin.submissions = list(submissions)
+    for operation, times in (("submit", 3), ("lease", 1), ("late_lease", 1)):
+        config.operations = {operation: 1}
+        twin.run(times)
+    assert twin.engine.queue_states["a"].counts[RUNNING] == 2
 
 
 MUTANTS = {

@@ -144,16 +144,24 @@ class Twin:
     # -- turns
 
     def note_groups(self) -> None:
-        """Note which groups have a job that may start."""
-        self.turns.note({(job.spec.queue, group_of(job)) for job in self.jobs.values() if job.state is QUEUED})
+        """Note which groups have a job that may start. One with a job that is too late may lose a turn for it."""
+        queued = [job for job in self.jobs.values() if job.state is QUEUED]
+        ready = {(job.spec.queue, group_of(job)) for job in queued}
+        self.turns.note(ready - {(job.spec.queue, group_of(job)) for job in queued if self.is_late(job)})
+
+    def is_late(self, job: Job) -> bool:
+        """Whether a queued job's start-by is over: the next tick ends it, or a lease that meets it before."""
+        return job.attempt == 0 and job.start_by_at is not None and job.start_by_at <= self.now
 
     def take_turn(self, queue: str, job: Job) -> None:
         """Compare a start in a fair queue with its law; which of two groups enters first, the store decides."""
+        self.note_groups()  # since the last time some may have become late
         fault = self.turns.start(queue, group_of(job))
         waiting = self.engine.queue_states[queue].waiting
         for other in self.jobs.values():
             same = other.spec.queue == queue and other.state is QUEUED and group_of(other) == group_of(job)
-            if same and not {job.id, other.id} & self.returned and waiting[other.id] < waiting[job.id]:
+            settled = not self.is_late(other) and not {job.id, other.id} & self.returned
+            if same and settled and waiting[other.id] < waiting[job.id]:
                 fault = fault or f"{other.id} waits longer in its group"
         if fault is not None:
             self.fail(f"the store leases {job.id}: {fault}")

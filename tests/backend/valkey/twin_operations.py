@@ -211,7 +211,7 @@ class Operations(Twin):
                 if not len(order):
                     self.fail(f"the store leases {job_id}, and the engine has no job that may start")
                 first = order.pop(self.now)
-                if first.start_by_at is not None and first.start_by_at <= self.now and first.attempt == 0:
+                if self.is_late(first):
                     engine.lease(first, now=self.now)  # it expires
                     first = None
             order.push(first, now=engine.queue_states[queue].waiting[first.id], front=True)
