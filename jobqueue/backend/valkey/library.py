@@ -13,8 +13,9 @@ from typing import Final, NamedTuple
 
 VERSION: Final = 1
 
-_CLOCK: Final = "clock"
-_CLOCK_OF_TESTS: Final = "clock_test"
+_SETTLED_BY_TESTS: Final = ("clock", "draw")
+"""The files of what tests settle: time and chance. The variant for tests has `<file>_test` in place of each."""
+
 _AUDIT: Final = "audit"
 _PARTS: Final = (
     "unit",
@@ -41,7 +42,18 @@ _PARTS: Final = (
 )
 """The files, each of one noun. Tables of a later one are read by an earlier one since they are declared first."""
 
-_READ_BY_OTHERS: Final = ("clock", "clock_test", "unit", "specs", "records", "submit", "verdicts", "operators")
+_READ_BY_OTHERS: Final = (
+    "clock",
+    "clock_test",
+    "draw",
+    "draw_test",
+    "unit",
+    "specs",
+    "records",
+    "submit",
+    "verdicts",
+    "operators",
+)
 """The files whose local names later ones read. Those of the others end with their file: Lua allows 200 at once."""
 
 _TABLES: Final = (
@@ -120,7 +132,8 @@ def text(*, test: bool = False) -> str:
     """Return the library, as `FUNCTION LOAD` takes it.
 
     Args:
-        test: The variant for tests: its clock is set by the key `test_now_ms`, and it has `audit`.
+        test: The variant for tests: its clock is set by the key `test_now_ms`, which settles what is drawn, too, and it
+            has `audit`.
     """
     registered = "\n".join(_registration(each, test) for each in functions(test=test).values())
     return f"#!lua name={library_name(test=test)}\n{_bodies(test)}\n{registered}\n"
@@ -142,7 +155,7 @@ def _registration(function: Function, test: bool) -> str:
 
 @cache
 def _bodies(test: bool) -> str:
-    parts = [_CLOCK_OF_TESTS if test else _CLOCK, *_PARTS]
+    parts = [*(f"{part}_test" if test else part for part in _SETTLED_BY_TESTS), *_PARTS]
     if test:
         parts.append(_AUDIT)
     # The functions that are called from outside are in `api`.

@@ -127,7 +127,7 @@ function api.reconcile(keys, args)
   end
   local returned, left = {}, 0
   -- At most as many as it may hold, and the portion beyond: a process runs some thousand at a time.
-  for _, id in ipairs(redis.call('SRANDMEMBER', u.prefix .. 'l:' .. process, count + STEPS_MAX)) do
+  for _, id in ipairs(draw.some(u, u.prefix .. 'l:' .. process, count + STEPS_MAX)) do
     local job = not held[id] and records.get_run_by(u, process, id)
     if job and #returned < JOBS_MAX then
       transitions.give_back(u, job)
@@ -150,7 +150,7 @@ function api.leave(keys, args)
   local process = args[1]
   local running = u.prefix .. 'l:' .. process
   local returned = {}
-  for _, id in ipairs(redis.call('SRANDMEMBER', running, STEPS_MAX)) do
+  for _, id in ipairs(draw.some(u, running, STEPS_MAX)) do
     local job = records.get_run_by(u, process, id)
     if job then
       transitions.give_back(u, job)
@@ -255,7 +255,7 @@ function processes.reap(u, most, requeued, failed, dead)
   end
   for _, process in ipairs(redis.call('ZRANGE', prefix .. 'dying', 0, most - 1)) do
     local running, info = prefix .. 'l:' .. process, info_of(u, process)
-    for _, id in ipairs(count < most and redis.call('SRANDMEMBER', running, most - count) or {}) do
+    for _, id in ipairs(count < most and draw.some(u, running, most - count) or {}) do
       local job = records.get_run_by(u, process, id)
       if job then
         local list = reap(u, job) == 'f' and failed or requeued
