@@ -52,11 +52,14 @@ class JobQueue(Registration):
             20 s. A server of `jobqueue serve` drains the queue itself, for its own `server.drain_s`.
 
     Raises:
+        TypeError: `settings` is no `Settings`.
         ValueError: `drain_s` is not a duration from 0.
     """
 
     def __init__(self, settings: Settings | None = None, *, drain_s: Duration = DRAIN_S) -> None:
         super().__init__()
+        if not isinstance(settings, Settings | None):
+            raise TypeError(f"settings is a jobqueue.Settings, got {type(settings).__name__}")
         self._drain_s = seconds(drain_s)
         if self._drain_s < 0:
             raise ValueError(f"drain_s is 0 or more, got {drain_s}")

@@ -205,6 +205,11 @@ def test_an_invalid_drain_s_raises_value_error(drain_s: Any) -> None:
         JobQueue(drain_s=drain_s)
 
 
+def test_a_queue_with_settings_of_another_type_is_refused_where_it_is_made() -> None:
+    with pytest.raises(TypeError, match=r"settings is a jobqueue\.Settings, got dict"):
+        JobQueue({"queues": {}})  # type: ignore[arg-type]  # the fault
+
+
 @virtual_time
 async def test_a_full_queue_raises_queue_full_with_retry_after() -> None:
     async with make_queue(queues={"default": QueueSettings(workers=1, capacity=2)}, drain_s=0.0) as queue:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import functools
 import importlib.resources
 import re
+import zlib
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,6 @@ import msgspec
 
 from jobqueue import __version__
 from jobqueue.http.resources.console_bundles import ENTRY, SCRIPT, VENDOR, bundles_of, sheet_of
-from jobqueue.http.resources.gzip_blocks import gzipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,6 +106,9 @@ def _contents(folder: Traversable, prefix: str) -> Iterator[tuple[str, bytes]]:
             yield f"{prefix}{entry.name}", entry.read_bytes()
 
 
+GZIP = 16 + zlib.MAX_WBITS
+"""What zlib takes for the form of gzip, with its largest window."""
+
 _SHEETS = re.compile(rb'(?:^[ \t]*<link rel="stylesheet" href="VERSION/([^"]+)">\n)+', re.MULTILINE)
 _SHEET = re.compile(rb'"VERSION/([^"]+)"')
 
@@ -123,7 +126,12 @@ def _suffix(name: str) -> str:
     return name[name.rfind(".") :]
 
 
+def _gzipped(body: bytes) -> bytes:
+    compressor = zlib.compressobj(9, zlib.DEFLATED, GZIP, 9)
+    return compressor.compress(body) + compressor.flush()
+
+
 def _file(name: str, body: bytes, *, zip_it: bool = True) -> File:
-    zipped = gzipped(body) if zip_it else body
+    zipped = _gzipped(body) if zip_it else body
     tag = blake2b(body, digest_size=12).hexdigest()
     return File(body, zipped if len(zipped) < len(body) else None, TYPES[_suffix(name)], f'"{tag}"')
