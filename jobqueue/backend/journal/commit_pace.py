@@ -5,8 +5,11 @@ two threads. Where answers come in faster than the disk syncs, a larger group sh
 
 1. Nothing is held while fewer than `WAITING_MIN` answers wait at the end of a sync: few clients wait for the disk
    alone.
-2. A held commit begins when as many wait as there can be expected, and after `HOLD_S` at the latest.
-3. What can be expected is measured: one commit of `MEASURED_EVERY` that are held waits for the whole `HOLD_S`.
+2. A held commit begins when as many wait as there can be expected, and after `HOLD_S` at the latest. Where as many
+   wait already at the end of the sync, it isn't held.
+3. What can be expected is measured: one commit of `MEASURED_EVERY` before which `WAITING_MIN` wait, held or not,
+   waits for the whole `HOLD_S`. One that begins earlier, for a snapshot or a failure, measures nothing: the next one
+   does.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ WAITING_MIN: Final = 4
 """Answers that wait at the end of a sync, at least, where the next commit is held."""
 
 MEASURED_EVERY: Final = 16
-"""Held commits of which one measures how many answers come within `HOLD_S`."""
+"""Syncs, of those at the end of which `WAITING_MIN` answers wait, of which one has its next commit measured."""
 
 _UNKNOWN: Final = 2**31
 
@@ -30,20 +33,30 @@ class CommitPace:
 
     def __init__(self) -> None:
         self._enough = _UNKNOWN
-        self._held = 0
+        self._syncs = 0
 
     def holds(self, waiting: int) -> bool:
-        """Whether the commit after a sync is held. Args: waiting: Number of answers that wait for it already."""
-        return WAITING_MIN <= waiting < self._enough
+        """Count the end of a sync; return whether the next commit is held.
+
+        Args:
+            waiting: Number of answers that wait for it already.
+        """
+        if waiting < WAITING_MIN:
+            return False
+        self._syncs = (self._syncs + 1) % MEASURED_EVERY
+        if self._syncs == 0:
+            self._enough = _UNKNOWN
+        return waiting < self._enough
 
     def is_due(self, waiting: int) -> bool:
         """Whether as many wait for a held commit as can be expected."""
         return waiting >= self._enough
 
-    def note_begin(self, waiting: int) -> None:
-        """Note that a held commit begins, with this number of answers that wait for it."""
-        if self._enough == _UNKNOWN:
+    def note_whole_hold(self, waiting: int) -> None:
+        """Take the measure, if it is to be taken: a commit was held for the whole `HOLD_S`.
+
+        Args:
+            waiting: Number of answers that wait for it. Fewer than `WAITING_MIN`: a failure has ended the others.
+        """
+        if self._enough == _UNKNOWN and waiting >= WAITING_MIN:
             self._enough = waiting
-        self._held = (self._held + 1) % MEASURED_EVERY
-        if self._held == 0:
-            self._enough = _UNKNOWN

@@ -4,7 +4,7 @@ Rules:
 
 1. Records gather during an iteration of the loop, and are one frame, which the loop writes into the page cache. A
    thread syncs what was written. `always`: at once if an answer waits for it, else within `UNWAITED_S`; what gathers
-   meanwhile is the next frame, written when the sync has ended, or a moment later (`commit_pace`). `interval`: every
+   meanwhile is the next frame, written when the sync has ended, or a moment later (`held_commit`). `interval`: every
    `interval_s`. The loop never waits for a sync.
 2. A record is *kept* when it is as durable as the policy promises: synced, or written.
 3. The next segment is made while the current one has room. Where none can be made, the journal is *full*: nothing more
@@ -27,9 +27,9 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from jobqueue.backend.journal.batch import Batch, Begin, batches_of
 from jobqueue.backend.journal.begun_segments import BegunSegments
-from jobqueue.backend.journal.commit_pace import HOLD_S, CommitPace
 from jobqueue.backend.journal.commit_times import CommitTimes
 from jobqueue.backend.journal.disk_thread import DiskThread, settle
+from jobqueue.backend.journal.held_commit import HeldCommit
 from jobqueue.backend.journal.kept_waits import KeptWaits
 from jobqueue.backend.journal.log_files import OpenedLog, close_all, open_log, sync_segments
 from jobqueue.backend.journal.segment import SEGMENT_BYTES
@@ -112,9 +112,7 @@ class Writer:
         self._syncing = False
         self._waits = KeptWaits(self._on_raised)
         self._begun = BegunSegments()
-        self._pace = CommitPace()
-        # While a commit is held.
-        self._hold: asyncio.TimerHandle | None = None
+        self._held = HeldCommit(self._waits, self.commit)
         self._dropping = False
         self._closed = False
         self._turn: asyncio.Handle | None = None
@@ -197,10 +195,7 @@ class Writer:
 
     def commit(self) -> None:
         """Commit now what has gathered, unless what was committed before has to be synced first."""
-        if self._hold is not None:
-            self._hold.cancel()
-            self._hold = None
-            self._pace.note_begin(len(self._waits))
+        self._held.end()
         if not (self._dropping or self._awaits_sync):
             try:
                 self._close_batch()
@@ -289,7 +284,8 @@ class Writer:
         """End the thread, and close the files."""
         self._dropping = self._closed = True
         self._spares.close()
-        for timer in (self._sync_timer, self._turn, self._hold):
+        self._held.end()
+        for timer in (self._sync_timer, self._turn):
             if timer is not None:
                 timer.cancel()
         if not await self._disk_thread.close():
@@ -308,7 +304,7 @@ class Writer:
     def _end_turn(self) -> None:
         self._turn = None
         self.append = self._append_first
-        if self._hold is None or self._pace.is_due(len(self._waits)):
+        if not self._held.is_early:
             self.commit()
         self._measure()
         if self._pending_bytes + self._open_bytes > STALLED_BYTES:
@@ -400,9 +396,7 @@ class Writer:
         self._tail.synced = lsn
         self._begun.settle(lsn)
         self._keep(written)
-        if self._interval_s is None and not self._syncing and self._pace.holds(len(self._waits)):
-            self._hold = self._loop.call_later(HOLD_S, self.commit)
-        else:
+        if self._interval_s is not None or self._syncing or not self._held.begin():
             self.commit()
 
     # -- trouble

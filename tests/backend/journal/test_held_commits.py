@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from jobqueue.backend.journal.commit_pace import HOLD_S, WAITING_MIN
+from jobqueue.backend.journal.commit_pace import HOLD_S, MEASURED_EVERY, WAITING_MIN
 from jobqueue.backend.journal.writer import UNWAITED_S
 from jobqueue.errors import JournalFailed
 from jobqueue.testing import virtual_time
@@ -120,6 +120,45 @@ async def test_a_held_commit_has_the_records_of_a_segment_that_begins_meanwhile(
     journal, ended = await with_a_held_commit()
     assert await journal.snapshot() == 2
     assert ended == [None] * WAITING_MIN
+    await journal.close()
+
+
+@virtual_time
+async def test_a_held_commit_that_a_segment_cuts_short_measures_nothing() -> None:
+    journal, _ = await with_a_held_commit()
+    assert await journal.snapshot() == 2
+    journal.thread.held = True
+    journal.submit()
+    await turn(2)
+    journal.submit(WAITING_MIN)
+    ended: list[object] = []
+    for _ in range(WAITING_MIN):
+        journal.writer.when_kept(ended.append)
+    journal.thread.release()
+    await turn(5)
+    assert ended == [], "it is held, though as many wait as for the one that was cut short"
+    await journal.close()
+
+
+@virtual_time
+async def test_commits_are_held_again_under_a_load_greater_than_the_measured_one() -> None:
+    journal, _ = await with_a_held_commit()
+    await asyncio.sleep(HOLD_S + 0.0001)  # `WAITING_MIN` are measured
+    held = 0
+    for _ in range(MEASURED_EVERY):
+        journal.thread.held = True
+        journal.submit()
+        await turn(2)
+        ended: list[object] = []
+        for _ in range(5 * WAITING_MIN):
+            journal.append()
+            journal.writer.when_kept(ended.append)
+        journal.thread.release()
+        await turn(5)
+        held += not ended
+        await asyncio.sleep(HOLD_S + 0.0001)
+        assert len(ended) == 5 * WAITING_MIN
+    assert held > 0
     await journal.close()
 
 
