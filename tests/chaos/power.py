@@ -48,7 +48,8 @@ class CutDisk(FaultyDisk):
     def cut(self) -> FaultyDisk:
         """Return what a power cut at this instant leaves."""
         with self._lock:
-            return self.after_crash(self._random.choice((0.0, 0.5, 0.9, 1.0)), Random(self._random.random()))
+            keep, keep_cut = (self._random.choice((0.0, 0.5, 0.9, 1.0)) for _ in range(2))
+            return self.after_crash(keep, Random(self._random.random()), keep_cut=keep_cut)
 
     def create(self, path: Path) -> int:
         with self._lock:
@@ -65,6 +66,10 @@ class CutDisk(FaultyDisk):
     def allocate(self, fd: int, size_bytes: int) -> None:
         with self._lock:
             super().allocate(fd, size_bytes)
+
+    def shorten(self, fd: int, size_bytes: int) -> None:
+        with self._lock:
+            super().shorten(fd, size_bytes)
 
     def read(self, fd: int, length: int, offset: int) -> bytes:
         with self._lock:

@@ -7,6 +7,8 @@ Model:
 3. A crash keeps any of the sectors that were written and not synced, by the choice of the test.
 4. A sync that fails leaves its writes in the page cache, and no later sync makes them durable, as on Linux. A write
    or sync of a file after a failed one is noted in `trusted_again`.
+5. The cut of a file is a change like a write: a sync of this file makes it durable, and a crash keeps it or not,
+   whatever it keeps of other files. A file system may write the size of a file down before the sectors of another.
 """
 
 from __future__ import annotations
@@ -46,9 +48,15 @@ class Fault:
 
 @dataclass(eq=False)
 class File:
+    """A file: as reads find it, what is durable of it, and the changes that are not.
+
+    Attributes:
+        pending: The changes in their order: an offset and what was written there; None: the file was cut there.
+    """
+
     data: bytearray = field(default_factory=bytearray)
     durable: bytearray = field(default_factory=bytearray)
-    pending: list[tuple[int, bytes]] = field(default_factory=list)
+    pending: list[tuple[int, bytes | None]] = field(default_factory=list)
     failed: bool = False
     size_pending: int = 0
 
@@ -61,31 +69,44 @@ class File:
         self.data.extend(bytes(max(0, size - len(self.data))))
         self.size_pending = len(self.data)
 
+    def cut(self, size: int) -> None:
+        del self.data[size:]
+        self.size_pending = min(self.size_pending, size)
+        self.pending.append((size, None))
+
     def sync(self, covered: int) -> None:
-        """Make the first writes durable."""
+        """Make the first changes durable."""
         self._land(self.size_pending, self.pending[:covered])
         del self.pending[:covered]
 
     def forget(self) -> None:
         self.pending = []
 
-    def after_crash(self, keep: float, random: Random) -> File:
+    def after_crash(self, keep: float, keep_cut: float, random: Random) -> File:
         file = File(durable=bytearray(self.durable))
-        pieces = [
-            (start, data[start - offset : start - offset + SECTOR_BYTES])
-            for offset, data in self.pending
-            for start in range(offset, offset + len(data), SECTOR_BYTES)
-        ]
-        chosen = [piece for piece in pieces if random.random() < keep]
-        file._land(self.size_pending if random.random() < keep else len(self.durable), chosen)
+        chosen: list[tuple[int, bytes | None]] = []
+        for offset, data in self.pending:
+            if data is None:
+                chosen += [(offset, None)] if random.random() < keep_cut else []
+                continue
+            for start in range(0, len(data), SECTOR_BYTES):
+                if random.random() < keep:
+                    chosen.append((offset + start, data[start : start + SECTOR_BYTES]))
+        file._land(self.size_pending if random.random() < keep else 0, chosen)
         file.data = bytearray(file.durable)
         return file
 
-    def _land(self, size: int, writes: list[tuple[int, bytes]]) -> None:
-        end = max([size, *(offset + len(data) for offset, data in writes)])
-        self.durable.extend(bytes(max(0, end - len(self.durable))))
-        for offset, data in writes:
+    def _land(self, size: int, changes: list[tuple[int, bytes | None]]) -> None:
+        for offset, data in changes:
+            if data is None:
+                del self.durable[offset:]
+                continue
+            self._lengthen(offset + len(data))
             self.durable[offset : offset + len(data)] = data
+        self._lengthen(size)
+
+    def _lengthen(self, size: int) -> None:
+        self.durable.extend(bytes(max(0, size - len(self.durable))))
 
 
 class FaultyDisk(Disk):
@@ -115,8 +136,16 @@ class FaultyDisk(Disk):
         self.held[kind] = threading.Event()
         return self.held[kind]
 
-    def after_crash(self, keep: float = 0.0, random: Random | None = None) -> FaultyDisk:
-        """Return what the next start finds: each unsynced sector and change of a name is kept with this chance."""
+    def after_crash(
+        self, keep: float = 0.0, random: Random | None = None, *, keep_cut: float | None = None
+    ) -> FaultyDisk:
+        """Return what the next start finds.
+
+        Args:
+            keep: Chance of each unsynced sector, size and change of a name to be kept.
+            keep_cut: That of each unsynced cut of a file. Defaults to `keep`.
+        """
+        keep_cut = keep if keep_cut is None else keep_cut
         random = random or Random(0)
         disk = FaultyDisk()
         disk.folder_made = self.folder_made
@@ -128,7 +157,9 @@ class FaultyDisk(Disk):
                 names.pop(name, None)
             else:
                 names[name] = file
-        copies = {id(file): file.after_crash(keep, random) for file in {id(f): f for f in names.values()}.values()}
+        copies = {
+            key: file.after_crash(keep, keep_cut, random) for key, file in {id(f): f for f in names.values()}.items()
+        }
         disk.names_now = {name: copies[id(file)] for name, file in names.items()}
         disk.names_durable = dict(disk.names_now)
         return disk
@@ -199,7 +230,7 @@ class FaultyDisk(Disk):
 
     def shorten(self, fd: int, size_bytes: int) -> None:
         self._call("shorten")
-        del self._file(fd).data[size_bytes:]
+        self._file(fd).cut(size_bytes)
 
     def read(self, fd: int, length: int, offset: int) -> bytes:
         self._call("read")

@@ -23,6 +23,8 @@ from tests.backend.journal.writing import Journal, Sync, logged, record
 
 both = pytest.mark.parametrize("sync", ["always", "interval"])
 SEGMENT_BYTES = 256
+KEPT_BY_A_CRASH = ((0.0, 0.0), (0.0, 1.0), (0.3, 0.5), (0.7, 0.5), (1.0, 0.0), (1.0, 1.0))
+"""Chances of unsynced sectors, and of unsynced cuts of files."""
 
 
 class Life:
@@ -504,12 +506,12 @@ async def test_a_crash_at_each_call_loses_no_kept_record(sync: Sync) -> None:
             await life.run()
         assert disk.crashed
         states = [(disk.copy(), life.kept)]
-        for seed, keep in enumerate((0.0, 0.3, 0.7, 1.0)):
-            crashed = disk.after_crash(keep, Random(at * 10 + seed))
+        for seed, (keep, keep_cut) in enumerate(KEPT_BY_A_CRASH):
+            crashed = disk.after_crash(keep, Random(at * 10 + seed), keep_cut=keep_cut)
             states.append((crashed, life.kept if sync == "always" else life.synced))
         await life.give_up()
         for state, least in states:
-            check_found(logged(state), life, least)
+            check_found(logged(state, segment_bytes=SEGMENT_BYTES), life, least)
 
 
 @both
@@ -528,11 +530,11 @@ async def test_lives_go_on_through_crash_after_crash(sync: Sync) -> None:
             if random.random() < 0.5:
                 after, least = disk.copy(), life.kept
             else:
-                after = disk.after_crash(random.random(), random)
+                after = disk.after_crash(random.random(), random, keep_cut=random.random())
                 least = life.kept if sync == "always" else life.synced
             await life.give_up()
             disk = after
-            found = logged(disk)
+            found = logged(disk, segment_bytes=SEGMENT_BYTES)
             check_found(found, life, least)
             least = len(found)
 

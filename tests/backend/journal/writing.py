@@ -142,15 +142,23 @@ def numbers(body: bytes) -> list[int]:
     return found
 
 
-def logged(disk: FaultyDisk) -> list[int]:
-    """Return the numbers of the records that the next start finds; of those in a snapshot, all up to the last one."""
+def logged(disk: FaultyDisk, *, segment_bytes: int = 0) -> list[int]:
+    """Return the numbers of the records that the next start finds; of those in a snapshot, all up to the last one.
+
+    Args:
+        segment_bytes: Size that each segment was made with, at least. Defaults to 0, any size.
+    """
     with opened(disk) as folder:
         snapshots = folder.snapshots()
         first = snapshots[-1] if snapshots else 0
         before = [number for frame in read_snapshot(folder, first) for number in numbers(frame.body)] if first else [0]
         return [
             *range(1, before[-1] + 1),
-            *(number for frame in read_log(folder, first) for number in numbers(frame.body)),
+            *(
+                number
+                for frame in read_log(folder, first, segment_bytes=segment_bytes)
+                for number in numbers(frame.body)
+            ),
         ]
 
 
