@@ -181,11 +181,18 @@ class Reading:
                 raise JournalDamaged(str(path(number + 1)), 0, reason)
 
     def _check_sizes(self, chain: list[_SegmentFile], at: int) -> None:
-        """Raise JournalDamaged if a file at the end was cut or emptied, or those after it are missing."""
+        """Raise JournalDamaged if a file at the end of the log was cut, emptied or removed by another program.
+
+        The writer cuts a file behind its last frame, once the next one is on the disk: then that one is damaged.
+        """
         path = self._folder.segment_path
         for file in chain[max(at, 0) :]:
             if file.size_bytes < self._segment_bytes:
-                reason = "the file ends there: it was cut, or the segments after it are missing"
+                if file.number == self.end.segment and file.size_bytes == self.end.offset:
+                    before = path(file.number).name
+                    reason = f"the segment is missing or has no head: it was on disk when {before} was cut"
+                    raise JournalDamaged(str(path(file.number + 1)), 0, reason)
+                reason = f"the file ends there, and was made with {self._segment_bytes:,} bytes or more"
                 raise JournalDamaged(str(path(file.number)), file.size_bytes, reason)
         if at < 0 and len(chain) > 1:
             reason = f"the segment has no head, and had one before the next one was made ({path(2).name})"

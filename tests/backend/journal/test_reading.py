@@ -222,15 +222,38 @@ def test_each_cut_of_a_file_is_damage(disk: FaultyDisk, of: str) -> None:
             assert lsns[: len(held) + len(ends)] == [*held, *ends]
 
 
-def test_segments_that_are_missing_after_a_retired_one_are_named_as_a_possible_cause(disk: FaultyDisk) -> None:
+@pytest.mark.parametrize("lost", ["file", "head", "all bytes"])
+@pytest.mark.parametrize("spare", [True, False])
+def test_a_lost_segment_is_named_where_the_one_before_was_cut_for_it(disk: FaultyDisk, lost: str, spare: bool) -> None:
     with opened(disk) as folder:
-        written = write_segment(folder, 1, range(1, 4))
-        end = written[-1].offset + written[-1].length
-        del content(disk, 1)[end:]  # as the writer does once the log goes on in the next one
+        last = write_segment(folder, 1, range(1, 4))[-1]
+        write_segment(folder, 2, range(4, 6), synced_every=100)
+        if spare:
+            disk.close(make_segment(folder, 3, 4096).fd)
+        del content(disk, 1)[last.offset + last.length :]
+        if lost == "file":
+            disk.names_now.pop("00000003.log", None)
+            del disk.names_now["00000002.log"]
+        elif lost == "head":
+            content(disk, 2)[5] ^= 1
+        else:
+            content(disk, 2)[:] = bytes(4096)
+        lsns, end, damage = read(folder, segment_bytes=4096)
+        assert damage is not None
+        assert (damage.file, damage.offset, lsns) == ("/journal/00000002.log", 0, [1, 2, 3])
+        assert damage.reason == "the segment is missing or has no head: it was on disk when 00000001.log was cut"
+        end = cut_log(folder, end, segment_bytes=4096)
+        assert read(folder, segment_bytes=4096) == ([1, 2, 3], end, None), "a repair goes on behind the last frame"
+
+
+def test_a_single_file_without_bytes_is_named_itself(disk: FaultyDisk) -> None:
+    with opened(disk) as folder:
+        write_segment(folder, 1, range(1, 4))
+        content(disk, 1).clear()
         damage = read(folder, segment_bytes=4096).damage
         assert damage is not None
-        assert (damage.file, damage.offset) == ("/journal/00000001.log", end)
-        assert damage.reason == "the file ends there: it was cut, or the segments after it are missing"
+        assert (damage.file, damage.offset) == ("/journal/00000001.log", 0)
+        assert "the file ends there" in damage.reason
 
 
 def test_a_repaired_segment_has_its_size_again(disk: FaultyDisk) -> None:
