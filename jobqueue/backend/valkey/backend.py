@@ -112,11 +112,10 @@ class ValkeyBackend:
         self._records = Records(self._clock, spec_of)
         self._attempts = Attempts(pools)
         self._types = TypeLimits(self._link, types)
-        self._mirror = Mirror(calls, self._clock, queues, rng)
+        self._mirror = Mirror(calls, self._clock, queues, rng, own=self._name)
         self._mirror.permits = dict(pools)
-        self._mirror.roster.own = self._name
         self._cache = EndedCache(cache_s, now)
-        self._expected = ExpectedJobs(self._link.loop)
+        self._expected = ExpectedJobs(self._link.loop, self.when_landed)
         self._looks = Looks(
             self._link,
             self._records,
@@ -173,7 +172,6 @@ class ValkeyBackend:
             queues=tuple(self._sections),
             note_at=self._ticks.note_at,
         )
-        self._expected.leases = self._leases
 
     def _make_operations(self, quotas: Quotas) -> None:
         """Make the parts that clients use."""

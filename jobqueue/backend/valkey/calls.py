@@ -98,7 +98,7 @@ class Calls(Protocol):
         Returns:
             The future of its reply, or of one of these:
 
-            - StoreUnavailable: There was no answer in time, or a key holds a foreign value. It may have been done.
+            - StoreUnavailable: There was no answer in time, or a key was overwritten. It may have been done.
             - StoreFull, CallFailed: It was not done.
             - Overloaded: Too many calls wait already; it was not sent.
         """

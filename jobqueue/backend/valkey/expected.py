@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from jobqueue.backend.valkey.leases import Leases
     from jobqueue.core.events import Started
     from jobqueue.core.job import JobId
 
@@ -25,14 +24,13 @@ JOBS_MAX: Final = 1024
 class ExpectedJobs:
     """The jobs that this process expects to lease.
 
-    Attributes:
-        leases: Those of this process.
+    Args:
+        when_landed: Calls a function once the lease that is on its way, if any, has come.
     """
 
-    leases: Leases
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, when_landed: Callable[[Callable[[], None]], None]) -> None:
         self._loop = loop
+        self._when_landed = when_landed
         self._expected: dict[str, None] = {}
         self._waiting: list[Callable[[], None]] = []
 
@@ -61,7 +59,7 @@ class ExpectedJobs:
         """Call a function once the lease that is on its way, if any, has come, and its first jobs have begun."""
         self._waiting.append(then)
         if len(self._waiting) == 1:
-            self.leases.when_landed(self._landed)
+            self._when_landed(self._landed)
 
     def _landed(self) -> None:
         # A worker that this lease has woken takes its first steps, and the next lease is sent, in between.

@@ -38,7 +38,7 @@ _PARTS: Final = (
     "queues",
     "lists",
     "counts",
-    "foreign",
+    "overwritten",
 )
 """The files, each of one noun. Tables of a later one are read by an earlier one since they are declared first."""
 
@@ -69,7 +69,7 @@ _TABLES: Final = (
     "ticks",
     "plain",
     "queues",
-    "foreign",
+    "overwritten",
 )
 
 
@@ -100,7 +100,7 @@ def _table(**kinds: str) -> dict[str, Function]:
 
 
 FUNCTIONS: Final = _table(
-    reads="look find page counts config holdings holders servers foreign",
+    reads="look find page counts config holdings holders servers overwritten",
     always=(
         "beat reconcile leave lease ack nack stopped stop give_back report cancel delete run_now pause resume release "
         "tick events"

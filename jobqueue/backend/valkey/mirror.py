@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from jobqueue.backend.valkey.caller_mirror import STALE_S, CallerMirror, reply_of, when_done
-from jobqueue.backend.valkey.foreign_values import ForeignQueues
 from jobqueue.backend.valkey.limiter_mirror import limiters_of
 from jobqueue.backend.valkey.queue_mirror import QueueMirror
 from jobqueue.backend.valkey.roster import Roster
 from jobqueue.backend.valkey.tallies import Tallies
+from jobqueue.backend.valkey.unknown_queues import UnknownQueues
 from jobqueue.core import events as of
 from jobqueue.core.counting.stats import StoreStats
 from jobqueue.core.job import QUEUED
@@ -66,6 +66,7 @@ class Mirror:
         calls: Those of the store.
         queues: Policy by name, until the store tells others.
         rng: Draws the jitter of Retry-After.
+        own: Returns the name of this process.
 
     Attributes:
         queues: The copies of the queues, by name.
@@ -80,7 +81,15 @@ class Mirror:
         on_policy: Called with a queue's settings when they are others, whichever server changed them.
     """
 
-    def __init__(self, calls: Calls, clock: StoreClock, queues: Mapping[str, QueuePolicy], rng: Random) -> None:
+    def __init__(
+        self,
+        calls: Calls,
+        clock: StoreClock,
+        queues: Mapping[str, QueuePolicy],
+        rng: Random,
+        *,
+        own: Callable[[], str] = str,
+    ) -> None:
         self._calls = calls
         self._clock = clock
         self.now = clock.now
@@ -88,7 +97,7 @@ class Mirror:
         tally_of = self.tallies.queues
         self.queues = {name: QueueMirror(policy, tally_of[name], rng) for name, policy in queues.items()}
         self.processes = 1
-        self.roster = Roster(calls, clock)
+        self.roster = Roster(calls, clock, own)
         self.read_at = -inf
         self.permits: dict[str, int] = {}
         self.on_policy: Callable[[str, QueuePolicy], None] = lambda queue, policy: None
@@ -100,8 +109,8 @@ class Mirror:
         self._callers = CallerMirror(calls, self.now)
         self._positions: dict[JobId, tuple[int, float]] = {}
         self._of_pools: dict[str, dict[JobId, None]] = {}
-        self._foreign = ForeignQueues(calls)
-        self.unknown = self._foreign.unknown
+        self._unknown = UnknownQueues(calls)
+        self.unknown = self._unknown.rejection
         self._changed = True
         self.hears = {kind: self._own(kind, count) for kind, count in self.tallies.hears.items()}
         self._reading: asyncio.Future[list[Any]] | None = None
@@ -184,7 +193,7 @@ class Mirror:
 
     def _take_queue(self, name: str, pairs: Pairs, now: float) -> None:
         queue = self.queues.get(name)
-        self._foreign.note(name, is_foreign=pairs["foreign"] == 1)
+        self._unknown.note(name, is_overwritten=pairs["overwritten"] == 1)
         if queue is not None:  # else another server has it, and this one doesn't
             queue.note_counts(
                 now,

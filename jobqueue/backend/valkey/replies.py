@@ -16,7 +16,7 @@ class Remedy(Enum):
     ELSEWHERE: This server is no primary, or no longer knows us: another connection is made, and the same sent again.
     LOAD: It lacks the function: the library is loaded, and the same sent again.
     FULL: It has no memory for it.
-    FOREIGN: A key that it needs holds a value of another program.
+    OVERWRITTEN: A key that it needs was overwritten by another program.
     NONE: The function failed, or rejected its arguments.
     """
 
@@ -24,13 +24,13 @@ class Remedy(Enum):
     ELSEWHERE = "elsewhere"
     LOAD = "load"
     FULL = "full"
-    FOREIGN = "foreign"
+    OVERWRITTEN = "overwritten"
     NONE = "none"
 
 
 _BY_CODE: Final = {
     "OOM": Remedy.FULL,
-    "WRONGTYPE": Remedy.FOREIGN,
+    "WRONGTYPE": Remedy.OVERWRITTEN,
     "LOADING": Remedy.LATER,
     "BUSY": Remedy.LATER,
     "MISCONF": Remedy.LATER,

@@ -50,16 +50,16 @@ class Lost(NamedTuple):
 class Roster:
     """The copy of what the store knows of its servers.
 
-    Attributes:
+    Args:
         own: Returns the name of this process.
     """
 
-    def __init__(self, calls: Calls, clock: StoreClock) -> None:
+    def __init__(self, calls: Calls, clock: StoreClock, own: Callable[[], str]) -> None:
         self._calls = calls
         self._clock = clock
+        self._own = own
         self._seen: tuple[int, int] | None = None
         self._reading = False
-        self.own: Callable[[], str] = str
         self._differing: set[bytes] = set()
         self._here: list[_Here] = []
         self._lost: list[Lost] = []
@@ -68,7 +68,7 @@ class Roster:
         """See how many there are, and how many have ever joined; read the rest anew where it must be another."""
         if self._seen != (processes, joins) and not self._reading:
             self._seen, self._reading = (processes, joins), True
-            when_done(self._calls.call("servers", (self.own(),)), self._on_read)
+            when_done(self._calls.call("servers", (self._own(),)), self._on_read)
 
     def _on_read(self, reading: asyncio.Future[Reply]) -> None:
         self._reading = False
@@ -86,7 +86,7 @@ class Roster:
         for process in differing.keys() - self._differing:
             each = differing[process]
             log.warning(
-                "store.handlers_differ",
+                "store.handlers_differed",
                 server=_text(each.info),
                 only_here=[_text(name) for name in each.only_own],
                 only_there=[_text(name) for name in each.only_theirs],
@@ -96,7 +96,7 @@ class Roster:
 
     def servers(self) -> tuple[StoreServer, ...]:
         """Return the servers, those that joined first before the others."""
-        name, at = self.own().encode(), self._clock.at
+        name, at = self._own().encode(), self._clock.at
         return tuple(
             StoreServer(name=_text(each.info), joined_at=at(each.joined), own=each.process == name)
             for each in sorted(self._here, key=lambda each: (each.joined, each.info))

@@ -23,9 +23,9 @@ from jobqueue.backend.valkey.call_figures import CallFigures
 from jobqueue.backend.valkey.calls import BYTES_MAX, CALLS_MAX, CallFailed, StoreFull
 from jobqueue.backend.valkey.checks import check
 from jobqueue.backend.valkey.connection import Confirmation, Unconfirmed
-from jobqueue.backend.valkey.foreign_values import FOREIGN, ForeignValues
 from jobqueue.backend.valkey.line import Line
 from jobqueue.backend.valkey.loading import beginnings, command
+from jobqueue.backend.valkey.overwritten_keys import OVERWRITTEN, OverwrittenKeys
 from jobqueue.backend.valkey.packing import packed
 from jobqueue.backend.valkey.pauses import PAUSE_MIN_S, Pauses
 from jobqueue.backend.valkey.replies import Remedy, code_of, meaning_of, remedy_of, text_of
@@ -93,7 +93,7 @@ class StoreCalls:
         self._durable = self._plain
         if (confirmation := confirmation_of(settings)) is not None:
             self._durable = self._line(address, confirmation)
-        self._foreign = ForeignValues(self)
+        self._overwritten = OverwrittenKeys(self)
         self._wakes = Wakes(address, self._rng, self._woken)
 
     async def open(self, start_s: float = START_S) -> None:
@@ -263,9 +263,9 @@ class StoreCalls:
             self._load(call)
         elif remedy is Remedy.FULL:
             self._settle(call, StoreFull(text_of(error)))
-        elif remedy is Remedy.FOREIGN:
-            self._foreign.look(call.function)
-            self._settle(call, self._unavailable(FOREIGN))
+        elif remedy is Remedy.OVERWRITTEN:
+            self._overwritten.look(call.function)
+            self._settle(call, self._unavailable(OVERWRITTEN))
         else:  # a fault of this program, or of the library in the store: what asked may pass over it in silence
             log.sampled("store.call_failed", every_s=10.0, function=call.function, error=text_of(error))
             self._settle(call, CallFailed(call.function, text_of(error)))

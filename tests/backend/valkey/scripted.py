@@ -19,7 +19,7 @@ QUEUE = {
     "capacity": 10,
     "workers": 4,
     "live": 0,
-    "foreign": 0,
+    "overwritten": 0,
     "delayed": 0,
     "queued": 0,
     "running": 0,

@@ -354,7 +354,7 @@ async def test_a_job_is_expected_until_it_begins_where_there_is_a_place_for_it(f
 
 @virtual_time
 async def test_the_latest_jobs_are_expected() -> None:
-    expected = ExpectedJobs(asyncio.get_running_loop())
+    expected = ExpectedJobs(asyncio.get_running_loop(), lambda then: then())
     for n in range(JOBS_MAX + 1):
         expected.add(JobId(str(n)))
     assert (len(expected), "0" in expected, "1" in expected) == (JOBS_MAX, False, True)

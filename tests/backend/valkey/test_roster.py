@@ -118,7 +118,7 @@ async def test_a_server_with_other_handlers_is_logged_once_with_some_types(
     await fleet.server(info="box:3")
     await pass_time(3 * SEEN_S)
     messages = [record.msg for record in caplog.records if isinstance(record.msg, EventMessage)]
-    fields = [message.fields for message in messages if message.event == "store.handlers_differ"]
+    fields = [message.fields for message in messages if message.event == "store.handlers_differed"]
     told = sorted((each["server"], each["only_here"], each["only_there"]) for each in fields)
     assert told == [("box:0", ["new"], ["old"])] + 2 * [("box:1", ["old"], ["new"])] + [("box:2", ["new"], ["old"])]
     assert "a valkey.namespace of their own" in fields[0]["hint"]
@@ -137,7 +137,7 @@ async def test_of_many_lost_servers_the_latest_twenty_are_kept(fleet: Fleet) -> 
 async def test_the_servers_are_read_once_a_change_and_again_after_an_error() -> None:
     calls = ScriptedCalls()
     calls.scripts["servers"] = lambda _: [[[b"n", 5, b"box:1", [], []]], []]
-    roster = Roster(calls, StoreClock(lambda: 0.0))
+    roster = Roster(calls, StoreClock(lambda: 0.0), str)
     for processes, joins, asked in ((1, 1, 1), (1, 1, 1), (2, 2, 2), (1, 2, 3), (1, 3, 4)):
         roster.see(processes, joins)
         assert calls.count("servers") == asked

@@ -369,7 +369,7 @@ end
 
 function api.audit(keys, _)
   local u = unit.begin(keys)
-  local found, of_others = { u.now }, foreign.found(u)
+  local found, of_others = { u.now }, overwritten.found(u)
   for index = 1, #of_others, 3 do
     fault(found, of_others[index], 'is a', of_others[index + 1], 'and should be a', of_others[index + 2])
   end

@@ -30,6 +30,7 @@ local function with_groups(u, queue, names)
     local type_name = groups.type_of(names[index])
     local more = type_name and groups.some(u, queue.name, type_name, JOBS_MAX)
       or is_fair and fair.some(u, queue.name, names[index], JOBS_MAX) or { names[index] }
+    queue.overwritten = queue.overwritten or more.err ~= nil
     for each = 1, #more do
       found[#found + 1] = more[each]
     end
@@ -43,8 +44,9 @@ local function oldest(u, queue, all)
   local first, names = -1, with_groups(u, queue, all)
   local at = queue.discipline == 'lifo' and -1 or 0
   for index = 1, math.min(#names, JOBS_MAX) do
-    local id = redis.call('ZRANGE', sublists.key(u, queue.name, names[index]), at, at)[1]
-    local job = id and records.get(u, id)
+    local ids = redis.pcall('ZRANGE', sublists.key(u, queue.name, names[index]), at, at)
+    local job = ids[1] and records.get(u, ids[1])
+    queue.overwritten = queue.overwritten or ids.err ~= nil
     local since = job and job.r
     if since and (first < 0 or since < first) then
       first = since
@@ -56,17 +58,17 @@ end
 local function counts_of_queue(u, name)
   local queue, found = unit.queue(u, name), { name }
   put(found, 'live', unit.live(queue))
-  put(found, 'foreign', queue.foreign and 1 or 0)
   for _, field in ipairs(OF_QUEUE) do put(found, field, queue[field]) end
-  local names = sublists.of(u, name)
+  local names, active = sublists.of(u, name), redis.pcall('ZCARD', u.prefix .. 'a:' .. name)
   put(found, 'oldest', queue.queued > 0 and oldest(u, queue, names) or -1)
   local shut = 0
   for index = 1, math.min(#names, JOBS_MAX) do
-    if not sublists.is_lane(names[index]) and not redis.call('ZSCORE', u.prefix .. 'a:' .. name, names[index]) then
+    if not sublists.is_lane(names[index]) and not redis.pcall('ZSCORE', u.prefix .. 'a:' .. name, names[index]) then
       shut = shut + 1
     end
   end
   put(found, 'shut', shut)
+  put(found, 'overwritten', (queue.overwritten or names.err or not tonumber(active)) and 1 or 0)
   return found
 end
 
@@ -118,7 +120,7 @@ function api.config(keys, _)
     local of_queue = { name }
     local key = u.prefix .. 'q:' .. name
     local settings = redis.pcall('HMGET', key, unpack(SETTINGS))
-    if not settings.err then -- else a foreign value
+    if not settings.err then -- else it was overwritten
       for index, value in ipairs(settings) do
         put(of_queue, SETTINGS[index], tonumber(value) or -1)
       end

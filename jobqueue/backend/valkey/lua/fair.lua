@@ -79,7 +79,7 @@ function fair.enter(u, queue, line, count)
   local key = sublists.key(u, queue.name, line)
   u.lines = u.lines or {}
   if sublist and not u.lines[key] then
-    redis.call('ZADD', fair.ring_key(u, queue.name, sublist), 'NX', num(next_turn(queue)), name)
+    unit.add_now(u, fair.ring_key(u, queue.name, sublist), 'NX', num(next_turn(queue)), name)
     u.lines[key] = true
   end
   count_ready(u, queue.name, line, count)
@@ -121,7 +121,7 @@ function fair.head(u, queue, sublist)
   if groups.split(sublist) then
     return turn_of_group(u, queue, sublist)
   end
-  local first = redis.call('ZRANGE', fair.ring_key(u, queue.name, sublist), 0, 1, 'WITHSCORES')
+  local first = redis.pcall('ZRANGE', fair.ring_key(u, queue.name, sublist), 0, 1, 'WITHSCORES')
   local turn = tonumber(first[2])
   if turn and turn % 1 > 0 then
     turn = tonumber(first[4]) or math.floor(turn)
@@ -138,7 +138,7 @@ end
 
 -- The groups of a ring that may have the next turns: their names in order, and their turns by name.
 local function first_groups(key, count)
-  local found, names, turns = redis.call('ZRANGE', key, 0, count, 'WITHSCORES'), {}, {}
+  local found, names, turns = redis.pcall('ZRANGE', key, 0, count, 'WITHSCORES'), {}, {}
   for index = 1, #found, 2 do
     names[#names + 1], turns[found[index]] = found[index], tonumber(found[index + 1])
   end
@@ -170,10 +170,10 @@ function fair.pop(u, queue, sublist, count)
     end
     local line = fair.ring(sublist) .. name
     local key = sublists.key(u, queue.name, line)
-    local popped = redis.call('ZPOPMIN', unit.written(u, key))
+    local popped = redis.pcall('ZPOPMIN', unit.written(u, key))
     ids[#ids + 1] = popped[1]
     count_ready(u, queue.name, line, -#popped / 2)
-    if redis.call('EXISTS', key) == 0 then
+    if popped.err or redis.call('EXISTS', key) == 0 then
       leave_ring(u, queue.name, sublist, name, key)
       changed[name], at = nil, at + 1
     else
@@ -197,9 +197,9 @@ function fair.position(u, job, own)
   return math.max(own, math.min(own * count, unit.queue(u, job.kind.q).queued))
 end
 
--- The lines of some groups of a sublist: those that are next.
+-- The lines of some groups of a sublist: those that are next. `err`: another program has overwritten the ring.
 function fair.some(u, queue_name, sublist, most)
-  local found = redis.call('ZRANGE', fair.ring_key(u, queue_name, sublist), 0, most - 1)
+  local found = redis.pcall('ZRANGE', fair.ring_key(u, queue_name, sublist), 0, most - 1)
   for index = 1, #found do
     found[index] = fair.ring(sublist) .. found[index]
   end

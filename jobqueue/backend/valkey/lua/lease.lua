@@ -6,6 +6,7 @@
 -- 2. Each start has a place of its lane in the process, a place of its queue, and a permit of its type and its group.
 -- 3. A job that may not start now is put aside where the next lease doesn't meet it; at most `LOOKS_MAX` are met.
 -- 4. A process numbers its leases. The same number again means a reply that was lost: it gets the same jobs again.
+-- 5. Keys that another program has overwritten are read as empty: an error would lose what was popped of other queues.
 
 local LOOKS_MAX = 128
 local SUBLISTS_MAX = 64
@@ -94,7 +95,7 @@ end
 
 local function candidates(u, lease, queue)
   local found = {}
-  local active = redis.call('ZRANGE', u.prefix .. 'a:' .. queue.name, 0, SUBLISTS_MAX - 1, 'WITHSCORES')
+  local active = redis.pcall('ZRANGE', u.prefix .. 'a:' .. queue.name, 0, SUBLISTS_MAX - 1, 'WITHSCORES')
   for index = 1, #active, 2 do
     if room_of(u, lease, active[index]) > 0 then
       found[#found + 1] = { sublist = active[index], score = tonumber(active[index + 1]) }
@@ -118,7 +119,7 @@ local function pop(u, queue, sublist, count)
   if queue.discipline == 'fair' then
     return fair.pop(u, queue, sublist, count)
   end
-  local popped = redis.call('ZPOPMIN', unit.written(u, sublists.key(u, queue.name, sublist)), count)
+  local popped = redis.pcall('ZPOPMIN', unit.written(u, sublists.key(u, queue.name, sublist)), count)
   local ids = {}
   for index = 1, #popped, 2 do
     ids[#ids + 1] = popped[index]

@@ -54,7 +54,7 @@ function api.look(keys, args)
         break
       end
     else
-      foreign.refuse(records.key(u, ids[index]))
+      overwritten.refuse(records.key(u, ids[index]))
     end
   end
   return reply

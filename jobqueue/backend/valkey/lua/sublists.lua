@@ -105,7 +105,7 @@ function sublists.head(u, queue_name, sublist)
   if queue.discipline == 'fair' then
     return fair.head(u, queue, sublist)
   end
-  local first = redis.call('ZRANGE', unit.written(u, sublists.key(u, queue_name, sublist)), 0, 0, 'WITHSCORES')
+  local first = redis.pcall('ZRANGE', unit.written(u, sublists.key(u, queue_name, sublist)), 0, 0, 'WITHSCORES')
   return tonumber(first[2])
 end
 
@@ -114,7 +114,7 @@ local function settle_one(u, note)
   local active = u.prefix .. 'a:' .. queue_name
   if note.only_pushed and note.least and sublists.is_lane(sublist) then
     -- Its first job is the one of before, or one of these.
-    redis.call('ZADD', active, 'LT', num(note.least), sublist)
+    unit.add_now(u, active, 'LT', num(note.least), sublist)
     return
   end
   local head = note.head
@@ -123,7 +123,7 @@ local function settle_one(u, note)
   end
   if sublists.is_lane(sublist) then
     if head then
-      redis.call('ZADD', active, num(head), sublist)
+      unit.add_now(u, active, num(head), sublist)
     else
       redis.call('ZREM', active, sublist)
     end
@@ -142,7 +142,7 @@ local function settle_one(u, note)
     redis.call('SREM', types_of_queue, sublist)
   end
   if head and limits.room(u, limits.gate(u, sublist)) > 0 then
-    redis.call('ZADD', active, num(head), sublist)
+    unit.add_now(u, active, num(head), sublist)
   else
     redis.call('ZREM', active, sublist)
   end
@@ -190,12 +190,13 @@ function sublists.ready(u, queue, type_name)
   if queue.discipline == 'fair' then
     return fair.ready(u, queue.name, type_name)
   end
-  return redis.call('ZCARD', unit.written(u, sublists.key(u, queue.name, type_name)))
+  local count = redis.pcall('ZCARD', unit.written(u, sublists.key(u, queue.name, type_name)))
+  return tonumber(count) or 0 -- 0: another program has overwritten it
 end
 
--- All sublists of a queue that have a job.
+-- All sublists of a queue that have a job. `err`: another program has overwritten the key of those of types.
 function sublists.of(u, queue_name)
-  local found = redis.call('SMEMBERS', u.prefix .. 'qt:' .. queue_name)
+  local found = redis.pcall('SMEMBERS', u.prefix .. 'qt:' .. queue_name)
   for _, lane in ipairs(LANES) do
     found[#found + 1] = lane
   end

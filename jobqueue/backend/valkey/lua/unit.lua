@@ -223,7 +223,7 @@ function unit.queue(u, name)
       pause_until = pause_until,
       discipline = ORDERS[order],
       known = values[2] and true or false,
-      foreign = values.err and true or false,
+      overwritten = values.err and true or false,
     }
     u.queues[name] = queue
   end
@@ -242,7 +242,7 @@ function unit.pack_policy(u, name)
 end
 
 local function write_queue(u, queue)
-  if queue.foreign then
+  if queue.overwritten then
     return
   end
   local packed = struct.pack(PACKED.queue, queue.delayed, queue.queued, queue.running, queue.seq, queue.ended,
@@ -296,12 +296,21 @@ function unit.add(u, key, score, member)
   pending[count + 1], pending[count + 2] = num(score), member
 end
 
+-- Adds to a sorted set. Where another program has overwritten its key, all else is written first, and the call fails at
+-- the end of `finish`: jobs of other queues would be lost with it.
+function unit.add_now(u, key, ...)
+  local reply = redis.pcall('ZADD', key, ...)
+  if type(reply) == 'table' and reply.err then
+    u.failed = u.failed or reply.err
+  end
+end
+
 local function write_adds(u, key)
   local pending = u.adds[key]
   if pending then
     u.adds[key] = nil
     for first = 1, #pending, PORTION do
-      redis.call('ZADD', key, unpack(pending, first, math.min(#pending, first + PORTION - 1)))
+      unit.add_now(u, key, unpack(pending, first, math.min(#pending, first + PORTION - 1)))
     end
   end
 end
@@ -436,6 +445,9 @@ function unit.finish(u)
   end
   if u.readied > 0 then
     processes.wake(u, u.readied)
+  end
+  if u.failed then
+    error({ err = u.failed })
   end
 end
 

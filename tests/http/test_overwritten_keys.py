@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from jobqueue.backend.valkey.overwritten_keys import ELSEWHERE
 from jobqueue.log import EventMessage
 from tests.http.serving import Serving
 from tests.http.test_store_failures import ask, ended, until
@@ -42,23 +43,24 @@ async def serving(store: Store, tmp_path: Path) -> AsyncIterator[Serving]:
 
 def told(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
     messages = [record.msg for record in caplog.records if isinstance(record.msg, EventMessage)]
-    return [message.fields for message in messages if message.event == "store.foreign_value"]
+    return [message.fields for message in messages if message.event == "store.key_overwritten"]
 
 
 async def submit(http: aiohttp.ClientSession, queue: str) -> Any:
     return await ask(http, "POST", "/v1/jobs", json={"type": "echo", "queue": queue})
 
 
+@pytest.mark.parametrize(("name", "right"), [("q:default", "hash"), ("a:default", "zset"), ("r:default:~", "zset")])
 async def test_a_queue_with_an_overwritten_key_is_unavailable_and_the_others_go_on(
-    http: aiohttp.ClientSession, client: redis.Redis, caplog: pytest.LogCaptureFixture
+    http: aiohttp.ClientSession, client: redis.Redis, caplog: pytest.LogCaptureFixture, name: str, right: str
 ) -> None:
     caplog.set_level("INFO")
     before = (await submit(http, "default")).document["id"]
     await ended(http, before)
-    client.set(f"{PREFIX}q:default", "of another program")
+    client.set(f"{PREFIX}{name}", "of another program")
 
     async def is_known() -> bool:
-        return "foreign_value" in (await submit(http, "default")).document.get("detail", "")
+        return "key_overwritten" in (await submit(http, "default")).document.get("detail", "")
 
     await until(is_known)
     refused = await submit(http, "default")
@@ -70,11 +72,11 @@ async def test_a_queue_with_an_overwritten_key_is_unavailable_and_the_others_go_
         assert (await ended(http, accepted.document["id"]))["state"] == "succeeded"
     assert (await ask(http, "GET", f"/v1/jobs/{before}")).status == 200
     (told_once,) = told(caplog)
-    assert told_once["keys"] == f"{PREFIX}q:default is a string and should be a hash"
-    assert client.get(f"{PREFIX}q:default") == b"of another program", "it is left alone"
+    assert told_once["keys"] == f"{PREFIX}{name} is a string and should be a {right}"
+    assert client.get(f"{PREFIX}{name}") == b"of another program", "it is left alone"
 
 
-@pytest.mark.parametrize("name", ["d", "e", "k", "meta", "a:default", "types"])
+@pytest.mark.parametrize("name", ["d", "e", "k", "meta", "a:default", "r:default:~", "types"])
 async def test_no_status_is_denied_because_of_an_overwritten_key(
     http: aiohttp.ClientSession, client: redis.Redis, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
@@ -108,7 +110,7 @@ async def test_a_status_of_an_overwritten_record_is_unavailable(
     answer = await ask(http, "GET", f"/v1/jobs/{job}")
     assert (answer.status, answer.problem) == (503, "store-unavailable")
     await until(lambda: _has(told(caplog)))
-    assert told(caplog)[0]["keys"] == "one of a single job, group or server"
+    assert told(caplog)[0]["keys"] == ELSEWHERE
 
 
 async def _has(found: list[Any]) -> bool:
