@@ -148,7 +148,7 @@ class StoreFigures(msgspec.Struct, frozen=True):
         reconnects_total: Connections after the first one.
         copy_age_s: Seconds since the numbers of the store were read last; None: they never were.
         members: These servers, as last heard; at most a hundred.
-        missing: Those that were lost within the last quarter of an hour, while none has taken their place.
+        missing: Those that were lost within the last quarter of an hour, while none has taken their place; at most 20.
     """
 
     product: str

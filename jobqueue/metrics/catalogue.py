@@ -105,7 +105,8 @@ STORE_ERRORS = _counter("jobqueue_store_errors_total", "Calls and connections th
 STORE_RECONNECTS = _counter("jobqueue_store_reconnects_total", "Connections to the store after the first one")
 STORE_SERVERS = _gauge("jobqueue_store_servers", "Live servers that share the store, this one included")
 STORE_SERVERS_MISSING = _gauge(
-    "jobqueue_store_servers_missing", "Servers of the store that were lost within 15 minutes, and not replaced"
+    "jobqueue_store_servers_missing",
+    "Servers of the store that were lost within 15 minutes, and not replaced; 20 at most",
 )
 STORE_COPY_AGE = _gauge(
     "jobqueue_store_copy_age_seconds", "Age of the numbers of the store that this server knows; no sample: none yet"

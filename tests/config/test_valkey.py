@@ -11,6 +11,7 @@ from jobqueue.config import QueueSettings, RuntimeSettings, Settings, ValkeySett
 from jobqueue.config.effective import effective
 from jobqueue.config.load import Override, differences, load, trace
 from jobqueue.config.valkey import shown_url
+from jobqueue.core.policy import Discipline
 from jobqueue.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -179,7 +180,7 @@ async def test_a_queue_of_an_application_meets_the_faults_of_settings_and_handle
     queue = JobQueue(
         Settings(
             backend="valkey",
-            queues={"default": QueueSettings(discipline="adaptive"), "mail": QueueSettings()},  # type: ignore[arg-type]
+            queues={"default": QueueSettings(discipline=Discipline.ADAPTIVE), "mail": QueueSettings()},
             runtime=RuntimeSettings(shares="weighted"),
             valkey=ValkeySettings(ttl_s=3.0),
         )

@@ -1109,6 +1109,7 @@ export const STRINGS = {
       since: "Since",
       servers: "Servers that share it",
       thisOne: "this one",
+      more: (count) => `… and ${countText(count)} more`,
       missing: "Lost, and not replaced",
       durability: "An accepted job survives",
       callTime: "A call takes (median)",

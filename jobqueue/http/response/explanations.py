@@ -184,10 +184,11 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
         "repeat after `retry_after_s` (10 s); make room on the disk, or see the log (`journal.failed`)",
     ),
     "store-unavailable": Explanation(
-        "the store (`backend: valkey`) doesn't answer. This says nothing of a job; a submission was not accepted, "
-        "unless the store failed just then: repeated under an Idempotency-Key, or with a unique value, it can't be a "
-        "second job. Any other change may be in effect",
-        "repeat after `retry_after_s` (1 to 5 s); see `/readyz`, and the log (`store.lost`, `store.refuses`)",
+        "the store (`backend: valkey`) doesn't answer, or another program has overwritten a key that the request "
+        "needs. This says nothing of a job; a submission was not accepted, unless the store failed just then: repeated "
+        "under an Idempotency-Key, or with a unique value, it can't be a second job. Any other change may be in effect",
+        "repeat after `retry_after_s` (1 to 5 s); see `/readyz`, and the log (`store.lost`, `store.refuses`). "
+        "Repeating does not mend an overwritten key: the log names it (`store.key_overwritten`)",
     ),
     "overloaded": Explanation(
         "the event loop is later than `limits.loop_lag_max_s`; `limits.in_flight_bytes` are used up; too many files "

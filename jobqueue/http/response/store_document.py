@@ -54,7 +54,7 @@ class StoreDocument(TypedDict):
         reason: Why it doesn't answer; null: it does.
         servers: Live servers that share it, this one included.
         members: These servers, at most a hundred.
-        missing: Servers that were lost within the last 15 minutes, while none has taken their place.
+        missing: Servers that were lost within the last 15 minutes, while none has taken their place; the latest 20.
         durability: What an accepted job survives: `valkey.durability`.
         calls: Calls that were answered since the start.
         call_s_p50: The median time of the latest ones; null: there was none.

@@ -79,7 +79,7 @@ def test_the_audit_and_the_function_name_an_overwritten_key(jq: Client, name: st
     assert jq.audit()[0].startswith(f"{key} is a string and should be a ")
 
 
-def test_ticks_leases_and_counts_pass_over_a_queue_whose_record_was_overwritten(jq: Client) -> None:
+def test_ticks_leases_and_counts_pass_over_a_queue_with_an_overwritten_record(jq: Client) -> None:
     jq.set_queue("other")
     jq.submit("a", queue="other")
     jq.submit("b", options=spec(delay_ms=10))
@@ -117,7 +117,7 @@ def test_leases_and_counts_pass_over_a_queue_with_an_overwritten_key(
         *(("fair", name) for name in ("a:default", "fr:default:~", "r:default:~\1\0")),
     ],
 )
-def test_counts_tell_which_queue_has_an_overwritten_key(jq: Client, discipline: str, name: str) -> None:
+def test_counts_name_the_queue_with_an_overwritten_key(jq: Client, discipline: str, name: str) -> None:
     for queue in ("default", "other"):
         jq.set_queue(queue, discipline=discipline)
         jq.submit(f"of-{queue}", queue=queue)

@@ -114,7 +114,8 @@ function storeFacts(store) {
     [S.since, html`<${Age} at=${store.since} />`],
     store.reason && [S.reason, html`<${Text} value=${store.reason} max=${300} />`],
     [S.servers, html`${countText(store.servers)}${store.members.slice(0, MEMBERS_SHOWN).map(({name, joined_at, own}) => html`
-      <div key=${name}><${Text} value=${name} max=${80} /> <span class="muted">${own ? `${S.thisOne}, ` : ""}<${Age} at=${joined_at} /></span></div>`)}`],
+      <div key=${name}><${Text} value=${name} max=${80} /> <span class="muted">${own ? `${S.thisOne}, ` : ""}<${Age} at=${joined_at} /></span></div>`)}
+      ${store.servers > MEMBERS_SHOWN && html`<div class="muted">${S.more(store.servers - MEMBERS_SHOWN)}</div>`}`],
     store.missing.length > 0 && [S.missing, store.missing.map(({name, heard_at}) => html`
       <div key=${name}><${Badge} kind="warn"><${Text} value=${name} max=${80} /><//> <span class="muted"><${Age} at=${heard_at} /></span></div>`)],
     [S.durability, store.durability],
