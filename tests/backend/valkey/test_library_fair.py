@@ -47,6 +47,13 @@ def leased(jq: Client, most: int = 64, process: str = "p1") -> list[str]:
     return [job_id for job_id, _ in jq.lease(process, most)]
 
 
+def leased_of_all_lanes(jq: Client, most: int) -> list[str]:
+    """Lease so many jobs of the three lanes, in a lease of its own number; return their ids."""
+    lanes = [each for lane in ("", "thread", "process") for each in (lane, 64)]
+    reply = jq.call("lease", "p1", 0, most, 3, *lanes, "default")
+    return [job_id.decode() for job_id in reply[4::2]]
+
+
 def keys_of(jq: Client, *patterns: str) -> list[int]:
     return [len(jq.client.keys(jq.prefix.replace("{", "[{]") + pattern)) for pattern in patterns]
 
@@ -167,6 +174,24 @@ def test_types_with_limits_have_turns_of_their_own_and_hold_nothing_up(fair: Cli
         assert leased(fair) == [following]
         assert fair.audit() == []
     assert keys_of(fair, "fr:*", "fn:*", "r:*") == [0, 0, 0]
+
+
+@pytest.mark.parametrize("most", [1, 7])
+@pytest.mark.parametrize("mixed", ["lanes", "types", "types with limits per group"])
+def test_a_group_with_jobs_of_many_kinds_gets_no_more_than_its_share(fair: Client, mixed: str, most: int) -> None:
+    kinds = {"lanes": [("k", 0), ("k", 0), ("k", 0)], "types": [(f"k{number}", 1) for number in range(9)]}.get(
+        mixed, [("k0", 0), ("k1", 1), *((f"k{number}", 2) for number in range(2, 6))]
+    )
+    for number, (kind, limited) in enumerate(kinds):
+        of_groups = (1000, 0, 0, 0) if limited == 2 else UNLIMITED
+        fair.call("set_types", 1, kind, "", 1000, 0, 0, 0, *of_groups)
+        lane = ("", "thread", "process")[number] if mixed == "lanes" else ""
+        names = [f"a{number}-{each}" for each in range(20)]
+        fair.submit(*names, options=in_group("a", kind=f"{kind}{lane}", limited=limited, lane=lane))
+    fair.submit(*(f"b-{number}" for number in range(30)), options=in_group("b", kind="k0", limited=kinds[0][1]))
+    started = [job_id[0] for _ in range(42 // most) for job_id in leased_of_all_lanes(fair, most)]
+    assert started.count("a") == started.count("b") == 21
+    assert fair.audit() == []
 
 
 def test_groups_with_limits_take_turns_too(fair: Client) -> None:
@@ -299,6 +324,26 @@ def test_a_queue_of_another_order_has_no_key_and_no_command_of_it(jq: Client) ->
 
 
 # The core's order
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_groups_with_jobs_of_many_kinds_start_in_the_order_of_the_core(fair: Client, seed: int) -> None:
+    random, order = Random(seed), Fair()
+    kinds = [("echo", 0, ""), ("block", 0, "thread"), ("wide", 1, ""), ("other", 1, "thread"), ("group", 2, "")]
+    for kind, limited, lane in kinds[2:]:
+        of_groups = (1000, 0, 0, 0) if limited == 2 else UNLIMITED
+        fair.call("set_types", 1, kind, lane, 1000, 0, 0, 0, *of_groups)
+    for step in range(250):
+        if random.random() < 0.6:
+            group, (kind, limited, lane) = random.choice("abcde"), random.choice(kinds)
+            names = [f"{group}{step}.{number}" for number in range(random.choice([1, 1, 1, 4]))]
+            fair.submit(*names, options=in_group(group, kind=kind, limited=limited, lane=lane))
+            for name in names:
+                order.push(ready_job(name, group=group), now=0.0)
+        else:
+            expected = [order.pop(0.0).id[0] for _ in range(min(random.choice([1, 2, 7]), len(order)))]
+            assert [each[0] for each in leased_of_all_lanes(fair, len(expected))] == expected
+        assert fair.audit() == []
 
 
 @pytest.mark.parametrize("seed", range(12))

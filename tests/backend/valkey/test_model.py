@@ -184,11 +184,16 @@ MUTANTS = {
         "set_one_aside(u, generation, queue_name, sublist .. popped[index])",
         "local _ = generation",
     ),
-    "a group has all its jobs in a row": ("fair", "or turns[name]) + HALF", "or turns[name])"),
-    "a group that starts a job stays the first": (
-        "fair",
-        "turns[name], at = name, next_turn(queue), at + 1",
-        "at = name, at + 1",
+    "a group has all its jobs in a row": ("fair", "take_turns(u, queue, turns, names[at - 1])", ""),
+    "a group has a turn for each of its sublists": (
+        "fair_wide",
+        "move(u, queue, turns)\n    redis.call(",
+        "redis.call('ZADD', fair.ring_key(u, queue.name, '~'), 'XX', num(turns[name]), name)\n    redis.call(",
+    ),
+    "a group that is new in a sublist is the last there": (
+        "fair_wide",
+        "num(turn_of(u, queue, name) or next_",
+        "num(next_",
     ),
     "a group without jobs stays in its ring": (
         "fair",

@@ -160,6 +160,7 @@ class Twin:
         waiting = self.engine.queue_states[queue].waiting
         for other in self.jobs.values():
             same = other.spec.queue == queue and other.state is QUEUED and group_of(other) == group_of(job)
+            same = same and (other.spec.type == job.spec.type or not self.config.wide)
             settled = not self.is_late(other) and not {job.id, other.id} & self.returned
             if same and settled and waiting[other.id] < waiting[job.id]:
                 fault = fault or f"{other.id} waits longer in its group"

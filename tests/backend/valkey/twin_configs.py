@@ -28,6 +28,8 @@ class Config:
     disciplines: tuple[Discipline, ...] = (Discipline.FIFO, Discipline.LIFO, Discipline.PRIORITY)
     moving: bool = False
     """Time passes before every operation."""
+    wide: bool = False
+    """No limit is ever reached: types have sublists of their own, and each job may start."""
 
 
 WORK: Final = {
@@ -109,6 +111,19 @@ def fair_grouped() -> Config:
     return config
 
 
+def fair_wide() -> Config:
+    """Fair queues whose groups have jobs in many sublists, by limits that are never reached."""
+    config = fair()
+    config.limits = {
+        "echo": None,
+        "one": Limits(concurrency=1000),
+        "two": Limits(concurrency=1000),
+        "each": Limits(concurrency=1000, group_concurrency=1000),
+    }
+    config.wide = True
+    return config
+
+
 def quarantined() -> Config:
     """Types that fail often, with and without limits, and one caller."""
     operations = {**WORK, "nack": 25, "ack": 6, "release": 3, "reconcile": 1}
@@ -139,6 +154,7 @@ CONFIGS: Final = {
     "grouped": grouped,
     "fair": fair,
     "fair_grouped": fair_grouped,
+    "fair_wide": fair_wide,
     "quarantined": quarantined,
     "bounded": bounded,
     "crowded": crowded,

@@ -201,11 +201,10 @@ class Operations(Twin):
         job = engine.get(job_id)
         if not scheduler.may_start(queue):
             self.fail(f"the store leases {job_id}, and the engine has no worker for {queue}")
-        if any(self.config.limits.values()) or engine.quarantine.count:
-            pass
-        elif self.config.queues[queue].discipline is Discipline.FAIR:
+        is_sure = not any(self.config.limits.values()) and not engine.quarantine.count
+        if self.config.queues[queue].discipline is Discipline.FAIR and (is_sure or self.config.wide):
             self.take_turn(queue, job)
-        else:
+        elif is_sure:
             order, first = scheduler._orders[queue], None
             while first is None:
                 if not len(order):

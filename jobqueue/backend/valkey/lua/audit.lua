@@ -298,8 +298,17 @@ local function check_lines(u, found, ready)
   end
 end
 
--- Each group in a ring has a job, and one at most, the first, has had its turn.
-local function check_ring(u, found, key)
+-- A group has one turn in a queue. `turns`: those seen so far.
+local function check_turn(found, turns, queue_name, sublist, name, turn)
+  local group = queue_name .. ' ' .. name
+  if (turns[group] or turn) ~= turn then
+    fault(found, 'I7', queue_name, sublist, name, 'has the turns', turns[group], 'and', turn)
+  end
+  turns[group] = turn
+end
+
+-- Each group in a ring has a job, and the turn that it has in the other rings of the queue.
+local function check_ring(u, found, key, turns)
   local queue_name, sublist = string.match(key, '^fr:([^:]+):(.+)$')
   local ring = redis.call('ZRANGE', u.prefix .. key, 0, -1, 'WITHSCORES')
   for index = 1, #ring, 2 do
@@ -307,20 +316,31 @@ local function check_ring(u, found, key)
     if redis.call('EXISTS', sublists.key(u, queue_name, line)) == 0 then
       fault(found, 'I7', queue_name, line, 'has a turn and no ready job')
     end
-    if index > 1 and tonumber(ring[index + 1]) % 1 > 0 then
-      fault(found, 'I7', queue_name, line, 'has had its turn, and is not the first of its ring')
-    end
+    check_turn(found, turns, queue_name, sublist, ring[index], ring[index + 1])
     if tonumber(ring[index + 1]) > unit.queue(u, queue_name).seq + 1 then
       fault(found, 'I7', queue_name, line, 'has a turn that was not given out')
     end
   end
 end
 
+-- Each group with limits has the turn that it has in the rings of a fair queue.
+local function check_turns_of_limited(u, found, key, turns)
+  local queue_name, type_name = string.match(key, '^ga:([^:]+):(.+)$')
+  local all = unit.queue(u, queue_name).discipline == 'fair' and redis.call('ZRANGE', u.prefix .. key, 0, -1,
+    'WITHSCORES') or {}
+  for index = 1, #all, 2 do
+    check_turn(found, turns, queue_name, type_name, all[index], all[index + 1])
+  end
+end
+
 local function check_fair(u, found)
-  local ready = {}
+  local ready, turns = {}, {}
   check_lines(u, found, ready)
   for _, key in ipairs(ids_of(u, 'fr:*')) do
-    check_ring(u, found, key)
+    check_ring(u, found, key, turns)
+  end
+  for _, key in ipairs(ids_of(u, 'ga:*')) do
+    check_turns_of_limited(u, found, key, turns)
   end
   for _, key in ipairs(ids_of(u, 'fn:*')) do
     local counts, queue_name = redis.call('HGETALL', u.prefix .. key), string.sub(key, 4)

@@ -7,17 +7,16 @@
 -- 2. `fr:<queue>:<sublist>` is the ring of a sublist: its groups with a ready job by the number of their turn. The first
 --    one starts a job and goes to the end. A group that has its first job enters at the end; one without jobs leaves.
 -- 3. Turns are numbered as the queue's jobs are. The score of a sublist is the turn of its first group, so that
---    sublists take turns as their groups do, and a ring that is shut for a while has lost nothing.
--- 4. The group of the latest turn moves to the end when the next turn comes: one that enters in between is before it.
---    Until then its turn ends with a half.
+--    sublists take turns as their groups do. A group has one turn in a queue, which stands in all rings that have it:
+--    jobs in several lanes, and of several types with limits, start no sooner than those in one.
+-- 4. The group of the latest turn (`last` of the queue) moves to the end again when the next turn comes: one that
+--    enters in between is before it.
 -- 5. A group with limits has a sublist already (`groups`), which is its line; its turn is its score among the groups
 --    of its type.
 -- 6. A job that is given back has its place in its line again, by its number.
 -- 7. `fn:<queue>` counts the jobs in the lines of each type with a sublist: nothing else would tell how many wait.
 
 local fair = {}
-
-local HALF = 0.5
 
 -- The sublist and the group of a line; nil: it is none.
 function fair.split(line)
@@ -72,6 +71,70 @@ function fair.ready(u, queue_name, type_name)
   return tonumber(redis.call('HGET', u.prefix .. 'fn:' .. queue_name, type_name) or 0)
 end
 
+-- The sorted sets of a queue that have turns, by sublist: rings, and those of groups with limits. They are looked up once
+-- in a call.
+local function rings(u, queue)
+  if not queue.rings then
+    queue.rings = {}
+    for _, sublist in ipairs(sublists.of(u, queue.name)) do
+      local type_name = groups.type_of(sublist)
+      if type_name then
+        queue.rings[sublist] = groups.turn_keys(u, queue.name, type_name)
+      else
+        local key = fair.ring_key(u, queue.name, sublist)
+        queue.rings[sublist] = redis.call('EXISTS', key) == 1 and { key } or nil
+      end
+    end
+  end
+  return queue.rings
+end
+
+-- The turn of a group in a queue; nil: it has no ready job.
+local function turn_of(u, queue, name)
+  for _, keys in pairs(rings(u, queue)) do
+    local turn = redis.call('ZSCORE', keys[1], name)
+    if turn then
+      return tonumber(turn)
+    end
+  end
+end
+
+-- Gives groups new turns, in all rings that have them. `turns`: by name.
+local function move(u, queue, turns)
+  local changes = {}
+  for name, turn in pairs(turns) do
+    changes[#changes + 1], changes[#changes + 2] = num(turn), name
+  end
+  for sublist, keys in pairs(rings(u, queue)) do
+    local moved = 0
+    for _, key in ipairs(keys) do
+      moved = moved + redis.call('ZADD', key, 'XX', 'CH', unpack(changes))
+    end
+    if moved > 0 then
+      queue.moved = queue.moved or {}
+      queue.moved[sublist] = true
+      sublists.touch_turns(u, queue.name, sublist, turns)
+    end
+  end
+end
+
+-- Gives the groups that start jobs their next turns. `name`: that of the latest turn.
+local function take_turns(u, queue, turns, name)
+  if name then
+    move(u, queue, turns)
+    redis.call('HSET', u.prefix .. 'q:' .. queue.name, 'last', num(turns[name]) .. ' ' .. name)
+  end
+end
+
+-- Ends the latest turn, before the next one: its group is behind those that have entered since.
+function fair.end_turn(u, queue)
+  local text = redis.call('HGET', u.prefix .. 'q:' .. queue.name, 'last')
+  local turn, name = string.match(text or '', '^(%d+) (.+)$')
+  if name and tonumber(turn) < queue.seq and turn_of(u, queue, name) == tonumber(turn) then
+    take_turns(u, queue, { [name] = next_turn(queue) }, name)
+  end
+end
+
 -- Has the group of a line in its ring, and notes that so many jobs are added to the line. Returns the note of its
 -- sublist, and the key of the line.
 function fair.enter(u, queue, line, count)
@@ -79,8 +142,9 @@ function fair.enter(u, queue, line, count)
   local key = sublists.key(u, queue.name, line)
   u.lines = u.lines or {}
   if sublist and not u.lines[key] then
-    unit.add_now(u, fair.ring_key(u, queue.name, sublist), 'NX', num(next_turn(queue)), name)
-    u.lines[key] = true
+    local ring, all = fair.ring_key(u, queue.name, sublist), rings(u, queue)
+    unit.add_now(u, ring, 'NX', num(turn_of(u, queue, name) or next_turn(queue)), name)
+    u.lines[key], all[sublist] = true, { ring }
   end
   count_ready(u, queue.name, line, count)
   local note = sublists.touch(u, queue.name, sublist or line)
@@ -107,52 +171,30 @@ function fair.leave(u, queue_name, line, count)
 end
 
 -- The turn of a group with limits; nil: it has no ready job.
-local function turn_of_group(u, queue, sublist)
+local function turn_of_limited(u, queue, sublist)
   if redis.call('EXISTS', unit.written(u, sublists.key(u, queue.name, sublist))) == 0 then
     return nil
   end
   local type_name, name = groups.split(sublist)
-  local turn = redis.call('ZSCORE', groups.all_key(u, queue.name, type_name), name)
-  return turn and tonumber(turn) or next_turn(queue)
+  local turn = turn_of(u, queue, name) or next_turn(queue)
+  queue.rings[groups.bundle(type_name)] = groups.turn_keys(u, queue.name, type_name)
+  return turn
 end
 
 -- The turn of the group that is next in a sublist; nil: it has no ready job.
 function fair.head(u, queue, sublist)
   if groups.split(sublist) then
-    return turn_of_group(u, queue, sublist)
+    return turn_of_limited(u, queue, sublist)
   end
-  local first = redis.pcall('ZRANGE', fair.ring_key(u, queue.name, sublist), 0, 1, 'WITHSCORES')
-  local turn = tonumber(first[2])
-  if turn and turn % 1 > 0 then
-    turn = tonumber(first[4]) or math.floor(turn)
-  end
-  return turn
+  local first = redis.pcall('ZRANGE', fair.ring_key(u, queue.name, sublist), 0, 0, 'WITHSCORES')
+  return tonumber(first[2])
 end
 
 local function pop_of_group(u, queue, sublist)
-  local type_name, name = groups.split(sublist)
+  local _, name = groups.split(sublist)
   local popped = redis.call('ZPOPMIN', unit.written(u, sublists.key(u, queue.name, sublist)))
-  redis.call('ZADD', groups.all_key(u, queue.name, type_name), 'XX', num(next_turn(queue)), name)
+  take_turns(u, queue, { [name] = next_turn(queue) }, name)
   return { popped[1] }
-end
-
--- The groups of a ring that may have the next turns: their names in order, and their turns by name.
-local function first_groups(key, count)
-  local found, names, turns = redis.pcall('ZRANGE', key, 0, count, 'WITHSCORES'), {}, {}
-  for index = 1, #found, 2 do
-    names[#names + 1], turns[found[index]] = found[index], tonumber(found[index + 1])
-  end
-  return names, turns
-end
-
-local function write_turns(key, turns)
-  local changes = {}
-  for name, turn in pairs(turns) do
-    changes[#changes + 1], changes[#changes + 2] = string.format('%.1f', turn), name
-  end
-  if #changes > 0 then
-    redis.call('ZADD', key, unpack(changes))
-  end
 end
 
 -- Takes the jobs of the next turns of a sublist, `count` at most. Returns their ids.
@@ -160,29 +202,23 @@ function fair.pop(u, queue, sublist, count)
   if groups.split(sublist) then
     return pop_of_group(u, queue, sublist)
   end
-  local ring, ids, at, changed = fair.ring_key(u, queue.name, sublist), {}, 1, {}
-  local names, turns = first_groups(ring, count)
+  local ids, at, turns = {}, 1, {}
+  local names = redis.pcall('ZRANGE', fair.ring_key(u, queue.name, sublist), 0, count - 1)
   while #ids < count and at <= #names do
     local name = names[at]
-    if turns[name] % 1 > 0 then
-      names[#names + 1], turns[name], at = name, next_turn(queue), at + 1
-      changed[name], name = turns[name], names[at]
-    end
     local line = fair.ring(sublist) .. name
     local key = sublists.key(u, queue.name, line)
     local popped = redis.pcall('ZPOPMIN', unit.written(u, key))
-    ids[#ids + 1] = popped[1]
+    ids[#ids + 1], turns[name] = popped[1], next_turn(queue)
     count_ready(u, queue.name, line, -#popped / 2)
     if popped.err or redis.call('EXISTS', key) == 0 then
       leave_ring(u, queue.name, sublist, name, key)
-      changed[name], at = nil, at + 1
     else
-      -- Alone it has a new turn: an old one would put its sublist before all others.
-      turns[name] = (at == #names and next_turn(queue) or turns[name]) + HALF
-      changed[name] = turns[name]
+      names[#names + 1] = name
     end
+    at = at + 1
   end
-  write_turns(ring, changed)
+  take_turns(u, queue, turns, names[at - 1])
   return ids
 end
 

@@ -57,6 +57,11 @@ function groups.all_key(u, queue_name, type_name)
   return key_of(u, 'ga:', queue_name, type_name)
 end
 
+-- The sorted sets that have the turns of a type's groups in a fair queue.
+function groups.turn_keys(u, queue_name, type_name)
+  return { key_of(u, 'ga:', queue_name, type_name), key_of(u, 'go:', queue_name, type_name) }
+end
+
 -- The limits of each group of a type, as `set_types` was told them.
 function groups.bounds(u, type_name)
   local all = known(u).bounds

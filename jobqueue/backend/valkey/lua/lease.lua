@@ -155,9 +155,25 @@ local function take_grouped(u, lease, queue, type_name)
   return score
 end
 
+-- Brings scores up to date: in a fair queue, the turn of a group in one sublist is its turn in the others.
+local function follow_turns(u, queue, found)
+  for _, each in ipairs(queue.moved and found or {}) do
+    if queue.moved[each.sublist] then
+      local type_name = groups.type_of(each.sublist)
+      local _, first = groups.first(u, queue.name, type_name or '')
+      each.score = type_name and first or sublists.head(u, queue.name, each.sublist) or each.score
+    end
+  end
+  queue.moved = nil
+end
+
 local function take_from(u, lease, queue)
   local found = candidates(u, lease, queue)
+  if queue.discipline == 'fair' and #found > 0 then
+    fair.end_turn(u, queue)
+  end
   while #found > 0 and lease.wanted > 0 and queue.running < queue.workers and lease.looks < LOOKS_MAX do
+    follow_turns(u, queue, found)
     local best = first_of(found)
     local sublist = found[best].sublist
     local room = math.min(room_of(u, lease, sublist), lease.wanted, queue.workers - queue.running)

@@ -67,6 +67,21 @@ function sublists.note_head(u, queue_name, sublist, head)
   note.only_pushed, note.head = false, head or false
 end
 
+-- Notes that groups have other turns in a sublist, or in a bundle (`groups`). `turns`: by name.
+function sublists.touch_turns(u, queue_name, sublist, turns)
+  local type_name, notes = groups.type_of(sublist), u.sublists[queue_name] or {}
+  if not type_name then
+    sublists.touch_wholly(u, queue_name, sublist)
+    return
+  end
+  for name in pairs(turns) do
+    if notes[sublist .. name] then
+      sublists.touch_wholly(u, queue_name, sublist .. name)
+    end
+  end
+  groups.touch_bundle(u, queue_name, type_name)
+end
+
 -- Puts a job at its place among the ready ones.
 function sublists.push(u, queue, sublist, id, priority, number, since)
   local score = sublists.score(queue, priority, number, since)

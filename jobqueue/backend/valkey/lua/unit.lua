@@ -18,7 +18,7 @@
 -- The keys, all behind the prefix `{<namespace>}:`, so that they are in one slot of a cluster:
 --
 --   meta                    secret, format, run, born, server; `n`, `b`: counts of the store, and its bounds
---   queues, q:<queue>       names; policy, pause; `n`, `p`: counts, and the policy with the pause
+--   queues, q:<queue>       names; policy, pause; `n`, `p`: counts, and the policy with the pause; `last`: a turn (`fair`)
 --   a:<queue>               sublists of which a job may start now, by their first job's score
 --   r:<queue>:<sublist>     ready jobs by score
 --   o:<generation>:…        sublists that are to be sorted in again
