@@ -5,6 +5,7 @@
 
 -- Of jobs that a change of discipline sorts in at once; ticks do the rest.
 local PORTIONS_AT_ONCE = 5
+local NUMBERS_PER_MS = 4
 local DISCIPLINES = { fifo = true, lifo = true, priority = true, fair = true }
 
 local function queue_key(u, name)
@@ -26,12 +27,59 @@ local function check_policy(args)
   end
 end
 
+-- All attempts that run.
+local function running(u)
+  local processes_seen, count = {}, 0
+  for _, names in ipairs({ 'procs', 'dying' }) do
+    for _, process in ipairs(redis.call('ZRANGE', u.prefix .. names, 0, -1)) do
+      if not processes_seen[process] then
+        processes_seen[process], count = true, count + redis.call('SCARD', u.prefix .. 'l:' .. process)
+      end
+    end
+  end
+  return count
+end
+
+-- The live jobs of a queue whose key is gone, by a hand that is not ours: those of the store that no other queue counts.
+-- nil: the queue is new. Raises an error if the key of another one is gone, too.
+local function uncounted(u, name)
+  if redis.call('SISMEMBER', u.prefix .. 'queues', name) == 0 then
+    return nil
+  end
+  local live, delayed, at_work = unit.store(u).live, redis.call('ZCARD', u.prefix .. 'd'), running(u)
+  for _, other_name in ipairs(redis.call('SMEMBERS', u.prefix .. 'queues')) do
+    local other = other_name ~= name and unit.queue(u, other_name)
+    if other and not other.known then
+      error({ err = 'ERR jobqueue: the keys of the queues ' .. name .. ' and ' .. other_name .. ' are gone, and with '
+        .. 'two of them what each held: restore the store from a backup, or empty the namespace' })
+    elseif other then
+      live, delayed, at_work = live - unit.live(other), delayed - other.delayed, at_work - other.running
+    end
+  end
+  return { delayed = delayed, running = at_work, queued = live - delayed - at_work }
+end
+
+-- Has a queue count its jobs again. Its next number is beyond all that it has given out: 4,000 a second since 1970.
+local function count_again(u, queue, counts)
+  queue.delayed, queue.queued, queue.running = counts.delayed, counts.queued, counts.running
+  queue.seq = math.max(queue.seq, u.now * NUMBERS_PER_MS)
+end
+
+-- Sorts the ready jobs of a queue in anew: a portion now, the others in ticks.
+local function sort_anew(u, queue)
+  sublists.set_aside(u, queue)
+  for _ = 1, PORTIONS_AT_ONCE do
+    sublists.sort_in(u, STEPS_MAX)
+  end
+end
+
 function api.set_queue(keys, args)
   local u = unit.begin(keys)
   check_policy(args)
   local name, digest, from_file = args[1], args[2], args[3] == '1'
   local key = queue_key(u, name)
   local before = redis.call('HMGET', key, 'digest', 'discipline', 'aging_ms', 'workers')
+  local counts = not before[2] and uncounted(u, name)
   local taken = not from_file or before[1] ~= digest
   if taken then
     redis.call('HSET', key, 'blob', args[4], 'capacity', args[5], 'workers', args[6], 'weight', args[7],
@@ -43,11 +91,11 @@ function api.set_queue(keys, args)
     redis.call('SADD', u.prefix .. 'queues', name)
     unit.pack_policy(u, name)
     local queue = unit.queue(u, name)
-    if before[2] and (before[2] ~= args[8] or (args[8] == 'priority' and before[3] ~= args[9])) then
-      sublists.set_aside(u, queue)
-      for _ = 1, PORTIONS_AT_ONCE do
-        sublists.sort_in(u, STEPS_MAX)
-      end
+    if counts then
+      count_again(u, queue, counts)
+      sort_anew(u, queue)
+    elseif before[2] and (before[2] ~= args[8] or (args[8] == 'priority' and before[3] ~= args[9])) then
+      sort_anew(u, queue)
     end
     if before[4] and tonumber(args[6]) > tonumber(before[4]) then
       u.readied = u.readied + 1
