@@ -92,14 +92,15 @@ end
 -- The turn of a group in a queue; nil: it has no ready job.
 local function turn_of(u, queue, name)
   for _, keys in pairs(rings(u, queue)) do
-    local turn = redis.call('ZSCORE', keys[1], name)
+    local turn = tonumber(redis.pcall('ZSCORE', keys[1], name))
     if turn then
-      return tonumber(turn)
+      return turn
     end
   end
 end
 
--- Gives groups new turns, in all rings that have them. `turns`: by name.
+-- Gives groups new turns, in all rings that have them, but for one that another program has overwritten. `turns`: by
+-- name.
 local function move(u, queue, turns)
   local changes = {}
   for name, turn in pairs(turns) do
@@ -108,7 +109,7 @@ local function move(u, queue, turns)
   for sublist, keys in pairs(rings(u, queue)) do
     local moved = 0
     for _, key in ipairs(keys) do
-      moved = moved + redis.call('ZADD', key, 'XX', 'CH', unpack(changes))
+      moved = moved + (tonumber(redis.pcall('ZADD', key, 'XX', 'CH', unpack(changes))) or 0)
     end
     if moved > 0 then
       queue.moved = queue.moved or {}
