@@ -2,15 +2,18 @@
 
 Rules:
 
-1. A process works in turns: it takes all that has come (requests, replies), works it off, and then makes its calls: for
-   each function at most `ON_WAY` on their way, of at most `BATCH` jobs each. What comes meanwhile waits for the next
-   turn.
+1. A process works in turns: it takes all that has come (requests, replies), works it off, and then makes its calls, of
+   at most `BATCH` jobs each: one for each function, and none while one is on its way, but for full ones. What comes
+   meanwhile waits.
 2. The store does the same with one call after the other; its replies leave at the end of a turn.
 3. A core runs one process at a time, those that wait in their order. Nothing else takes time but `Costs.latency_us`.
 4. A client submits a job, looks at it at once and then after 1, 2, 4 … 64 ms, and submits the next one when it is over.
 5. Jobs are empty: a process runs what it has leased within the turn that hears of it, and acknowledges it in that turn.
 6. A process asks for jobs when it is told that there are some: by the reply to a submission of its own, by what a lease
    has left, by a wake-up (a lease that got fewer than it wanted waits for one), and once a second.
+7. A look at a job that has just been submitted to a process waits for its next `LEASES` leases. If one brings the job,
+   the look waits for the answer to its acknowledgement; else the store is asked. Of a job that has ended in a process,
+   that process knows.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 BATCH = 64
-ON_WAY = 2
+LEASES = 2
 LOOK_MS = (0, 1, 2, 4, 8, 16, 32, 64)
 POLL_US = 1_000_000.0
 
@@ -226,15 +229,20 @@ class _Server(_Actor):
         self._pending: dict[Call, list[int]] = {call: [] for call in Call}
         self._on_way: Counter[Call] = Counter()
         self._wants_jobs = True
+        self._expected: dict[int, int] = {}  # leases since a job's submission
+        self._acknowledged: set[int] = set()
+        self._ended: set[int] = set()
+        self._looked_at: set[int] = set()
 
     def work(self, message: Any) -> float:
         kind, *rest = message
         costs = self.cluster.costs
         if kind == "post":
             self._pending[Call.SUBMIT].append(rest[0])
+            self._ended.discard(rest[0])
             return costs.post_us
         if kind == "look":
-            self._pending[Call.LOOK].append(rest[0])
+            self._look(rest[0])
             return costs.look_us
         if kind == "wake":
             self._wants_jobs = True
@@ -243,11 +251,20 @@ class _Server(_Actor):
         self._on_way[call] -= 1
         return self._hear(call, reply)
 
+    def _look(self, job: int) -> None:
+        if job in self._ended:
+            self.send(self.cluster.clients, ("status", job, True))
+        elif job in self._acknowledged or job in self._expected:
+            self._looked_at.add(job)
+        else:
+            self._pending[Call.LOOK].append(job)
+
     def _hear(self, call: Call, reply: Any) -> float:
         cluster = self.cluster
         if call is Call.SUBMIT:
             self._wants_jobs = True
             for job in reply:
+                self._expected[job] = 0
                 self.send(cluster.clients, ("accepted", job))
         elif call is Call.LOOK:
             for job, over in reply:
@@ -256,13 +273,32 @@ class _Server(_Actor):
             jobs, left = reply
             self._wants_jobs |= left
             self._pending[Call.ACK] += jobs
+            self._note_lease(jobs)
             return cluster.costs.run_us * len(jobs)
+        else:
+            self._acknowledged.difference_update(reply)
+            self._ended.update(reply)
+            for job in self._looked_at.intersection(reply):
+                self.send(cluster.clients, ("status", job, True))
+            self._looked_at.difference_update(reply)
         return 0.0
+
+    def _note_lease(self, jobs: list[int]) -> None:
+        self._acknowledged.update(jobs)
+        for job in jobs:
+            self._expected.pop(job, None)
+        for job in self._expected:
+            self._expected[job] += 1
+        for job in [job for job, leases in self._expected.items() if leases == LEASES]:
+            del self._expected[job]  # another process has it, or will have it
+            if job in self._looked_at:
+                self._looked_at.remove(job)
+                self._pending[Call.LOOK].append(job)
 
     def close(self) -> float:
         cost_us = 0.0
         for call, items in self._pending.items():
-            while items and self._on_way[call] < ON_WAY:
+            while items and (not self._on_way[call] or len(items) >= BATCH):
                 cost_us += self._call(call, items[:BATCH])
                 del items[:BATCH]
         if self._wants_jobs and not self._on_way[Call.LEASE]:

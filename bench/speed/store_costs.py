@@ -1,7 +1,8 @@
 """The costs of the model (`bench.scaling`), from measured lives: a part for each call of the store, one for each job.
 
 What a life costs a server or the store is taken as `life + look x looks + call x calls`. With few clients each call
-has one job, with many it has dozens, so the parts can be told apart: by least squares, none of them negative.
+has one job, with many it has dozens, so the parts can be told apart: by least squares, none of them negative. Where
+each life has as many looks, what they cost is in that of the life.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 SHARES = {Call.SUBMIT: 0.36, Call.LEASE: 0.3, Call.ACK: 0.34}
 """Of a job's part in the store's CPU, by the instructions of these functions in calls of 64 jobs."""
+
+SPREAD_MIN = 1.2
+"""The most looks of a life ÷ the fewest, from which on a look has a cost of its own."""
 
 RUN_SHARE = 0.3
 """Of the part of a life that is neither a look nor a call, for the run; the rest is the submission's."""
@@ -54,7 +58,8 @@ def _solved(counts: Sequence[tuple[float, float, float]], totals: Sequence[float
     matrix, wanted = np.asarray(counts, dtype=float), np.asarray(totals, dtype=float)
     # Relative errors count: a life of one client costs several times what one of many does.
     weights = 1.0 / wanted
-    left = [0, 1, 2]
+    looks = matrix[:, 1]
+    left = [0, 1, 2] if looks.max() > SPREAD_MIN * looks.min() else [0, 2]
     while True:
         found = np.linalg.lstsq(matrix[:, left] * weights[:, None], wanted * weights, rcond=None)[0]
         if (found >= 0).all():

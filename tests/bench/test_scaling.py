@@ -51,6 +51,13 @@ def test_calls_are_as_full_as_their_bound_and_a_lone_client_has_calls_of_one_job
     assert lone.server_us > many.server_us
 
 
+def test_a_look_waits_for_the_end_of_a_job_that_its_server_is_about_to_run() -> None:
+    one = simulate(COSTS, Shape(servers=1, clients=64), 0.2)
+    assert one.looks == pytest.approx(1.0, abs=0.02)
+    assert one.batches[Call.LOOK] == 0.0
+    assert simulate(COSTS, Shape(servers=3, clients=64), 0.2).looks > 1.1
+
+
 def test_on_one_core_servers_and_store_share_its_time() -> None:
     run = simulate(COSTS, Shape(servers=3, clients=64, cores=1, shared=True), 0.2)
     assert 0.9 < run.store_busy + 3 * run.servers_busy <= 1.01

@@ -100,6 +100,13 @@ def test_the_costs_of_the_model_are_found_in_lives_with_few_and_with_many_calls(
     assert costs.memory_us == 60.0
 
 
+def test_looks_that_are_as_many_in_each_life_have_no_cost_of_their_own() -> None:
+    over = [Sample(50.0 + 80.0 * calls, 20.0, calls, looks) for calls, looks in ((4.5, 1.0), (0.5, 1.1), (0.2, 1.0))]
+    costs = fit(over, [Sample(60.0, 0.0, 0.0, 1.0)])
+    assert costs.look_us == costs.store[Call.LOOK].job_us == 0.0
+    assert costs.post_us + costs.run_us == pytest.approx(50.0)
+
+
 def test_a_cost_that_would_be_negative_is_none() -> None:
     over = [Sample(50.0 - looks, 20.0, 0.1 * looks, looks) for looks in (1.0, 2.0, 4.0)]
     assert fit(over, [Sample(60.0, 0.0, 0.0, 1.0)]).look_us == 0.0
