@@ -100,7 +100,7 @@ def test_the_costs_of_the_model_are_found_in_lives_with_few_and_with_many_calls(
     assert costs.memory_us == 60.0
 
 
-def test_looks_that_are_as_many_in_each_life_have_no_cost_of_their_own() -> None:
+def test_a_constant_number_of_looks_is_part_of_the_life() -> None:
     over = [Sample(50.0 + 80.0 * calls, 20.0, calls, looks) for calls, looks in ((4.5, 1.0), (0.5, 1.1), (0.2, 1.0))]
     costs = fit(over, [Sample(60.0, 0.0, 0.0, 1.0)])
     assert costs.look_us == costs.store[Call.LOOK].job_us == 0.0
