@@ -40,7 +40,7 @@ from jobqueue.http.response.reply import (
 )
 from jobqueue.http.streams.waiters import applied_line
 from jobqueue.http.transport.deferred import JOBS_PATH, LATER, Asking, JobWait, caller_at, defer
-from jobqueue.http.transport.head_cache import ID_IN_GET, ID_IN_HEAD, HeadCache, known_tags, wait_head_of
+from jobqueue.http.transport.head_cache import GET_ID, GET_REST, HEAD_ID, HEAD_REST, HeadCache, known_tags, wait_head_of
 from jobqueue.http.transport.list_wait import IDS_PATH, ListWaits
 from jobqueue.http.transport.plain_submission import has_plain_body, is_plain
 
@@ -126,7 +126,7 @@ class FastPath:
         look = self._head_cache.look(data)
         if look is not None:
             head_only = data[0] == _H
-            job_id = data[ID_IN_HEAD if head_only else ID_IN_GET].decode("latin-1")
+            job_id = (data[HEAD_ID:HEAD_REST] if head_only else data[GET_ID:GET_REST]).decode("latin-1")
             return self._look(job_id, head_only, look, data, client, now)
         submission = self._head_cache.submission(data)
         if submission is not None:

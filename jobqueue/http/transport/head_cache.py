@@ -42,14 +42,12 @@ _GET: Final = b"GET /v1/jobs/"
 _POST: Final = b"POST /v1/jobs "
 _H: Final = _HEAD[0]
 _G: Final = _GET[0]
-_HEAD_ID: Final = len(_HEAD)
-_GET_ID: Final = len(_GET)
 _POST_LENGTH: Final = len(_POST)
-_HEAD_REST: Final = _HEAD_ID + ID_LENGTH
-_GET_REST: Final = _GET_ID + ID_LENGTH
-ID_IN_HEAD: Final = slice(_HEAD_ID, _HEAD_REST)
-ID_IN_GET: Final = slice(_GET_ID, _GET_REST)
-"""Where a read that `HeadCache.look` has matched has its id."""
+HEAD_ID: Final = len(_HEAD)
+HEAD_REST: Final = HEAD_ID + ID_LENGTH
+GET_ID: Final = len(_GET)
+GET_REST: Final = GET_ID + ID_LENGTH
+"""Where a read that `HeadCache.look` has matched has its id. No slices: mypyc takes one in a variable for an int."""
 
 _END: Final = b"\r\n\r\n"
 _PREFER: Final = b"prefer"
@@ -130,16 +128,16 @@ class HeadCache:
     def look(self, data: bytes) -> Look | None:
         """Match a read, a HEAD if its first byte is an H; None: it is not cached.
 
-        Its id (`ID_IN_HEAD`, `ID_IN_GET`) is not validated: without a job of this id the caller must check it before it
-        answers.
+        Its id (from `HEAD_ID` to `HEAD_REST`, or from `GET_ID` to `GET_REST`) is not validated: without a job of this
+        id the caller must check it before it answers.
         """
         if not data:
             return None
         first = data[0]  # distinguishes methods at a fraction of a slice's cost
-        if first == _H and data[:_HEAD_ID] == _HEAD:
-            return self._looks.get(data[_HEAD_REST:])
-        if first == _G and data[:_GET_ID] == _GET:
-            return self._looks.get(data[_GET_REST:])
+        if first == _H and data[:HEAD_ID] == _HEAD:
+            return self._looks.get(data[HEAD_REST:])
+        if first == _G and data[:GET_ID] == _GET:
+            return self._looks.get(data[GET_REST:])
         return None
 
     def submission(self, data: bytes) -> tuple[bytes, Uniqueness | None, WaitHead | None, bytes | None] | None:
@@ -164,12 +162,12 @@ class HeadCache:
         """Match a read that prefers to wait: its head, and the id."""
         if not self._waits:
             return None
-        if data[:_HEAD_ID] == _HEAD:
-            head = self._waits.get(data[_HEAD_REST:])
-            return None if head is None else (head, data[_HEAD_ID:_HEAD_REST])
-        if data[:_GET_ID] == _GET:
-            head = self._waits.get(data[_GET_REST:])
-            return None if head is None else (head, data[_GET_ID:_GET_REST])
+        if data[:HEAD_ID] == _HEAD:
+            head = self._waits.get(data[HEAD_REST:])
+            return None if head is None else (head, data[HEAD_ID:HEAD_REST])
+        if data[:GET_ID] == _GET:
+            head = self._waits.get(data[GET_REST:])
+            return None if head is None else (head, data[GET_ID:GET_REST])
         return None
 
     def learn(self, data: bytes, message: ParsedHead, head_bytes: int, grant: Grant) -> None:
@@ -198,7 +196,7 @@ class HeadCache:
         if submitted:
             key = data[: head_bytes - len(_END)]
         else:
-            rest = _GET_REST if data[:_GET_ID] == _GET else _HEAD_REST if data[:_HEAD_ID] == _HEAD else None
+            rest = GET_REST if data[:GET_ID] == _GET else HEAD_REST if data[:HEAD_ID] == _HEAD else None
             tags = known_tags(message)
             if rest is None or len(tags) > 1 or tags is ANY_TAG:
                 return

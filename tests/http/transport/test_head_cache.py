@@ -24,9 +24,11 @@ from jobqueue.http.request.prefer import preferred_wait_s
 from jobqueue.http.transport import head_cache
 from jobqueue.http.transport.connection import Connection
 from jobqueue.http.transport.head_cache import (
+    GET_ID,
+    GET_REST,
     HEAD_BYTES_MAX,
-    ID_IN_GET,
-    ID_IN_HEAD,
+    HEAD_ID,
+    HEAD_REST,
     HeadCache,
     WaitHead,
     known_tags,
@@ -157,7 +159,7 @@ def parsed(data: bytes) -> list[tuple[Any, Any]]:
 
 
 def id_in(data: bytes) -> str:
-    return data[ID_IN_HEAD if data.startswith(b"H") else ID_IN_GET].decode("latin-1")
+    return (data[HEAD_ID:HEAD_REST] if data.startswith(b"H") else data[GET_ID:GET_REST]).decode("latin-1")
 
 
 def check_recalled(heads: HeadCache, data: bytes) -> bool:
