@@ -306,7 +306,7 @@ LEVELS = {
             "workers",
         },
         {"pools"},
-        {"cgroup", "isolation", "progress", "steps"},
+        {"cgroup", "exact_clock", "isolation", "progress", "steps"},
     ),
 }
 """The levels of a folder, highest first: a module imports from its own level and those below."""

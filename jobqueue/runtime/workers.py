@@ -30,6 +30,7 @@ from jobqueue.core.report import ErrorCode, Failure, Success
 from jobqueue.errors import StaleLease
 from jobqueue.handlers.result import described
 from jobqueue.log import current_attempt, event_logger
+from jobqueue.runtime.exact_clock import exact_clock
 from jobqueue.runtime.isolation import Isolation
 from jobqueue.runtime.steps import Suspended, begin
 
@@ -53,7 +54,8 @@ NAME: Final = "worker"
 JOBS_IN_A_ROW: Final = 64
 
 ROW_S = 0.001
-"""Time in a loop iteration after which no worker takes a further job, in seconds."""
+"""Time in a loop iteration after which no worker takes a further job, in seconds. By the clock of uvloop, which counts
+whole milliseconds, a row would end after any part of it."""
 
 CLOSE_S: Final = 0.5
 
@@ -159,7 +161,7 @@ class WorkerPool:
     async def _serve(self, worker: _Worker) -> None:
         """Serve jobs for as long as nothing of one can reach the next, and the worker is needed."""
         task, backend, loop = worker.task, self._backend, asyncio.get_running_loop()
-        now = loop.time
+        now = exact_clock(loop)
         assert task is not None
         while True:
             lease = backend.lease_now()

@@ -11,6 +11,7 @@ import pytest
 
 from jobqueue import JobContext, JobHandle, JobQueue
 from jobqueue.config import QueueSettings, Settings
+from jobqueue.runtime import exact_clock
 from jobqueue.runtime.workers import JOBS_IN_A_ROW, ROW_S, WAITING_MIN
 from jobqueue.testing import VirtualLoop, virtual_time
 
@@ -200,6 +201,40 @@ async def test_other_tasks_have_their_turn_after_each_job_that_takes_longer_than
     async with queue:
         jobs = [await queue.submit("computes") for _ in range(10)]
         assert 10 <= await turns_until_over(jobs[-1]) <= 12
+
+
+class WholeMilliseconds(VirtualLoop):
+    """A loop with the clock of uvloop."""
+
+    __module__ = "uvloop"
+
+    def time(self) -> float:
+        return int(super().time() * 1000) / 1000
+
+
+def test_rows_that_begin_late_in_a_millisecond_last_their_whole_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    queue, turns = make_queue(), 0
+
+    @queue.handler
+    async def computes() -> None:
+        loop.jump(ROW_S / 4)
+
+    async def run() -> None:
+        nonlocal turns
+        async with queue:
+            jobs = [await queue.submit("computes") for _ in range(40)]
+            while (await jobs[-1].status()).live:
+                loop.jump(ROW_S - exact() % ROW_S - ROW_S / 10)
+                await asyncio.sleep(0)
+                turns += 1
+
+    with asyncio.Runner(loop_factory=WholeMilliseconds) as runner:
+        loop = runner.get_loop()
+        assert isinstance(loop, VirtualLoop)
+        exact = super(WholeMilliseconds, loop).time
+        monkeypatch.setattr(exact_clock, "monotonic", exact)
+        runner.run(run())
+    assert turns <= 12, "four jobs a row, not the one that the rest of the millisecond has time for"
 
 
 @virtual_time
