@@ -24,7 +24,8 @@ from jobqueue.publish_values import checked_key
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from jobqueue.backend.base import Backend, LocalBackend
+    from jobqueue.backend.base import Backend
+    from jobqueue.backend.local import LocalBackend
     from jobqueue.core.job import Job, JobSpec
     from jobqueue.core.job_view import JobView
     from jobqueue.core.submit import Asked

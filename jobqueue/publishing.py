@@ -30,7 +30,8 @@ from jobqueue.publish_values import checked_topic
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from jobqueue.backend.base import Backend, LocalBackend
+    from jobqueue.backend.base import Backend
+    from jobqueue.backend.local import LocalBackend
     from jobqueue.config import Settings
     from jobqueue.core.job import Job, JobSpec
     from jobqueue.core.submit import Asked

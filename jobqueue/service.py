@@ -48,8 +48,9 @@ from jobqueue.wiring import Wiring, system
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from jobqueue.backend.base import Backend, LocalBackend
+    from jobqueue.backend.base import Backend
     from jobqueue.backend.journal.figures import JournalFigures
+    from jobqueue.backend.local import LocalBackend
     from jobqueue.backend.store import StoreBackend
     from jobqueue.config import Settings
     from jobqueue.core.counting.counts import QueueCounts

@@ -44,7 +44,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from jobqueue.backend.base import Backend, LocalBackend
+    from jobqueue.backend.base import Backend
+    from jobqueue.backend.local import LocalBackend
     from jobqueue.backend.store import StoreBackend
     from jobqueue.config import Settings, ValkeySettings
     from jobqueue.core.job import Job, JobSpec
@@ -301,8 +302,7 @@ class Wiring:
             await self._restore(self.journal)
         else:
             self._deliver_ends()
-        for kind, hear in self.spool.listeners().items():
-            self.backend.subscribe(hear, kind)
+        self.spool.follow(self.backend.subscribe)
         self.backend.subscribe(self._job_log.on_event, *self._job_log.kinds)
         if self.store is not None:
             self._follow_policies(self.store)

@@ -21,7 +21,7 @@ from jobqueue.core.job import RUNNING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from jobqueue.backend.base import LocalBackend
+    from jobqueue.backend.local import LocalBackend
     from jobqueue.core.engine import Engine
     from jobqueue.core.shutdown import ShutDown
 

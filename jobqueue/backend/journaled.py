@@ -12,7 +12,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from jobqueue.backend.memory import MemoryBackend
 from jobqueue.core.job_view import view_of
@@ -63,6 +63,10 @@ class Keeper(Protocol):
     def when_kept(self, done: Callable[[JournalFailed | None], None]) -> None:
         """Call `done` once, later, when all that is recorded by now is kept, or with the reason why it can't be."""
 
+    def kept_together(self, tell: Callable[[list[Any], JournalFailed | None], None]) -> list[Any]:
+        """As `LocalBackend.kept_together`."""
+        ...
+
     async def close(self) -> None:
         """Keep what is recorded, and end."""
 
@@ -79,6 +83,7 @@ class JournaledBackend(MemoryBackend):
         super().__init__(engine, now=now, tuning=tuning)
         self._keeper = keeper
         self.keeps = True
+        self.kept_together = keeper.kept_together
         # New jobs whose submission waits, and that no repetition has got.
         self._alone: set[JobId] = set()
         keeper.attach(self, engine)
@@ -102,7 +107,10 @@ class JournaledBackend(MemoryBackend):
         keeper = self._keeper
         if keeper.troubled:
             keeper.check()
-        result = MemoryBackend.submit_now(self, spec, args, upload, uniqueness)
+        try:  # as `MemoryBackend.submit_now`, inline: each submission has a call
+            result = self._engine.submit(spec, args, upload, uniqueness, now=self._now())
+        finally:
+            self._publish()
         if result.duplicate:
             self._alone.discard(result.job.id)
             self._settle(())

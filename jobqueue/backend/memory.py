@@ -57,6 +57,7 @@ class MemoryBackend(MemoryFlows):
 
     def __init__(self, engine: Engine, *, now: Callable[[], float], tuning: Tuning = TUNING) -> None:
         self.defers = self.keeps = self.shared = False
+        self.kept_together: Callable[[Callable[[list[Any], JournalFailed | None], None]], list[Any]] = _nothing_deferred
         self._engine = engine
         self._now = now
         self._tuning = tuning
@@ -448,3 +449,7 @@ class MemoryBackend(MemoryFlows):
             if not self._ready.wake():
                 self._call_for_workers(jobs)
                 break
+
+
+def _nothing_deferred(tell: Callable[[list[Any], JournalFailed | None], None]) -> list[Any]:
+    raise AssertionError("nothing is deferred")

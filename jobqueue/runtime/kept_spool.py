@@ -18,7 +18,7 @@ import stat
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jobqueue.core.events import Submitted
 from jobqueue.errors import ConfigError, SpoolFull
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jobqueue.config import SpoolSettings
-    from jobqueue.core.events import Event
     from jobqueue.core.job import Job
     from jobqueue.errors import JournalFailed
     from jobqueue.runtime.spool import PendingUpload, Share
@@ -67,6 +66,8 @@ class KeptSpool(Spool):
         self._left: list[Doomed] = []
         # Uploads that no job has yet, by folder.
         self._received: dict[str, PendingUpload] = {}
+        self._subscribe: Callable[..., Callable[[], None]]
+        self._end_following: Callable[[], None]
 
     async def open(self) -> None:
         """Make the folder, unless it is there. Raises ConfigError if it can't be used."""
@@ -114,21 +115,31 @@ class KeptSpool(Spool):
 
     def new_upload(self, share: Share | None = None) -> PendingUpload:
         upload = super().new_upload(share)
+        if not self._received:
+            self._end_following = self._subscribe(self._on_submitted, Submitted)
         self._received[upload.folder] = upload
         return upload
 
     def discard(self, folder: str) -> None:
-        self._received.pop(folder, None)
+        self._take(folder)
         super().discard(folder)
 
-    def listeners(self) -> dict[type[Event], Callable[[Any], None]]:
-        return {**super().listeners(), Submitted: self._on_submitted}
+    def follow(self, subscribe: Callable[..., Callable[[], None]]) -> None:
+        super().follow(subscribe)
+        self._subscribe = subscribe
 
     def _on_submitted(self, event: Submitted) -> None:
-        """Let a new job have its files."""
+        """Let a new job have its files. Heard only while there are some: each job is submitted."""
         upload = event.job.upload
-        if upload is not None and (received := self._received.pop(upload.folder, None)) is not None:
+        if upload is not None and (received := self._take(upload.folder)) is not None:
             received.keep()
+
+    def _take(self, folder: str) -> PendingUpload | None:
+        """Take what was received in this folder, if no job has it yet."""
+        received = self._received.pop(folder, None)
+        if received is not None and not self._received:
+            self._end_following()
+        return received
 
     def _remove(self, doomed: Doomed) -> None:
         self._when_kept(partial(self._on_kept, [doomed]))

@@ -23,7 +23,7 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import msgspec
 
@@ -228,9 +228,9 @@ class Spool:
         self._handed[job_id] = folder
         return Path(folder)
 
-    def listeners(self) -> dict[type[Event], Callable[[Any], None]]:
-        """Return what is to be subscribed to the backend, by the class of events."""
-        return dict.fromkeys((Ended, Evicted), self.on_event)
+    def follow(self, subscribe: Callable[..., Callable[[], None]]) -> None:
+        """Follow the events of the backend. Args: subscribe: `Backend.subscribe`."""
+        subscribe(self.on_event, Ended, Evicted)
 
     def on_event(self, event: Event) -> None:
         """Remove what the end of a job, or the loss of its record, has made useless."""

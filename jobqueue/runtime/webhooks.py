@@ -46,7 +46,7 @@ from jobqueue.webhooks.url import places_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from jobqueue.backend.base import LocalBackend
+    from jobqueue.backend.local import LocalBackend
     from jobqueue.config.webhooks import WebhooksSettings
     from jobqueue.core.job import Job, JobId, Uniqueness
     from jobqueue.errors import JournalFailed

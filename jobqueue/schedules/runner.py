@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from random import Random
 
-    from jobqueue.backend.base import Backend, LocalBackend
+    from jobqueue.backend.base import Backend
+    from jobqueue.backend.local import LocalBackend
     from jobqueue.core.job_view import AnyJob, JobView
     from jobqueue.core.schedule import Schedule
     from jobqueue.core.schedule_counts import ScheduleFigures

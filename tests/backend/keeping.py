@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from jobqueue.backend.journal.figures import JournalFigures
 from jobqueue.backend.journal.schedule_book import ScheduleBook
@@ -82,6 +83,11 @@ class HeldKeeper:
     def when_kept(self, done: Callable[[JournalFailed | None], None]) -> None:
         assert self.kept < self.recorded, "nothing is waited for that is kept"
         self.waiting.append(done)
+
+    def kept_together(self, tell: Callable[[list[Any], JournalFailed | None], None]) -> list[Any]:
+        waiting: list[Any] = []
+        self.when_kept(partial(tell, waiting))
+        return waiting
 
     def release(self) -> None:
         """Keep all that is recorded, or tell that it can't be."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jobqueue.config import SpoolSettings
-from jobqueue.core.events import Ended, Evicted
+from jobqueue.core.events import Ended, Evicted, Submitted
 from jobqueue.core.job import JobState
 from jobqueue.errors import JournalFailed
 from jobqueue.runtime import kept_spool as module
@@ -45,8 +45,31 @@ def kept() -> Kept:
 async def spool(tmp_path: Path, kept: Kept) -> AsyncIterator[KeptSpool]:
     spool = KeptSpool(SpoolSettings(), tmp_path / "files", syncs=False, when_kept=kept.waiting.append)
     await spool.open()
+    spool.follow(lambda listener, *kinds: lambda: None)
     yield spool
     await spool.close()
+
+
+async def test_submissions_are_heard_while_files_were_received_that_no_job_has_yet(spool: KeptSpool) -> None:
+    heard: list[object] = []
+
+    def subscribe(listener: object, *kinds: object) -> Callable[[], None]:
+        def unsubscribe() -> None:
+            for kind in kinds:
+                heard.remove(kind)
+
+        heard.extend(kinds)
+        return unsubscribe
+
+    spool.follow(subscribe)
+    assert Submitted not in heard
+    first, second = spool.new_upload(), spool.new_upload()
+    assert heard.count(Submitted) == 1
+    spool.discard(first.folder)
+    assert Submitted in heard
+    spool.discard(second.folder)
+    spool.discard(second.folder)
+    assert Submitted not in heard
 
 
 @pytest.mark.parametrize("event", ["ended", "evicted"])

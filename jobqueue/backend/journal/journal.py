@@ -183,7 +183,7 @@ class Journal:
             segment_bytes=self._segment_bytes,
             thread=self._disk_thread,
         )
-        self.when_kept = writer.when_kept
+        self.when_kept, backend.kept_together = writer.when_kept, writer.kept_together
         journal_log.opened(
             self._folder.path, sync=settings.sync, segments=writer.segments, size_bytes=writer.bytes_used
         )
@@ -249,7 +249,7 @@ class Journal:
         # The first of them followed a clean stop, or was long ago.
         self.unclean_starts = sum(unix_s - start <= UNCLEAN_WITHIN_S for start in self._starts[1:])
         self._encoder = encoder = RecordEncoder(
-            writer, engine=engine, ids=self._ids, configured=self._configured_of, offset_s=self._offset_s()
+            writer, engine=engine, ids=self._ids, configured=self._configured.__getitem__, offset_s=self._offset_s()
         )
         self._snapshots = Snapshotting(
             self._folder,
@@ -257,7 +257,7 @@ class Journal:
             self._ids,
             now=self._now,
             offset_s=self._offset_s,
-            configured=self._configured_of,
+            configured=self._configured.__getitem__,
             schedules=lambda: self.schedules.kept,
         )
         self.waits = True
@@ -279,9 +279,6 @@ class Journal:
             if timer is not None:
                 timer.cancel()
 
-    def _configured_of(self, queue: str) -> QueuePolicy:
-        return self._configured[queue]
-
     # -- keeping
 
     def check(self) -> None:
@@ -298,6 +295,11 @@ class Journal:
         if self._closed:
             raise self._not_open("it is closed")
         return writer is None or writer.kept >= writer.appended
+
+    def kept_together(self, tell: Callable[[list[Any], JournalFailed | None], None]) -> list[Any]:
+        """As `Keeper.kept_together`."""
+        assert self._writer is not None, "nothing is accepted before and after"
+        return self._writer.kept_together(tell)
 
     def _refuse_wait(self, done: Callable[[JournalFailed | None], None]) -> None:
         """As `when_kept` while there is no writer."""

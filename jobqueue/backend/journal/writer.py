@@ -23,7 +23,7 @@ import asyncio
 from collections import deque
 from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from jobqueue.backend.journal.batch import Batch, Begin, batches_of
 from jobqueue.backend.journal.begun_segments import BegunSegments
@@ -58,8 +58,8 @@ class Writer:
     """The end of the log. Every method is for the loop's thread, and none waits for a sync.
 
     Attributes:
-        append: Takes an encoded record, which is committed with the others of this iteration of the loop. It is read
-            at each call: but for the first record of an iteration it is that of the list that gathers them.
+        append: Takes an encoded record. Read at each call: but for an iteration's first one it is that of a list.
+        kept_together: As `LocalBackend.kept_together`; bound directly, as each submission has a call.
         kept: Number of records that are kept, the first ones of those that were appended.
         times: How long commits took; in `interval` the syncs.
         bytes_written_total: Bytes of all frames.
@@ -110,7 +110,8 @@ class Writer:
         self._written = 0
         self._failures = 0
         self._syncing = False
-        self._waits = KeptWaits(self._on_raised)
+        self._waits = KeptWaits(self._loop.call_exception_handler, self._wait_together)
+        self.kept_together = self._waits.together
         self._begun = BegunSegments()
         self._held = HeldCommit(self._waits, self.commit)
         self._dropping = False
@@ -214,6 +215,15 @@ class Writer:
             self._waits.add((appended, done))
             if self._turn is None:  # what it waits for may be written, and not be synced soon
                 self._turn = self._loop.call_soon(self._end_turn)
+
+    def _wait_together(self, tell: Callable[[list[Any], JournalFailed | None], None]) -> list[Any]:
+        """Return the list of what waits from now on: that of what gathers, if that is sure to be kept."""
+        gathers = self._open and self._turn is not None and self._troubles.worst is None
+        waiting = self._waits.begin_together(tell) if gathers else None
+        if waiting is None:
+            waiting = []
+            self.when_kept(partial(tell, waiting))
+        return waiting
 
     def begin_segment(self, first_records: Sequence[bytes], *, anew: bool = False) -> asyncio.Future[int]:
         """Begin a segment with these records; return its number, once they are on the disk.
@@ -324,6 +334,7 @@ class Writer:
         appended = self._appended_before + len(self._open)
         self._pending.extend(batches_of(self._open, self._open_bytes, appended, begin))
         self._appended_before = appended
+        self._waits.end_together(appended)
         self._pending_bytes += self._open_bytes
         self._gather()
 
@@ -403,7 +414,6 @@ class Writer:
 
     def _fail(self, error: BaseException | None) -> None:
         """Give up the file, and drop all records from now on. What isn't an Exception is raised again, at the end."""
-        self._dropping = True
         self._errors_total += 1
         self._failures += 1
         self._troubles.failed = f"journal folder {self._folder.path}: it can't be written: {told(error)}"
@@ -488,6 +498,3 @@ class Writer:
     def _keep(self, count: int) -> None:
         self.kept = kept = max(self.kept, count)
         self._waits.end_up_to(kept)
-
-    def _on_raised(self, raised: Exception) -> None:
-        self._loop.call_exception_handler({"message": "a wait for the journal raised", "exception": raised})

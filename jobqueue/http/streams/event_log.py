@@ -35,7 +35,7 @@ from jobqueue.http.streams.watched_jobs import RECORD_S, WatchedJobs, new_tag
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from jobqueue.backend.base import LocalBackend
+    from jobqueue.backend.local import LocalBackend
     from jobqueue.core.events import JobEvent
     from jobqueue.core.job import Job
     from jobqueue.core.job_view import AnyJob

@@ -28,7 +28,7 @@ from jobqueue.http.streams.subscriber import Subscriber
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jobqueue.backend.base import LocalBackend
+    from jobqueue.backend.local import LocalBackend
     from jobqueue.core.events import JobEvent
     from jobqueue.core.flow import FlowView
     from jobqueue.core.job import JobId

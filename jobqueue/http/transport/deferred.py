@@ -22,7 +22,7 @@ from jobqueue.http.transport.aiohttp_compat import parse_head
 if TYPE_CHECKING:
     from multidict import CIMultiDictProxy
 
-    from jobqueue.backend.base import LocalBackend
+    from jobqueue.backend.local import LocalBackend
     from jobqueue.core.job import Job, JobId, Uniqueness
     from jobqueue.core.job_view import AnyJob
     from jobqueue.core.submit import SubmitResult
@@ -217,21 +217,20 @@ class JobWait:
 
 @final
 class CommitWait:
-    """A submission that waits until its job is kept: only then it is answered, or waits for the job's end.
+    """A submission that waits for the end of its job, and until then waits for its job to be kept.
 
     Its job stays accepted if the client leaves or is lost meanwhile.
 
     Args:
-        answers: Writes other answers than the one that is due.
+        answers: Writes the answer.
         local: Has accepted the job.
         submitted: The job's live record, and whether it was there before; a new one that can't be kept is withdrawn.
-        answer: The whole answer, with the job as it was accepted. Not that of a request with a `head`.
         limited: As of `JobWait`.
-        head: That of a request that waits for the job's end afterwards, with what it says.
+        head: That of the request, with what it says.
         lines: Header lines of its answer, as of `JobWait`.
     """
 
-    __slots__ = ("_answer", "_answers", "_client", "_head", "_left", "_limited", "_lines", "_local", "_submitted")
+    __slots__ = ("_answers", "_client", "_head", "_left", "_limited", "_lines", "_local", "_submitted")
 
     def __init__(
         self,
@@ -239,16 +238,14 @@ class CommitWait:
         local: LocalBackend,
         client: Client,
         submitted: SubmitResult[Job],
-        answer: bytes,
         limited: str | None,
-        head: WaitHead | None,
+        head: WaitHead,
         lines: bytes,
     ) -> None:
         self._answers = answers
         self._local = local
         self._client: Client | None = client
         self._submitted = submitted
-        self._answer = answer
         self._limited = limited
         self._head = head
         self._lines = lines
@@ -264,9 +261,6 @@ class CommitWait:
         now, answers, head, job = client.time(), self._answers, self._head, self._submitted.job
         if error is not None:
             client.finish(answers.refuse(error, False, now, self._limited), now)
-            return
-        if head is None:
-            client.finish(self._answer, now)
             return
         try:
             answer = answers.wait_for(job, False, head, self._lines, client, now, self._limited)
@@ -288,18 +282,17 @@ class CommitWait:
         self._client = None
 
 
-def defer(
+def wait_when_kept(
     answers: Answers,
     local: LocalBackend,
     client: Client,
     submitted: SubmitResult[Job],
-    answer: bytes,
     limited: str | None,
-    head: WaitHead | None = None,
-    lines: bytes = b"",
+    head: WaitHead,
+    lines: bytes,
 ) -> bytes:
-    """Answer a submission once its job is kept; return LATER. Args: As of `CommitWait`."""
-    client.deferred = commit = CommitWait(answers, local, client, submitted, answer, limited, head, lines)
+    """Let a submission wait for the end of its job once that is kept; return LATER. Args: As of `CommitWait`."""
+    client.deferred = commit = CommitWait(answers, local, client, submitted, limited, head, lines)
     local.when_kept(commit.kept)
     return LATER
 

@@ -39,8 +39,9 @@ from jobqueue.http.response.reply import (
     raw_reply,
 )
 from jobqueue.http.streams.waiters import applied_line
-from jobqueue.http.transport.deferred import JOBS_PATH, LATER, Asking, JobWait, caller_at, defer
+from jobqueue.http.transport.deferred import JOBS_PATH, LATER, Asking, JobWait, caller_at, wait_when_kept
 from jobqueue.http.transport.head_cache import GET_ID, GET_REST, HEAD_ID, HEAD_REST, HeadCache, known_tags, wait_head_of
+from jobqueue.http.transport.kept_answers import KeptAnswers
 from jobqueue.http.transport.list_wait import IDS_PATH, ListWaits
 from jobqueue.http.transport.plain_submission import has_plain_body, is_plain
 
@@ -112,6 +113,7 @@ class FastPath:
         self._dated = b""
         self._dated_until = 0.0
         self._lists = ListWaits(service, waiters, self._date)
+        self._kept = KeptAnswers(self)
 
     def recall(self, data: bytes, client: Client, now: float) -> bytes | None:
         """Return the whole response to a request with a cached head, or LATER; None: not cached, and nothing was done.
@@ -373,7 +375,7 @@ class FastPath:
             if wait is not None:
                 location = b"".join((b"Location: /v1/jobs/", job.id.encode(), b"\r\n", duplicate))
                 if local.defers:
-                    return defer(self, local, client, submitted, b"", caller, wait, location)
+                    return wait_when_kept(self, local, client, submitted, caller, wait, location)
                 return self.wait_for(job, False, wait, location, client, now, caller)
             date = self._dated if caller is None and now < self._dated_until else self._end(caller, now)
             end = b"".join((b"Location: /v1/jobs/", job.id.encode(), b"\r\n", duplicate, date))
@@ -382,7 +384,7 @@ class FastPath:
             if estimate is None and reply.size_bytes > SMALL_BYTES:  # a repetition, so nothing was done
                 return None
             answer = raw_reply(reply, end)
-            return defer(self, local, client, submitted, answer, caller) if local.defers else answer
+            return self._kept.add(local, client, submitted, answer, caller) if local.defers else answer
         except Exception as error:
             return self.refuse(error, False, now, caller)
 

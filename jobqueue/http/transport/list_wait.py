@@ -29,7 +29,7 @@ from jobqueue.http.transport.head_cache import wait_head_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jobqueue.backend.base import LocalBackend
+    from jobqueue.backend.local import LocalBackend
     from jobqueue.core.job import JobId
     from jobqueue.http.request.grant import Grant
     from jobqueue.http.response.list_reply import Listed

@@ -18,6 +18,8 @@ from jobqueue.http.transport.rejected import LINGER_S, REJECTED_MAX
 from tests.http.serving import Answer, post, read_answer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.http.serving import Serving
 
 GET = b"GET /livez HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -178,7 +180,7 @@ async def test_an_inline_answer_counts_and_sets_the_timer_as_send_does(
         head = await reader.readuntil(b"\r\n\r\n")
         (connection,) = server.connections
 
-        async def changes(*, with_timer: bool) -> list[object]:
+        async def changes(answers: Callable[[], None], *, with_timer: bool) -> list[object]:
             timer = connection._keepalive_handle
             assert timer is not None
             if not with_timer:
@@ -187,16 +189,20 @@ async def test_an_inline_answer_counts_and_sets_the_timer_as_send_does(
             connection._next_keepalive_close_time = 0.0
             sent.clear()
             answered, left, began = server.fast_answers, server.read_budget.left, loop.time()
-            writer.write(look)
+            answers()
             assert await reader.readuntil(b"\r\n\r\n") == head
             is_set = began <= connection._next_keepalive_close_time - connection._keepalive_timeout <= loop.time()
             assert connection._keepalive_handle is not None
             return [server.fast_answers - answered, server.read_budget.left - left, is_set]
 
-        assert await changes(with_timer=True) == [1, -1, True]
-        assert sent == [], "it is sent inline"
-        assert await changes(with_timer=False) == [1, -1, True]
-        assert sent == [1]
+        def finishes() -> None:
+            connection.finish(head, loop.time())
+
+        for answers in (lambda: writer.write(look), finishes):
+            assert await changes(answers, with_timer=True) == [1, -1, True]
+            assert sent == [], "it is sent inline"
+            assert await changes(answers, with_timer=False) == [1, -1, True]
+            assert sent == [1]
 
 
 async def test_a_paused_connection_is_not_read_until_it_is_resumed(serving: Serving) -> None:
