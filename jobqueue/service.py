@@ -98,7 +98,7 @@ class Service:
         self._registered = registered
         self.registry = registered.registry
         self.topics, self.flows = Publishing(self, registered.subscribers), Flows(self._check, lambda: self.backend)
-        self.settings: Settings = settings
+        self.settings, self._starting = settings, False
         self.callers, self.draining = LimitsOfCallers(settings), False
         self.tells_tracebacks = settings.server.tracebacks is True
         self.surroundings: Callable[[Settings], Surroundings] = system
@@ -108,7 +108,6 @@ class Service:
         self.local: LocalBackend = NOT_RUNNING
         self.store: StoreBackend = NOT_RUNNING
         self.wall_offset_s: Callable[[], float] = NOT_RUNNING
-        self._starting = False
         self._stopping: asyncio.Future[None] | None = None
         self.why_not_ready: Callable[[], Refused] | None = None
 

@@ -65,7 +65,7 @@ def test_a_wait_that_begins_while_all_fail_stays() -> None:
     assert len(waits) == 1
 
 
-def test_what_waits_together_is_told_at_once_when_all_is_kept_that_gathered() -> None:
+def test_waits_of_one_list_end_together_with_its_last_record() -> None:
     told: list[tuple[list[str], object]] = []
     waits = made()
 

@@ -45,7 +45,7 @@ class Told:
 
 @both
 @virtual_time
-async def test_answers_of_one_iteration_are_told_together_once_its_records_are_kept(sync: Sync) -> None:
+async def test_answers_of_one_iteration_go_out_together_after_its_commit(sync: Sync) -> None:
     journal = await Journal.start(FaultyDisk(), sync)
     told = Told(journal)
     for _ in range(3):
@@ -59,7 +59,7 @@ async def test_answers_of_one_iteration_are_told_together_once_its_records_are_k
 
 
 @virtual_time
-async def test_an_answer_that_comes_during_a_sync_waits_for_the_next_one() -> None:
+async def test_an_answer_to_a_submission_during_a_sync_waits_for_the_next_sync() -> None:
     journal = await Journal.start(FaultyDisk())
     told = Told(journal)
     journal.thread.held = True
@@ -81,7 +81,9 @@ async def test_an_answer_that_comes_during_a_sync_waits_for_the_next_one() -> No
 
 @both
 @virtual_time
-async def test_answers_of_several_frames_wait_for_the_last_of_them(sync: Sync, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_answers_with_records_in_several_frames_wait_for_the_last_frame(
+    sync: Sync, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(batch_module, "FRAME_BYTES", 100)
     journal = await Journal.start(FaultyDisk(), sync)
     told = Told(journal)
@@ -94,7 +96,7 @@ async def test_answers_of_several_frames_wait_for_the_last_of_them(sync: Sync, m
 
 @both
 @virtual_time
-async def test_a_segment_that_begins_meanwhile_ends_the_list(sync: Sync) -> None:
+async def test_a_new_segment_ends_the_list_of_waiting_answers(sync: Sync) -> None:
     journal = await Journal.start(FaultyDisk(), sync)
     told = Told(journal)
     await turn(5)
@@ -108,7 +110,7 @@ async def test_a_segment_that_begins_meanwhile_ends_the_list(sync: Sync) -> None
 
 
 @virtual_time
-async def test_a_repetition_that_appends_nothing_waits_for_what_is_on_its_way() -> None:
+async def test_a_repeated_submission_waits_for_the_commit_of_the_first() -> None:
     journal = await Journal.start(FaultyDisk())
     told = Told(journal)
     told.wait()
@@ -128,7 +130,7 @@ async def test_a_repetition_that_appends_nothing_waits_for_what_is_on_its_way() 
 
 @both
 @virtual_time
-async def test_a_failure_is_told_to_what_gathers_as_well(sync: Sync) -> None:
+async def test_waiting_answers_get_the_error_of_a_failed_write(sync: Sync) -> None:
     journal = await Journal.start(FaultyDisk(), sync)
     told = Told(journal)
     await turn(5)
@@ -142,7 +144,7 @@ async def test_a_failure_is_told_to_what_gathers_as_well(sync: Sync) -> None:
 
 
 @virtual_time
-async def test_all_that_wait_count_for_the_pace_of_commits() -> None:
+async def test_the_pace_of_commits_counts_each_waiting_answer() -> None:
     journal = await Journal.start(FaultyDisk())
     told, waits = Told(journal), journal.writer._waits
     journal.thread.held = True
@@ -157,3 +159,18 @@ async def test_all_that_wait_count_for_the_pace_of_commits() -> None:
     await turn(10)
     assert len(waits) == 0
     await journal.close()
+
+
+@virtual_time
+async def test_waiting_answers_of_the_next_commit_get_the_error_of_a_failed_sync() -> None:
+    journal = await Journal.start(FaultyDisk())
+    told = Told(journal)
+    journal.thread.held = True
+    told.submit()
+    await turn(5)
+    journal.disk.faults = [Fault("sync_data", journal.disk.calls["sync_data"] + 1)]
+    told.submit()
+    journal.thread.held = False
+    journal.thread.run_one()
+    assert [waiting for waiting, _, _ in told.calls] == [[1], [2]]
+    assert all("can't be written" in error for _, _, error in told.calls)
