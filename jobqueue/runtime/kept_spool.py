@@ -18,7 +18,7 @@ import stat
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jobqueue.core.events import Submitted
 from jobqueue.errors import ConfigError, SpoolFull
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jobqueue.config import SpoolSettings
+    from jobqueue.core.events import Event
     from jobqueue.core.job import Job
     from jobqueue.errors import JournalFailed
     from jobqueue.runtime.spool import PendingUpload, Share
@@ -66,8 +67,8 @@ class KeptSpool(Spool):
         self._left: list[Doomed] = []
         # Uploads that no job has yet, by folder.
         self._received: dict[str, PendingUpload] = {}
-        self._subscribe: Callable[..., Callable[[], None]]
-        self._end_following: Callable[[], None]
+        self._subscribe: Callable[..., Callable[[], None]] = _no_events
+        self._end_following: Callable[[], None] = _nothing
 
     async def open(self) -> None:
         """Make the folder, unless it is there. Raises ConfigError if it can't be used."""
@@ -127,6 +128,8 @@ class KeptSpool(Spool):
     def follow(self, subscribe: Callable[..., Callable[[], None]]) -> None:
         super().follow(subscribe)
         self._subscribe = subscribe
+        if self._received:  # while jobs were recovered, which none of these have
+            self._end_following = subscribe(self._on_submitted, Submitted)
 
     def _on_submitted(self, event: Submitted) -> None:
         """Let a new job have its files. Heard only while there are some: each job is submitted."""
@@ -167,6 +170,13 @@ class KeptSpool(Spool):
             return job.upload.folder, sum(file.size_bytes for file in files)
         size_bytes = 0 if job.file is None else job.file.size_bytes
         return str(self.folder / f"{JOB_PREFIX}{job.id}") if job.upload is None else job.upload.folder, size_bytes
+
+
+def _nothing() -> None: ...
+
+
+def _no_events(listener: Callable[[Any], None], *kinds: type[Event]) -> Callable[[], None]:
+    return _nothing
 
 
 def _make(folder: Path) -> None:

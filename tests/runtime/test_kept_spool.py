@@ -72,6 +72,23 @@ async def test_submissions_are_heard_while_files_were_received_that_no_job_has_y
     assert Submitted not in heard
 
 
+async def test_files_that_come_before_any_event_go_to_their_job(tmp_path: Path, kept: Kept) -> None:
+    spool = KeptSpool(SpoolSettings(), tmp_path / "files", syncs=False, when_kept=kept.waiting.append)
+    await spool.open()
+    discarded, upload = spool.new_upload(), spool.new_upload()
+    spool.discard(discarded.folder)
+    heard: list[object] = []
+
+    def subscribe(listener: object, *kinds: object) -> Callable[[], None]:
+        heard.extend(kinds)
+        return lambda: None
+
+    spool.follow(subscribe)
+    assert Submitted in heard
+    spool.discard(upload.folder)
+    await spool.close()
+
+
 @pytest.mark.parametrize("event", ["ended", "evicted"])
 async def test_files_of_a_job_are_there_until_its_end_is_kept(spool: KeptSpool, kept: Kept, event: str) -> None:
     upload = await uploaded(spool, a=b"abc")

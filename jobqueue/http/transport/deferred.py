@@ -7,7 +7,8 @@ Rules:
 1. A connection has one at most. Requests behind it are parsed until aiohttp's queue of them is full (32), then reading
    pauses; they are answered after it.
 2. It is answered once, by `finish` or `hand_over`, or dropped with its connection. Either way nothing refers to it any
-   more, so the connection is free at once.
+   more, so the connection is free at once; one that is lost while a commit is under way, with the end of that
+   (`kept_answers`).
 3. An answer that is sent in pieces is handed over to the stock path, with what was waited for.
 """
 

@@ -6,6 +6,7 @@ for, as all others of that iteration: so they need one callback for all.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final, final
 
 from jobqueue.http.transport.deferred import LATER
@@ -55,13 +56,12 @@ class KeptAnswers:
             local: Has accepted the job, and `defers`.
             limited: The caller, if it is limited, so that a rejection tells it the quota.
         """
-        client.deferred = _COMMITTING
         local.kept_together(self._tell).append((local, client, submitted, answer, limited))
+        client.deferred = _COMMITTING
         return LATER
 
     def _send(self, waiting: Sequence[Waiting], error: JournalFailed | None) -> None:
-        """Send these; or rejections, if the jobs can't be kept. What one raises is raised once all are sent."""
-        raised: Exception | None = None
+        """Send these; or rejections, if the jobs can't be kept. What one raises doesn't reach the others."""
         now = waiting[0][1].time()
         for local, client, submitted, answer, limited in waiting:
             try:
@@ -69,8 +69,8 @@ class KeptAnswers:
                     if not submitted.duplicate:
                         local.withdraw(submitted.job.id)
                     answer = self._answers.refuse(error, False, now, limited)
-                client.finish(answer, now)
+                if client.deferred is not None:  # else it is lost
+                    client.finish(answer, now)
             except Exception as failure:
-                raised = failure
-        if raised is not None:
-            raise raised
+                context = {"message": "an answer could not be sent", "exception": failure}
+                asyncio.get_running_loop().call_exception_handler(context)

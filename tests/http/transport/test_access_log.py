@@ -13,7 +13,10 @@ from jobqueue.http.transport.connection import Connection
 from jobqueue.http.transport.fast_path import FastPath
 from jobqueue.log import EventMessage
 from tests.http.keyed import ANN, STRANGER, auth
-from tests.http.serving import Answer, read_answer
+from tests.http.serving import Answer, post, read_answer
+from tests.http.transport.test_deferred import connected, turns
+from tests.http.transport.test_fast_path import END, LATER
+from tests.http.transport.test_kept import held, until_held
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -209,3 +212,17 @@ async def test_off_leaves_no_code_of_it_on_any_path(start: Start) -> None:
     assert isinstance(on.server.fast_path, LoggedFastPath)
     assert type(on.server()) is LoggedConnection
     assert on.server.fast_path is not None
+
+
+async def test_the_access_log_has_no_line_of_an_answer_to_a_lost_client(start: Start, lines: Lines) -> None:
+    serving = await start(held, log={"access": "all"})
+    wires = [await connected(serving) for _ in range(2)]
+    for wire in wires:
+        await wire.send(post(LATER))
+    keeper = await until_held(serving, 2)
+    await wires[0].cut()
+    await turns()
+    keeper.release()
+    await wires[1].send(END)
+    await wires[1].received()
+    assert len([fields for fields in lines.answered() if fields["method"] == "POST"]) == 1

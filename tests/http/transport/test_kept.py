@@ -8,6 +8,7 @@ import asyncio
 import gc
 import json
 from dataclasses import replace
+from functools import partialmethod
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -218,6 +219,29 @@ async def test_a_lost_client_leaves_nothing_of_its_wait(start: Start) -> None:
         assert [each for each in gc.get_objects() if isinstance(each, CommitWait | JobWait | Connection)] == []
     finally:
         gc.enable()
+
+
+async def test_an_error_of_one_answer_does_not_reach_the_answers_beside_it(start: Start) -> None:
+    serving = await start(held)
+    raised: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: raised.append(context["message"]))
+    wires = [await connected(serving) for _ in range(3)]
+    for wire in wires:
+        await wire.send(post(LATER))
+    keeper = await until_held(serving, 3)
+    broken = cast("Any", next(iter(serving.server.connections)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(broken), "finish", partialmethod(fails_for, broken, type(broken).finish))
+        keeper.release()
+        await turns()
+    assert raised == ["an answer could not be sent"]
+    assert sorted(bool(received(wire)) for wire in wires) == [False, True, True]
+
+
+def fails_for(connection: Any, broken: Any, finish: Any, *args: Any) -> None:
+    if connection is broken:
+        raise ZeroDivisionError
+    finish(connection, *args)
 
 
 async def test_a_repetition_that_can_not_be_kept_leaves_the_job_of_the_first(start: Start) -> None:
