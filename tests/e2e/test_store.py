@@ -17,14 +17,17 @@ import pytest
 from bench.store import MISSING, Store, executable
 from tests.e2e.processes import ServerProcess
 from tests.e2e.test_restarts import Client
+from tests.stores import client_of
 
 pytestmark = pytest.mark.skipif(executable() is None, reason=MISSING)
 
 PATIENCE_S = 60.0
+TTL_S = 3
+KEYS = "{jobqueue}:"
 
 
 def server_on(store: Store, folder: Path, *settings: str) -> ServerProcess:
-    over = ("backend=valkey", f"valkey.url={store.url}", "valkey.ttl_s=3", "valkey.call_timeout_s=0.5")
+    over = ("backend=valkey", f"valkey.url={store.url}", f"valkey.ttl_s={TTL_S}", "valkey.call_timeout_s=0.5")
     return ServerProcess(folder, "tests.e2e.holding:queue", *over, *settings)
 
 
@@ -47,6 +50,12 @@ class Two:
         ids = [client.submit("hold", args={"gate": str(gate)}) for _ in range(count)]
         until(lambda: len(self.starts(gate)) == count)
         return gate, ids
+
+    def were_heard_since_both_joined(self) -> bool:
+        with closing(client_of(self.store)) as store:
+            alive_until = store.zrange(f"{KEYS}procs", 0, -1, withscores=True)
+            joined = [int(store.hget(f"{KEYS}p:{name.decode()}", "joined") or 0) for name, _ in alive_until]
+        return min(until_ms for _, until_ms in alive_until) - TTL_S * 1000 > max(joined)
 
 
 def until(met: Any) -> None:
@@ -238,6 +247,7 @@ def test_a_killed_server_is_a_finding_of_the_other_until_another_one_has_joined(
 
     own.hold(own.one, "lost")
     assert of_lost() == []
+    until(own.were_heard_since_both_joined)  # else the later one might have come in place of the other
     killed = f"{socket.gethostname()}:{own.servers[0].process.pid}"
     own.servers[0].process.kill()
     own.servers[0].exit_code()
