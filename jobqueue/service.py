@@ -98,8 +98,8 @@ class Service:
         self._registered = registered
         self.registry = registered.registry
         self.topics, self.flows = Publishing(self, registered.subscribers), Flows(self._check, lambda: self.backend)
-        self.settings, self._starting = settings, False
-        self.callers, self.draining = LimitsOfCallers(settings), False
+        self.settings: Settings = settings
+        self.callers, self.draining, self._starting = LimitsOfCallers(settings), False, False
         self.tells_tracebacks = settings.server.tracebacks is True
         self.surroundings: Callable[[Settings], Surroundings] = system
         self.checks: list[Callable[[Settings], None]] = []
