@@ -51,7 +51,8 @@ WAITING_MIN: Final = 4
 
 NAME: Final = "worker"
 
-JOBS_IN_A_ROW: Final = 64
+JOBS_IN_A_ROW: Final = 256
+"""Jobs of a row; compiled, several times 64 fit into `ROW_S`, and what is left waits while hundreds of clients ask."""
 
 ROW_S = 0.001
 """Time in a loop iteration after which no worker takes a further job, in seconds. By the clock of uvloop, which counts
