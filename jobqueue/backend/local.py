@@ -1,4 +1,4 @@
-"""The port of a backend whose jobs are in this process.
+"""The port of a backend with its jobs in this process.
 
 It adds to `Backend` the same operations without an await: for the fast path, which has no task that could await, and
 for parts that act on events.
@@ -77,8 +77,8 @@ class LocalBackend(Backend, Protocol):
     def kept_together(self, tell: Callable[[list[T], JournalFailed | None], None]) -> list[T]:
         """Return a list of what waits for what was just done; `tell` gets it then, as `done` of `when_kept`.
 
-        What is appended to it at once is told with all that others append for the same `tell`, and that is kept at the
-        same moment. For the answers to submissions, of which an iteration of the loop has many.
+        What is appended to it at once is told with all that is appended for the same `tell`, and kept at that moment.
+        For the answers to submissions, of which an iteration of the loop has many.
         """
         ...
 

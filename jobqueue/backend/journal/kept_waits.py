@@ -47,7 +47,7 @@ class KeptWaits:
     def begin_together(self, tell: Tell) -> list[Any] | None:
         """Return a list of what `tell` gets once all is kept that was appended by `end_together`.
 
-        None: the list of another has begun.
+        None: a list of another `tell` has begun.
         """
         if self._tell is not None:
             return None
