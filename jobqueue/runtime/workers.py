@@ -7,7 +7,7 @@ Rules:
    no reference to it (a timer that cancels it later, an open timeout or cancel scope), no callback, cancellation
    or other name. Else it ends, and the next job gets another task. So nothing of one job reaches the next.
 3. In one loop iteration a worker takes a further job only while all workers together have taken less than JOBS_IN_A_ROW
-   jobs, and less than ROW_S.
+   jobs, and less time than the rest of the loop took last: `ROW_S` at least, `ROW_S_MAX` at most.
 4. Only a few workers are kept idle: with a thousand waiting in turn, each would be
    cache-cold when its job comes. A worker with a suspended handler refills the idle ones and passes other ready jobs
    on; a job without an idle worker starts a new one, up to `size`.
@@ -51,12 +51,16 @@ WAITING_MIN: Final = 4
 
 NAME: Final = "worker"
 
-JOBS_IN_A_ROW: Final = 256
-"""Jobs of a row; compiled, several times 64 fit into `ROW_S`, and what is left waits while hundreds of clients ask."""
+JOBS_IN_A_ROW: Final = 2048
+"""Jobs of a row, for a clock that stands still in an iteration; few handlers are so short that it ends another row."""
 
 ROW_S = 0.001
-"""Time in a loop iteration after which no worker takes a further job, in seconds. By the clock of uvloop, which counts
-whole milliseconds, a row would end after any part of it."""
+ROW_S_MAX: Final = 0.01
+"""Bounds of the time in a loop iteration after which no worker takes a further job, in seconds.
+
+Within them the jobs get as much of the loop as everything else: with hundreds of clients at once, reading them takes
+several milliseconds, and if jobs got one, most clients would ask in vain for those that are left, again and again.
+"""
 
 CLOSE_S: Final = 0.5
 
@@ -97,7 +101,10 @@ class WorkerPool:
         self._pauses: dict[asyncio.TimerHandle, None] = {}
         self._crash_reports: dict[asyncio.Task[None], None] = {}
         self._crashes = 0
-        self._row_jobs, self._row_until = 0, 0.0
+        self._row_jobs, self._row_s, self._row_until = 0, ROW_S, 0.0
+        self._job_ended = 0.0  # or the row begun
+        # By the clock of uvloop, which counts whole milliseconds, a row would end after any part of one.
+        self._now = exact_clock(asyncio.get_running_loop())
         self._open = False
         self._context = contextvars.copy_context()
         self._isolation = Isolation()
@@ -161,8 +168,7 @@ class WorkerPool:
 
     async def _serve(self, worker: _Worker) -> None:
         """Serve jobs for as long as nothing of one can reach the next, and the worker is needed."""
-        task, backend, loop = worker.task, self._backend, asyncio.get_running_loop()
-        now = exact_clock(loop)
+        task, backend, now = worker.task, self._backend, self._now
         assert task is not None
         while True:
             lease = backend.lease_now()
@@ -171,8 +177,9 @@ class WorkerPool:
                     break  # enough others are idle
                 lease = await backend.lease()
             if self._row_jobs == 0:
-                self._row_until = now() + ROW_S
-                loop.call_soon(self._end_row)
+                self._job_ended = now()
+                self._row_until = self._job_ended + self._row_s
+                asyncio.get_running_loop().call_soon(self._end_row)
             self._row_jobs += 1
             references = getrefcount(task), getweakrefcount(task)
             rest = self._begin(worker, lease)
@@ -187,7 +194,8 @@ class WorkerPool:
             too_many = len(self._workers) + len(self._pauses) > self._places
             if not same or worker.stopping or too_many or not _is_clean(task):
                 break
-            if self._row_jobs >= JOBS_IN_A_ROW or now() >= self._row_until:
+            self._job_ended = now()
+            if self._row_jobs >= JOBS_IN_A_ROW or self._job_ended >= self._row_until:
                 await _give_way()
         # Not by its task's end, which comes one loop iteration later: a job may wait for the place.
         del self._workers[task]
@@ -249,7 +257,9 @@ class WorkerPool:
             log.warning("attempt.stale_result", job_id=job_id, attempt=attempt, **late)
 
     def _end_row(self) -> None:
+        """End the row. The loop has gone round since, without a pause: this call was waiting."""
         self._row_jobs = 0
+        self._row_s = max(ROW_S, min(self._now() - self._job_ended, ROW_S_MAX))
 
     # -- the supervisor
 

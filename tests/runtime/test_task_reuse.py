@@ -12,7 +12,7 @@ import pytest
 from jobqueue import JobContext, JobHandle, JobQueue
 from jobqueue.config import QueueSettings, Settings
 from jobqueue.runtime import exact_clock
-from jobqueue.runtime.workers import JOBS_IN_A_ROW, ROW_S, WAITING_MIN
+from jobqueue.runtime.workers import JOBS_IN_A_ROW, ROW_S, ROW_S_MAX, WAITING_MIN
 from jobqueue.testing import VirtualLoop, virtual_time
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ kept: list[object] = []
 
 
 def make_queue(workers: int = 1) -> JobQueue:
-    queue = JobQueue(Settings(queues={"default": QueueSettings(workers=workers, capacity=10_000)}))
+    queue = JobQueue(Settings(queues={"default": QueueSettings(workers=workers, capacity=100_000)}))
 
     @queue.handler
     async def identify() -> int:
@@ -201,6 +201,32 @@ async def test_other_tasks_have_their_turn_after_each_job_that_takes_longer_than
     async with queue:
         jobs = [await queue.submit("computes") for _ in range(10)]
         assert 10 <= await turns_until_over(jobs[-1]) <= 12
+
+
+@pytest.mark.parametrize(
+    ("rest_s", "row_s"),
+    [(ROW_S / 4, ROW_S), (4 * ROW_S, 4 * ROW_S), (10 * ROW_S_MAX, ROW_S_MAX)],
+    ids=["at least a millisecond", "as long as the rest", "at most ten milliseconds"],
+)
+@virtual_time
+async def test_jobs_get_as_much_of_an_iteration_as_everything_else(rest_s: float, row_s: float) -> None:
+    queue, loop, rows = make_queue(), asyncio.get_running_loop(), [0]
+    assert isinstance(loop, VirtualLoop)
+
+    @queue.handler
+    async def computes() -> None:
+        loop.jump(ROW_S / 8)
+        rows[-1] += 1
+
+    async with queue:
+        jobs = [await queue.submit("computes") for _ in range(2000)]
+        while (await jobs[-1].status()).live:
+            loop.jump(rest_s)
+            rows.append(0)
+            await asyncio.sleep(0)
+    took = [jobs * ROW_S / 8 for jobs in rows[10:-2]]
+    assert len(took) > 5
+    assert row_s - ROW_S / 4 <= min(took) <= max(took) <= row_s + ROW_S / 4
 
 
 class WholeMilliseconds(VirtualLoop):
