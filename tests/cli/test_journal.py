@@ -16,7 +16,7 @@ import pytest
 
 from jobqueue.backend.journal import records as of
 from jobqueue.backend.journal.folder import JournalFolder
-from jobqueue.backend.journal.frame import body_of, encode_frame
+from jobqueue.backend.journal.frame import encode_frame
 from jobqueue.backend.journal.segment import SEGMENT_BYTES, SEGMENT_HEAD_BYTES, SegmentHead, make_segment
 from jobqueue.backend.journal.snapshot_file import SnapshotFile
 from tests.cli.conftest import ROOT, Ran, run_here
@@ -63,7 +63,7 @@ FRAMES = [
 
 
 def encoded(frame: Iterable[list[Any]]) -> bytes:
-    return body_of([msgspec.msgpack.encode(record) for record in frame])
+    return msgspec.msgpack.encode(frame)
 
 
 def write_segment(folder: JournalFolder, number: int, frames: list[list[list[Any]]], first_lsn: int = 1) -> list[int]:

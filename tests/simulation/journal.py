@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jobqueue.backend.journal.encoder import RecordEncoder
-from jobqueue.backend.journal.frame import body_of
+from jobqueue.backend.journal.gathered import Gathered
 from jobqueue.backend.journal.image import Image
+from jobqueue.backend.journal.recorder import Recorder
 from jobqueue.backend.journal.snapshot_walk import SnapshotWalk
 from jobqueue.handlers.restored_spec import restored_spec
 from tests.backend.journal.differences import differences
@@ -34,17 +34,17 @@ class SimulatedJournal:
         engine = auditor.engine
         self._engine, self._ids = engine, engine._ids
         self._policies = {name: state.policy for name, state in engine.queue_states.items()}
-        self._records: list[bytes] = []
-        self._encoder = RecordEncoder(
-            self._records, engine=engine, ids=self._ids, configured=self._configured, offset_s=OFFSET_S
+        self._gathered = Gathered()
+        self._recorder = Recorder(
+            self._gathered, engine=engine, ids=self._ids, configured=self._configured, offset_s=OFFSET_S
         )
         self._image = self._empty()
         # A snapshot in progress: its bodies, and those of the log that belongs to it.
         self._writer: SnapshotWalk | None = None
         self._snapshot: list[bytes] = []
         self._suffix: list[bytes] = []
-        self._encoder.begin(auditor.backend.now(), starts=[])
-        for kind, hear in self._encoder.listeners.items():
+        self._recorder.begin(auditor.backend.now(), starts=[])
+        for kind, hear in self._recorder.listeners.items():
             auditor.backend.subscribe(hear, kind)
 
     def write(self, body: bytes) -> None:
@@ -79,13 +79,11 @@ class SimulatedJournal:
             starts=[],
             portion=portion,
         )
-        self._encoder.begin(now, starts=[])
+        self._recorder.begin(now, starts=[])
         self._commit()
 
     def _commit(self) -> None:
-        if self._records:
-            body = body_of(self._records)
-            self._records.clear()
+        for body in [body.data for body in self._gathered.take()]:
             self._suffix.append(body)
             self._image.apply(body)
 

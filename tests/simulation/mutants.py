@@ -12,8 +12,8 @@ from typing import Any
 from unittest.mock import patch
 
 from jobqueue.backend import searches
-from jobqueue.backend.journal.encoder import RecordEncoder
 from jobqueue.backend.journal.image import Image
+from jobqueue.backend.journal.recorder import Recorder
 from jobqueue.backend.memory import MemoryBackend
 from jobqueue.backend.ready_queue import ReadyQueue
 from jobqueue.backend.timer import Timer
@@ -470,7 +470,7 @@ def a_failed_job_loses_its_files(end: Any) -> Any:
 # -- the journal
 
 
-@mutant(RecordEncoder, "_on_backed_off")
+@mutant(Recorder, "_on_backed_off")
 def the_journal_misses_backoffs(on_backed_off: Any) -> Any:
     return lambda self, event: None
 

@@ -2,7 +2,7 @@
 
     magic 4 | length 4 | lsn 8 | synced 8 | salt 4 | crc 4 | body
 
-The body is a msgpack array of records. Numbers are little-endian. Rules:
+The body is a msgpack array of records (`records.py`). Numbers are little-endian. Rules:
 
 1. `lsn` is the number of the frame. It rises by one from frame to frame, over all segments.
 2. `synced` is the lsn below which every frame was on disk when this one was written. It tells damage from a torn tail:
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from zlib import crc32
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
 MAGIC: Final = b"\xf7JQ\x01"
 """No text in UTF-8 has its first byte, so that a search rarely finds it within a record."""
@@ -28,9 +28,6 @@ _CRC: Final = Struct("<I")
 _HEAD: Final = Struct("<4sIQQII")
 HEAD_BYTES: Final = _COVERED.size + _CRC.size
 BODY_BYTES_MAX: Final = 2**32 - 1
-
-_FIXARRAY_MAX: Final = 15
-_ARRAY16_MAX: Final = 2**16 - 1
 
 
 class FrameHead(NamedTuple):
@@ -50,22 +47,9 @@ class FoundFrame(NamedTuple):
     head: FrameHead
 
 
-def frame_bytes(count: int, size_bytes: int) -> int:
-    """Return the length of a frame with so many records, of this size together."""
-    return HEAD_BYTES + len(_array_head(count)) + size_bytes
-
-
-def body_of(records: Sequence[bytes]) -> bytes:
-    """Return the body of a frame: a msgpack array of encoded records."""
-    return _array_head(len(records)) + b"".join(records)
-
-
-def _array_head(count: int) -> bytes:
-    if count <= _FIXARRAY_MAX:
-        return bytes((0x90 | count,))
-    if count <= _ARRAY16_MAX:
-        return b"\xdc" + count.to_bytes(2, "big")
-    return b"\xdd" + count.to_bytes(4, "big")
+def frame_bytes(body: bytes) -> int:
+    """Return the length of a frame with this body."""
+    return HEAD_BYTES + len(body)
 
 
 def encode_frame(body: bytes, *, lsn: int, synced: int, salt: int) -> bytes:

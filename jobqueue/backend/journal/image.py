@@ -108,7 +108,7 @@ class Image:
         # The latest instant: neighbours share it, as they did in the process that wrote them.
         self._ms = 0
         self._at = -offset_s
-        self._appliers = tuple(getattr(self, f"_{names[0]}") for names in FIELDS)
+        self._appliers = {kind: getattr(self, f"_{names[0]}") for kind, names in enumerate(FIELDS)}
 
     def apply(self, body: bytes) -> int:
         """Apply the records of a body; return their number. Raises BadRecord."""
@@ -183,9 +183,8 @@ class Image:
         if job is None or record[2] < job.version:
             return
         job.version, job.attempt, job.started_at, job.state = record[2], record[3], self._past(record[4]), RUNNING
-        extras = job.extras
-        if extras is not None:
-            extras.stopping, extras.recovered = None, 0
+        if job.extras is not None:
+            job.extras.stopping, job.extras.recovered = None, 0
         if len(record) > 5:
             job.attempts_before = record[5]
 
@@ -199,10 +198,21 @@ class Image:
         job = self.jobs.get(record[1])
         if job is None or record[2] < job.version:
             return
-        job.version, job.finished_at, job.result, job.state = record[2], self._past(record[3]), record[4], SUCCEEDED
-        job.args = b""
+        job.version, job.finished_at, job.state = record[2], self._past(record[3]), SUCCEEDED
+        job.result, job.args = record[4], b""
         if len(record) > 5:
             job.file = _file(record[5])
+
+    def _ran(self, record: list[Any]) -> None:
+        job = self.jobs.get(record[1])
+        if job is None or record[2] < job.version:
+            return
+        job.version, job.attempt, job.started_at, job.state = record[2], record[3], self._past(record[4]), SUCCEEDED
+        job.finished_at, job.result, job.args = self._past(record[5]), record[6], b""
+        if job.extras is not None:
+            job.extras.stopping, job.extras.recovered = None, 0
+        if len(record) > 7:
+            job.file = _file(record[7])
 
     def _end(self, record: list[Any]) -> None:
         job = self._changed(record)

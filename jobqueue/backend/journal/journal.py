@@ -20,9 +20,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from jobqueue.backend.journal import job_files, journal_log
-from jobqueue.backend.journal.encoder import RecordEncoder
 from jobqueue.backend.journal.figures import JournalFigures
 from jobqueue.backend.journal.image import Image
+from jobqueue.backend.journal.recorder import Recorder
 from jobqueue.backend.journal.recovery import Read, Turns, read_folder, without_collections
 from jobqueue.backend.journal.schedule_book import ScheduleBook
 from jobqueue.backend.journal.segment import SEGMENT_BYTES
@@ -103,7 +103,7 @@ class Journal:
         self._closed = False
         self.troubled = self.waits = False
         self.when_kept: Callable[[Callable[[JournalFailed | None], None]], None] = self._refuse_wait
-        self._encoder: RecordEncoder | None = None
+        self._recorder: Recorder | None = None
         self._snapshots: Snapshotting | None = None
         self._configured: dict[str, QueuePolicy] = {}
         # When processes began since the last clean stop, in Unix seconds: the latest of them.
@@ -248,7 +248,7 @@ class Journal:
         self._starts, self._crashed = [*image.starts, unix_s], not image.clean
         # The first of them followed a clean stop, or was long ago.
         self.unclean_starts = sum(unix_s - start <= UNCLEAN_WITHIN_S for start in self._starts[1:])
-        self._encoder = encoder = RecordEncoder(
+        self._recorder = recorder = Recorder(
             writer, engine=engine, ids=self._ids, configured=self._configured.__getitem__, offset_s=self._offset_s()
         )
         self._snapshots = Snapshotting(
@@ -261,13 +261,13 @@ class Journal:
             schedules=lambda: self.schedules.kept,
         )
         self.waits = True
-        self.schedules.begin(image.schedules, encoder)
+        self.schedules.begin(image.schedules, recorder)
         self._read_log_bytes = self._read.log_bytes
-        encoder.begin(now, starts=image.starts)
-        encoder.process(now)
+        recorder.begin(now, starts=image.starts)
+        recorder.process(now)
         for event in events:
-            encoder.hear(event)
-        for kind, hear in encoder.listeners.items():
+            recorder.hear(event)
+        for kind, hear in recorder.listeners.items():
             backend.subscribe(hear, kind)
         if not image.clean:
             # Pages that were read need not be on disk: they are written again, with what the crash has changed.
@@ -326,8 +326,8 @@ class Journal:
         self._folder.close()
 
     async def _end(self, writer: Writer) -> None:
-        encoder, snapshots = self._encoder, self._snapshots
-        assert encoder is not None, "it was made with the writer"
+        recorder, snapshots = self._recorder, self._snapshots
+        assert recorder is not None, "it was made with the writer"
         assert snapshots is not None, "they were made with the writer"
         try:
             try:
@@ -335,7 +335,7 @@ class Journal:
             except (OSError, JournalFailed) as error:  # the log is longer without it, and tells the same
                 journal_log.snapshot_failed(error)
             if not self._crashed or snapshots.last is not None:  # else only a snapshot tells of that crash
-                encoder.clean(self._now())
+                recorder.clean(self._now())
             await writer.close()
         except JournalFailed as error:
             journal_log.failed(error)
@@ -346,11 +346,11 @@ class Journal:
         Raises:
             JournalFailed, OSError: The disk failed, or is full.
         """
-        encoder, snapshots = self._encoder, self._snapshots
-        assert encoder is not None, "it was made with the writer"
+        recorder, snapshots = self._recorder, self._snapshots
+        assert recorder is not None, "it was made with the writer"
         assert snapshots is not None, "they were made with the writer"
         beginning = writer.begin_segment((), anew=anew)
-        encoder.begin(self._now(), starts=self._starts)
+        recorder.begin(self._now(), starts=self._starts)
         number = await beginning
         written = writer.bytes_written_total
         done = await snapshots.write(number, self._starts)
@@ -363,10 +363,10 @@ class Journal:
     def _watch(self) -> None:
         """Follow the wall clock, and write a snapshot when it is due."""
         self._watching = asyncio.get_running_loop().call_later(WATCH_S, self._watch)
-        writer, encoder = self._writer, self._encoder
-        if writer is None or encoder is None:
+        writer, recorder = self._writer, self._recorder
+        if writer is None or recorder is None:
             return
-        encoder.offset_s = self._offset_s()
+        recorder.offset_s = self._offset_s()
         trouble, now = writer.trouble, self._now()
         if trouble is None:
             is_due = self._log_bytes(writer) > max(self._segment_bytes, 2 * self._snapshot_bytes)

@@ -18,12 +18,12 @@ Rules:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 BEGIN: Final = 0
 SPEC: Final = 1
@@ -50,6 +50,7 @@ SCHEDULE: Final = 21
 SCHEDULE_STATE: Final = 22
 PARENTS_ENDED: Final = 23
 FLOW: Final = 24
+RAN: Final = 25
 
 FIELDS: Final[tuple[tuple[str, ...], ...]] = (
     ("begin", "at", "position", "has_owners", "starts"),
@@ -81,6 +82,7 @@ FIELDS: Final[tuple[tuple[str, ...], ...]] = (
     ("schedule_state", "owner", "name", "reached_at", "pause"),
     ("parents_ended", "id", "version", "state", "run_at", "start_by_at"),
     ("flow", "id", "created_at", "caller", "owner", "evicted", "versions"),
+    ("ran", "id", "version", "attempt", "started_at", "at", "result", "file"),
 )
 """By kind: its name, and those of its fields.
 
@@ -92,7 +94,7 @@ stopped; nothing follows. `together`: the records of jobs that were accepted at 
 between them. `schedule`: what a caller has put, as JSON; null: nothing is kept of the schedule any more.
 `schedule_state`: the last instant that a schedule is done with, and its pause, in the form of that of a queue.
 `flow`: a flow, absolute; `evicted` has the number of its jobs without a record by the state in which they
-ended.
+ended. `ran`: `start` and `success` in one, of an attempt during which nothing else was recorded.
 """
 
 SPEC_FIELDS: Final = (
@@ -103,6 +105,20 @@ LINEAGE_FIELDS: Final = ("parents", "on_failure", "flow", "name")
 IDENTITY_FIELDS: Final = ("caller", "owner", "value", "mode", "key", "fingerprint")
 
 _decode: Final[Callable[[bytes], Any]] = msgspec.msgpack.Decoder().decode
+_encode: Final[Callable[[object], bytes]] = msgspec.msgpack.Encoder().encode
+
+_FIXARRAY_MAX: Final = 15
+_ARRAY16_MAX: Final = 2**16 - 1
+
+Record = list[object]
+"""A record that is yet to be encoded."""
+
+
+class Body(NamedTuple):
+    """Encoded records. Attributes: records: Their number. data: The array of them."""
+
+    records: int
+    data: bytes
 
 
 class BadRecord(ValueError):
@@ -118,6 +134,37 @@ def decode(body: bytes) -> list[list[Any]]:
     if type(records) is not list:
         raise BadRecord("not an array of records")
     return records
+
+
+def body_of(records: Sequence[Record]) -> Body:
+    """Encode records."""
+    return Body(len(records), _encode(records))
+
+
+def parted(records: Sequence[Record], size_bytes: int) -> list[Body]:
+    """Encode records as several bodies, each of which ends with the record that makes it this great."""
+    return joined([body_of([record]) for record in records], size_bytes)
+
+
+def joined(bodies: Sequence[Body], size_bytes: int) -> list[Body]:
+    """Join bodies that follow one another to fewer, each of which ends with the body that makes it this great."""
+    joined, parts, size, count = list[Body](), list[memoryview](), 0, 0
+    for number, body in enumerate(bodies, 1):
+        part = memoryview(body.data)[len(_array_head(body.records)) :]
+        parts.append(part)
+        size, count = size + len(part), count + body.records
+        if size >= size_bytes or number == len(bodies):
+            joined.append(Body(count, b"".join((_array_head(count), *parts))))
+            parts, size, count = [], 0, 0
+    return joined
+
+
+def _array_head(count: int) -> bytes:
+    if count <= _FIXARRAY_MAX:
+        return bytes((0x90 | count,))
+    if count <= _ARRAY16_MAX:
+        return b"\xdc" + count.to_bytes(2, "big")
+    return b"\xdd" + count.to_bytes(4, "big")
 
 
 def single(records: Iterable[Any]) -> Iterator[Any]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
-from jobqueue.backend.journal.encoder import RecordEncoder
-from jobqueue.backend.journal.frame import body_of
+from jobqueue.backend.journal.gathered import Gathered
+from jobqueue.backend.journal.recorder import Recorder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -60,8 +60,8 @@ class SnapshotWalk:
     ) -> None:
         self._engine, self._sink = engine, sink
         self._starts, self._portion = starts, portion
-        self._records: list[bytes] = []
-        self._encoder = RecordEncoder(self._records, engine=engine, ids=ids, configured=configured, offset_s=offset_s)
+        self._gathered = Gathered()
+        self._recorder = Recorder(self._gathered, engine=engine, ids=ids, configured=configured, offset_s=offset_s)
         self._schedules = list((schedules or {}).items())
         self._after: JobId | None = None
         self._flows: list[Flow] = []
@@ -70,38 +70,38 @@ class SnapshotWalk:
 
     def go_on(self, now: float) -> bool:
         """Write a portion; return whether there is more."""
-        encoder = self._encoder
+        recorder = self._recorder
         if not self._begun:
             self._begun = True
-            encoder.begin(now, starts=self._starts, snapshot=True)
+            recorder.begin(now, starts=self._starts, snapshot=True)
             for queue_state in self._engine.queue_states.values():
-                encoder.queue(queue_state.name, queue_state.policy, queue_state.pause)
+                recorder.queue(queue_state.name, queue_state.policy, queue_state.pause)
             self._flows = self._engine.flows.all()
         if self._schedules:
             for id, schedule in self._schedules[-self._portion :]:
                 if schedule.given is not None:
-                    encoder.schedule(id, schedule)
-                encoder.schedule_state(id, schedule)
+                    recorder.schedule(id, schedule)
+                recorder.schedule_state(id, schedule)
             del self._schedules[-self._portion :]
             self._flush()
             return True
         if self._flows:
             for flow in self._flows[-self._portion :]:
-                encoder.flow(flow)
+                recorder.flow(flow)
             del self._flows[-self._portion :]
             self._flush()
             return True
         jobs = self._engine.portion(self._after, oldest_first=True, limit=self._portion)
         for job in jobs:
-            encoder.job(job)
+            recorder.job(job)
         self.jobs += len(jobs)
         if jobs:
             self._after = jobs[-1].id
         else:
-            encoder.whole(self.jobs)
+            recorder.whole(self.jobs)
         self._flush()
         return bool(jobs)
 
     def _flush(self) -> None:
-        self._sink.write(body_of(self._records))
-        self._records.clear()
+        for body in self._gathered.take():
+            self._sink.write(body.data)

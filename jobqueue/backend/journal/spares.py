@@ -84,7 +84,7 @@ class Spares:
         self._first, self._must_begin = first, must_begin
         needed = self._segment_bytes
         if first is not None:
-            needed = max(needed, segment_bytes_for(frame_bytes(len(first.records), first.size_bytes)))
+            needed = max(needed, segment_bytes_for(frame_bytes(first.body)))
         spare = self._tail.spare
         if self._making or self._closed or (spare is not None and spare.size_bytes >= needed):
             return

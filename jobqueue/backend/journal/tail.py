@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from jobqueue.backend.journal.frame import body_of, encode_frame, frame_bytes
+from jobqueue.backend.journal.frame import encode_frame, frame_bytes
 from jobqueue.backend.journal.segment import SEGMENT_HEAD_BYTES, SegmentHead
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from jobqueue.backend.journal.segment import Segment
 
 
@@ -20,7 +18,7 @@ class PlacedFrame(NamedTuple):
         segment: To write it to.
         offset: Where in it.
         head: Of the segment, if this is its first frame; written before it.
-        records: Of its body.
+        body: Of the frame.
         lsn: Of the frame.
         synced: The mark that it carries.
     """
@@ -28,13 +26,13 @@ class PlacedFrame(NamedTuple):
     segment: Segment
     offset: int
     head: bytes
-    records: Sequence[bytes]
+    body: bytes
     lsn: int
     synced: int
 
     def encode(self) -> bytes:
         """Return the bytes to write."""
-        frame = encode_frame(body_of(self.records), lsn=self.lsn, synced=self.synced, salt=self.segment.salt)
+        frame = encode_frame(self.body, lsn=self.lsn, synced=self.synced, salt=self.segment.salt)
         return self.head + frame if self.head else frame
 
 
@@ -56,24 +54,21 @@ class Tail:
         self.lsn = lsn
         self.synced = lsn
 
-    def place(
-        self, records: Sequence[bytes], size_bytes: int, *, begins: bool = False, anew: bool = False
-    ) -> PlacedFrame | None:
+    def place(self, body: bytes, *, begins: bool = False, anew: bool = False) -> PlacedFrame | None:
         """Return the next frame with its place; None if that is in a spare that is missing, or too small.
 
         Args:
-            size_bytes: Of all records.
             begins: The frame is to be the first of a segment.
             anew: That segment begins anew.
         """
-        needed = frame_bytes(len(records), size_bytes)
+        needed = frame_bytes(body)
         head, segment = b"", self.current
         if begins or segment is None or needed > segment.room_bytes:
             segment = self.spare
             if segment is None or needed > segment.room_bytes:
                 return None
             head = SegmentHead(segment.number, self.lsn, segment.salt, anew).encode()
-        frame = PlacedFrame(segment, segment.offset, head, records, self.lsn, self.synced)
+        frame = PlacedFrame(segment, segment.offset, head, body, self.lsn, self.synced)
         if head:
             if self.current is not None:
                 self.retired.append(self.current)

@@ -29,6 +29,7 @@ from jobqueue.backend.journal.batch import Batch, Begin, batches_of
 from jobqueue.backend.journal.begun_segments import BegunSegments
 from jobqueue.backend.journal.commit_times import CommitTimes
 from jobqueue.backend.journal.disk_thread import DiskThread, settle
+from jobqueue.backend.journal.gathered import Gathered
 from jobqueue.backend.journal.held_commit import HeldCommit
 from jobqueue.backend.journal.kept_waits import KeptWaits
 from jobqueue.backend.journal.log_files import OpenedLog, close_all, open_log, sync_segments
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from jobqueue.backend.journal.disk_thread import RunsCalls
     from jobqueue.backend.journal.folder import JournalFolder
     from jobqueue.backend.journal.reading import LogEnd
+    from jobqueue.backend.journal.records import Record
     from jobqueue.backend.journal.tail import PlacedFrame
     from jobqueue.errors import JournalFailed
 
@@ -58,7 +60,8 @@ class Writer:
     """The end of the log. Every method is for the loop's thread, and none waits for a sync.
 
     Attributes:
-        append: Takes an encoded record. Read at each call: but for an iteration's first one it is that of a list.
+        records: What gathers in this iteration of the loop, by `append`. While it isn't empty, records may be added
+            to it as well.
         kept_together: As `LocalBackend.kept_together`; bound directly, as each submission has a call.
         kept: Number of records that are kept, the first ones of those that were appended.
         times: How long commits took; in `interval` the syncs.
@@ -75,7 +78,6 @@ class Writer:
         bytes_max: int,
         segment_bytes: int,
     ) -> None:
-        self.append: Callable[[bytes], None] = self._append_first
         self.kept = 0
         self.times = CommitTimes()
         self.bytes_written_total = 0
@@ -100,9 +102,10 @@ class Writer:
             submit=self._disk_thread.submit,
             on_made=self.commit,
         )
-        # What gathers now: its records, the bytes of the first of them, and how many were appended before.
-        self._open: list[bytes] = []
-        self._measured = self._open_bytes = self._appended_before = 0
+        # What gathers now, and how many records were appended before.
+        self._gathered = Gathered()
+        self.records = self._gathered.records
+        self._appended_before = 0
         # What has gathered and waits for its place, in order; the bytes of it.
         self._pending: deque[Batch] = deque()
         self._pending_bytes = 0
@@ -182,15 +185,14 @@ class Writer:
     @property
     def appended(self) -> int:
         """Number of records that were appended."""
-        return self._appended_before + len(self._open)
+        return self._appended_before + len(self._gathered)
 
-    def _append_first(self, record: bytes) -> None:
-        """Take the first record of an iteration of the loop, or one that is dropped."""
+    def append(self, record: Record) -> None:
+        """Take a record."""
         if self._dropping:
             self._appended_before += 1
             return
-        self._open.append(record)
-        self.append = self._open.append
+        self.records.append(record)
         if self._turn is None:
             self._turn = self._loop.call_soon(self._end_turn)
 
@@ -206,7 +208,7 @@ class Writer:
 
     def when_kept(self, done: Callable[[JournalFailed | None], None]) -> None:
         """Call `done`, later, when all that was appended so far is kept, or with the error if it can't be."""
-        troubles, appended = self._troubles, self._appended_before + len(self._open)
+        troubles, appended = self._troubles, self.appended
         if self.kept >= appended and not troubles.failed:
             self._loop.call_soon(self._waits.end, done, None)
         elif (troubles.failed or troubles.stalled or troubles.full) and (hopeless := self._hopeless()):
@@ -218,14 +220,14 @@ class Writer:
 
     def _wait_together(self, tell: Callable[[list[Any], JournalFailed | None], None]) -> list[Any]:
         """Return the list of what waits from now on: that of what gathers, if that is sure to be kept."""
-        gathers = self._open and self._turn is not None and self._troubles.worst is None
+        gathers = self.records and self._turn is not None and self._troubles.worst is None
         waiting = self._waits.begin_together(tell) if gathers else None
         if waiting is None:
             waiting = []
             self.when_kept(partial(tell, waiting))
         return waiting
 
-    def begin_segment(self, first_records: Sequence[bytes], *, anew: bool = False) -> asyncio.Future[int]:
+    def begin_segment(self, first_records: Sequence[Record], *, anew: bool = False) -> asyncio.Future[int]:
         """Begin a segment with these records; return its number, once they are on the disk.
 
         What was appended before is in segments below it. The future gets JournalFailed if there can be none: the
@@ -257,7 +259,7 @@ class Writer:
         if self._dropping:
             return False
         self._troubles.failed = ""
-        if not (self._pending or self._awaits_sync or self._open):
+        if not (self._pending or self._awaits_sync or self._gathered):
             self._keep(self.appended)
         self._judge()
         return True
@@ -313,36 +315,31 @@ class Writer:
 
     def _end_turn(self) -> None:
         self._turn = None
-        self.append = self._append_first
         if not self._held.is_early:
             self.commit()
-        self._measure()
-        if self._pending_bytes + self._open_bytes > STALLED_BYTES:
-            self._check_backlog(self._pending_bytes + self._open_bytes)
+        if self.records:  # they wait for a sync
+            try:
+                self._gathered.encode()
+            except BaseException as error:
+                self._fail(error)
+        if self._waiting_bytes > STALLED_BYTES:
+            self._check_backlog(self._waiting_bytes)
 
-    def _measure(self) -> None:
-        """Add up the bytes of what gathers."""
-        if self._measured < len(self._open):
-            self._open_bytes += sum(map(len, self._open[self._measured :]))
-            self._measured = len(self._open)
+    @property
+    def _waiting_bytes(self) -> int:
+        """Bytes of records that wait for the disk."""
+        return self._pending_bytes + self._gathered.size_bytes
 
     def _close_batch(self, begin: Begin | None = None) -> None:
         """Let what gathers be a frame. Args: begin: The segment that begins with it."""
-        if not self._open and begin is None:
+        if not self._gathered and begin is None:
             return
-        self._measure()
-        appended = self._appended_before + len(self._open)
-        self._pending.extend(batches_of(self._open, self._open_bytes, appended, begin))
+        appended = self.appended
+        batches = batches_of(self._gathered, self._appended_before, begin)
+        self._pending.extend(batches)
+        self._pending_bytes += sum([len(batch.body) for batch in batches])
         self._appended_before = appended
         self._waits.end_together(appended)
-        self._pending_bytes += self._open_bytes
-        self._gather()
-
-    def _gather(self) -> None:
-        """Let nothing have gathered."""
-        self._open = []
-        self._measured = self._open_bytes = 0
-        self.append = self._append_first
 
     def _place(self) -> tuple[Batch, PlacedFrame] | None:
         """Give the next batch its place; None if there is none, or no place yet."""
@@ -350,16 +347,14 @@ class Writer:
             return None
         batch = self._pending[0]
         begin = batch.begin
-        frame = self._tail.place(
-            batch.records, batch.size_bytes, begins=begin is not None, anew=begin is not None and begin.anew
-        )
+        frame = self._tail.place(batch.body, begins=begin is not None, anew=begin is not None and begin.anew)
         if frame is None:
             self._spares.look(batch, must_begin=any(each.begin for each in self._pending))
             return None
         if begin is not None:
             self._begun.add(frame.lsn, frame.segment.number, begin.number)
         self._pending.popleft()
-        self._pending_bytes -= batch.size_bytes
+        self._pending_bytes -= len(batch.body)
         return batch, frame
 
     def _write(self) -> None:
@@ -434,8 +429,8 @@ class Writer:
         self._dropping = True
         self._pending.clear()
         self._pending_bytes = 0
-        self._appended_before += len(self._open)
-        self._gather()
+        self._appended_before += len(self._gathered)
+        self._gathered.clear()
 
     def _end_begins(self, reason: str) -> None:
         """End the waits for segments that are to begin."""
@@ -467,7 +462,7 @@ class Writer:
 
     def _before_report(self) -> None:
         """The disk has answered."""
-        if self._pending_bytes + self._open_bytes <= STALLED_BYTES:
+        if self._waiting_bytes <= STALLED_BYTES:
             self._troubles.stalled = ""
 
     def _after_report(self) -> None:

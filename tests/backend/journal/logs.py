@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from jobqueue.backend.journal.disk import Disk
 from jobqueue.backend.journal.folder import JournalFolder
-from jobqueue.backend.journal.frame import body_of, encode_frame
+from jobqueue.backend.journal.frame import encode_frame
 from jobqueue.backend.journal.reading import LogEnd, read_log
 from jobqueue.backend.journal.segment import SEGMENT_HEAD_BYTES, SegmentHead, make_segment
 from jobqueue.errors import JournalDamaged
@@ -27,7 +29,7 @@ class Written(NamedTuple):
 
 
 def body(lsn: int) -> bytes:
-    return body_of([b"\xa8frame%03d" % lsn] * (1 + lsn % 3))
+    return msgspec.msgpack.encode([f"frame{lsn:03}"] * (1 + lsn % 3))
 
 
 def opened(disk: FaultyDisk) -> JournalFolder:

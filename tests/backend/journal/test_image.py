@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-from msgspec.msgpack import encode
-
-from jobqueue.backend.journal.encoder import RecordEncoder
-from jobqueue.backend.journal.frame import body_of
+from jobqueue.backend.journal.gathered import Gathered
 from jobqueue.backend.journal.image import Image
-from jobqueue.backend.journal.records import JOB
+from jobqueue.backend.journal.recorder import Recorder
+from jobqueue.backend.journal.records import JOB, body_of
 from jobqueue.core.events import Submitted
 from jobqueue.core.job import IdempotencyKey, JobSpec, JobState, StopReason, Unique, Uniqueness
 from jobqueue.core.record import changed
@@ -15,21 +13,22 @@ from tests.backend.journal.world import HANDLERS, OFFSET_S, QUEUES, JournalDrive
 
 
 class Recording:
-    """A driver with an encoder, and the bodies of its records, one an operation."""
+    """A driver with a recorder, and the bodies of its records, one an operation."""
 
     def __init__(self) -> None:
         self.driver = JournalDriver(queues=QUEUES)
         engine = self.driver.engine
-        self.records: list[bytes] = []
-        self.encoder = RecordEncoder(
-            self.records, engine=engine, ids=engine._ids, configured=QUEUES.__getitem__, offset_s=OFFSET_S
+        gathered = Gathered()
+        self.records = gathered.records
+        self.recorder = Recorder(
+            gathered, engine=engine, ids=engine._ids, configured=QUEUES.__getitem__, offset_s=OFFSET_S
         )
-        self.driver.hear = self.encoder.hear
-        self.encoder.begin(self.driver.now, starts=[])
+        self.driver.hear = self.recorder.hear
+        self.recorder.begin(self.driver.now, starts=[])
 
     def image(self) -> Image:
         image = Image(spec_of, offset_s=OFFSET_S)
-        image.apply(body_of(self.records))
+        image.apply(body_of(self.records).data)
         return image
 
 
@@ -40,15 +39,15 @@ def test_an_empty_journal_is_clean_and_has_no_position() -> None:
 
 def test_starts_count_until_a_clean_stop() -> None:
     recording = Recording()
-    recording.encoder.process(1000.0)
-    recording.encoder.begin(1001.0, starts=[OFFSET_S + 1000.0])
-    recording.encoder.process(1002.0)
+    recording.recorder.process(1000.0)
+    recording.recorder.begin(1001.0, starts=[OFFSET_S + 1000.0])
+    recording.recorder.process(1002.0)
     image = recording.image()
     assert (image.clean, image.starts) == (False, [OFFSET_S + 1000.0, OFFSET_S + 1002.0])
-    recording.encoder.clean(1003.0)
+    recording.recorder.clean(1003.0)
     image = recording.image()
     assert (image.clean, image.starts) == (True, [])
-    recording.encoder.begin(1004.0, starts=[])
+    recording.recorder.begin(1004.0, starts=[])
     assert not recording.image().clean, "a process that begins a log has not stopped"
 
 
@@ -60,7 +59,7 @@ def test_specs_that_jobs_share_are_written_once_in_each_log() -> None:
     recording.driver.note_events()
     once = len(recording.records)
     assert once == 1 + 1 + 3
-    recording.encoder.begin(now, starts=[])
+    recording.recorder.begin(now, starts=[])
     engine.submit(HANDLERS["plain"], b"{}", None, now=now)
     recording.driver.note_events()
     assert len(recording.records) == once + 1 + 2
@@ -104,7 +103,7 @@ def test_only_the_latest_shared_keys_of_a_job_are_kept() -> None:
     recording.driver.note_events()
     for _ in range(2):
         image = recording.image()
-        image.apply(body_of(recording.records))
+        image.apply(body_of(recording.records).data)
         names = [(caller, key) for caller, key, _ in engine.uniqueness_index.shared_keys(holder.id)]
         assert list(image.shared[holder.id]) == names
         assert names[0] == ("ann", "k3")
@@ -119,7 +118,7 @@ def test_a_record_that_has_moved_on_before_its_event_is_written_whole() -> None:
     recording.driver.lease(job)
     recording.records[1:] = []
     for event in events:
-        recording.encoder.hear(event)
+        recording.recorder.hear(event)
     assert Submitted in map(type, events)
     image = recording.image()
     assert image.jobs[job.id].state is JobState.RUNNING
@@ -139,9 +138,9 @@ def test_records_that_are_older_than_their_job_change_nothing() -> None:
     assert known.version == 4
     for record in recording.records[2:-1]:
         before = changed(known)
-        image.apply(body_of([record]))
+        image.apply(body_of([record]).data)
         assert image.jobs[job.id] == before
-    image.apply(body_of([encode([JOB, job.id, 3, "failed", 0, b"", 0, 0, 1])]))
+    image.apply(body_of([[JOB, job.id, 3, "failed", 0, b"", 0, 0, 1]]).data)
     assert image.jobs[job.id] is known
 
 
@@ -190,7 +189,7 @@ def test_a_handler_that_is_gone_leaves_its_jobs_in_the_image() -> None:
         return stored
 
     image = Image(unknown, offset_s=OFFSET_S)
-    image.apply(body_of(recording.records))
+    image.apply(body_of(recording.records).data)
     (job,) = image.jobs.values()
     assert [job.spec] == seen
     assert (job.spec.type, job.spec.limits) == ("plain", None)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jobqueue.backend.journal.journal import Journal
+    from jobqueue.backend.journal.records import Record
     from jobqueue.backend.journaled import JournaledBackend
 
 SPEC = JobSpec(type="echo")
@@ -52,14 +53,14 @@ async def until(condition: Any) -> None:
 async def test_the_next_job_of_a_type_writes_the_record_of_its_spec_that_could_not_be_written(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    append_first, errors = Writer._append_first, list[MemoryError]()
+    append, errors = Writer.append, list[MemoryError]()
 
-    def append(writer: Writer, record: bytes) -> None:
+    def append_or_raise(writer: Writer, record: Record) -> None:
         if errors:
             raise errors.pop()
-        append_first(writer, record)
+        append(writer, record)
 
-    monkeypatch.setattr(Writer, "_append_first", append)
+    monkeypatch.setattr(Writer, "append", append_or_raise)
     disk = FaultyDisk()
     backend, _ = await begun(disk)
     await asyncio.sleep(0.1)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jobqueue.backend.journal import batch as batch_module
+from jobqueue.backend.journal import gathered as gathered_module
 from jobqueue.testing import virtual_time
 from tests.backend.journal.faulty_disk import Fault, FaultyDisk
 from tests.backend.journal.writing import Journal, Sync, logged
@@ -84,7 +84,7 @@ async def test_an_answer_to_a_submission_during_a_sync_waits_for_the_next_sync()
 async def test_answers_with_records_in_several_frames_wait_for_the_last_frame(
     sync: Sync, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch_module, "FRAME_BYTES", 100)
+    monkeypatch.setattr(gathered_module, "FRAME_BYTES", 100)
     journal = await Journal.start(FaultyDisk(), sync)
     told = Told(journal)
     for _ in range(50):

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import asyncio
 from time import process_time
+from typing import Any, cast
 
 import pytest
 
-from jobqueue.backend.journal import batch as batch_module
+from jobqueue.backend.journal import gathered as gathered_module
 from jobqueue.backend.journal import writer as writer_module
 from jobqueue.backend.journal.segment import SEGMENT_HEAD_BYTES
 from jobqueue.backend.journal.writer import UNWAITED_S
@@ -216,7 +217,7 @@ async def test_a_record_greater_than_a_segment_gets_a_greater_one(sync: Sync) ->
     for number in range(3):
         journal.append()
         if number == 1:
-            journal.writer.append(b"\xc6" + len(big).to_bytes(4, "big") + big)
+            journal.writer.append(cast("Any", big))
         assert await journal.kept() is None
         await turn(5)
     sizes = [len(journal.disk.names_now[f"{number:08}.log"].data) for number in journal.folder.segments()]
@@ -229,7 +230,7 @@ async def test_a_record_greater_than_a_segment_gets_a_greater_one(sync: Sync) ->
 
 @virtual_time
 async def test_a_long_batch_becomes_several_frames(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch_module, "FRAME_BYTES", 100)
+    monkeypatch.setattr(gathered_module, "FRAME_BYTES", 100)
     journal = await Journal.start(FaultyDisk())
     journal.append(50)
     await journal.kept()
@@ -239,7 +240,7 @@ async def test_a_long_batch_becomes_several_frames(monkeypatch: pytest.MonkeyPat
 
 @virtual_time
 async def test_records_of_a_long_batch_are_kept_frame_by_frame(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch_module, "FRAME_BYTES", 100)
+    monkeypatch.setattr(gathered_module, "FRAME_BYTES", 100)
     journal = await Journal.start(FaultyDisk(), "interval")
     journal.thread.held = True
     journal.append(500)
@@ -255,7 +256,7 @@ async def test_records_of_a_long_batch_are_kept_frame_by_frame(monkeypatch: pyte
 @both
 @virtual_time
 async def test_a_segment_that_begins_with_a_long_batch_is_one(sync: Sync, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch_module, "FRAME_BYTES", 100)
+    monkeypatch.setattr(gathered_module, "FRAME_BYTES", 100)
     journal = await Journal.start(FaultyDisk(), sync)
     journal.append()
     assert await journal.writer.begin_segment([record(number) for number in range(2, 52)]) == 2
@@ -380,7 +381,7 @@ async def test_a_backlog_stalls_the_journal_and_a_greater_one_fails_it(monkeypat
     journal.append(100)
     await turn()
     assert journal.kinds() == ["stalled", "recovered", "failed"]
-    assert "500 bytes wait to be written" in str(journal.writer.trouble)
+    assert "503 bytes wait to be written" in str(journal.writer.trouble)
     journal.thread.release()
     with pytest.raises(JournalFailed):
         await journal.close()
@@ -388,7 +389,7 @@ async def test_a_backlog_stalls_the_journal_and_a_greater_one_fails_it(monkeypat
 
 @virtual_time
 async def test_a_backlog_of_many_iterations_of_the_loop_stalls_the_journal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer_module, "STALLED_BYTES", 100)
+    monkeypatch.setattr(writer_module, "STALLED_BYTES", 20 * 6)
     journal = await Journal.start(FaultyDisk())
     journal.thread.held = True
     for _ in range(21):

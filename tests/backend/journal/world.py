@@ -1,4 +1,4 @@
-"""A world for the journal: an engine under random operations, with an encoder that hears its events.
+"""A world for the journal: an engine under random operations, with a recorder that hears its events.
 
 world = World(seed)
 for _ in range(200):
@@ -13,9 +13,9 @@ from random import Random
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from jobqueue.backend.journal.encoder import RecordEncoder
-from jobqueue.backend.journal.frame import body_of
+from jobqueue.backend.journal.gathered import Gathered
 from jobqueue.backend.journal.image import Image
+from jobqueue.backend.journal.recorder import Recorder
 from jobqueue.backend.journal.schedule_book import ScheduleBook
 from jobqueue.backend.journal.snapshot_walk import SnapshotWalk
 from jobqueue.core.events import Event
@@ -78,13 +78,13 @@ class World:
 
     def __init__(self, seed: int) -> None:
         self.rng, self._rng_of_schedules = Random(seed), Random(seed)
-        self.records: list[bytes] = []
+        self.gathered = Gathered()
         self.snapshot: list[bytes] = []
         self.log: list[bytes] = []
         self.book = ScheduleBook()
         self._begin(1000.0)
-        self.encoder.begin(self.driver.now, starts=[])
-        self.encoder.process(self.driver.now)
+        self.recorder.begin(self.driver.now, starts=[])
+        self.recorder.process(self.driver.now)
         self.starts = [self.driver.now + OFFSET_S]
 
     def _begin(self, now: float) -> None:
@@ -93,15 +93,15 @@ class World:
         self.driver.now = now
         self.engine, self.ids = self.driver.engine, self.driver.engine._ids
         self._next: tuple[list[bytes], list[bytes], SnapshotWalk] | None = None
-        self.encoder = RecordEncoder(
-            self.records,
+        self.recorder = Recorder(
+            self.gathered,
             engine=self.engine,
             ids=self.ids,
             configured=QUEUES.__getitem__,
             offset_s=OFFSET_S,
         )
-        self.driver.hear = self.encoder.hear
-        self.book.begin(self.book.kept, self.encoder)
+        self.driver.hear = self.recorder.hear
+        self.book.begin(self.book.kept, self.recorder)
 
     def restart(self, *, clean: bool, after_s: float = 0.0) -> Restoration:
         """Stop, or crash, and go on with what the journal has."""
@@ -114,7 +114,7 @@ class World:
             self.begin_snapshot()
             while self._next is not None:
                 self.go_on_with_snapshot()
-            self.encoder.clean(self.driver.now)
+            self.recorder.clean(self.driver.now)
             self.commit()
         image = self.image()
         assert image.clean is clean
@@ -124,11 +124,11 @@ class World:
         restoration = Restoration(self.engine, image.found(), knows_type=HANDLERS.__contains__)
         while restoration.go_on(self.driver.now):
             pass
-        self.encoder.begin(self.driver.now, starts=image.starts)
-        self.encoder.process(self.driver.now)
+        self.recorder.begin(self.driver.now, starts=image.starts)
+        self.recorder.process(self.driver.now)
         self.starts = [*image.starts, self.driver.now + OFFSET_S]
         for event in restoration.take_events():
-            self.encoder.hear(event)
+            self.recorder.hear(event)
         self.driver.note_events()
         self.commit()
         if not clean:
@@ -153,7 +153,17 @@ class World:
 
     def step(self) -> None:
         """Do a random operation, and commit its records."""
-        acts = (self.submit, self.submit, self.submit, self.start, self.start, self.finish, self.finish, self.act)
+        acts = (
+            self.submit,
+            self.submit,
+            self.submit,
+            self.start,
+            self.start,
+            self.run,
+            self.finish,
+            self.finish,
+            self.act,
+        )
         act = self.rng.choice(
             (
                 *acts,
@@ -176,9 +186,7 @@ class World:
         self.commit()
 
     def commit(self) -> None:
-        if self.records:
-            body = body_of(self.records)
-            self.records.clear()
+        for body in [body.data for body in self.gathered.take()]:
             self.log.append(body)
             if self._next is not None:
                 self._next[1].append(body)
@@ -199,7 +207,7 @@ class World:
             schedules=self.book.kept,
         )
         self._next = bodies, [], writer
-        self.encoder.begin(self.driver.now, starts=self.starts)
+        self.recorder.begin(self.driver.now, starts=self.starts)
 
     def go_on_with_snapshot(self) -> None:
         assert self._next is not None
@@ -299,6 +307,17 @@ class World:
         if job is not None and self.rng.random() < 0.3:
             self.engine.report(job.id, attempt=job.attempt, progress=Progress(0.5, "half"))
 
+    def run(self) -> None:
+        """Start a job, and end it within the same step."""
+        job = self.driver.start_next()
+        if job is not None:
+            self.succeed(job)
+
+    def succeed(self, job: Job) -> None:
+        file = StoredFile("folder/result", "text/plain", 9) if self.rng.random() < 0.2 else None
+        success = Success(b"r" * self.rng.choice((1, 300)), file)
+        self.engine.ack(job.id, attempt=job.attempt, success=success, now=self.driver.now)
+
     def finish(self) -> None:
         job = self.pick("running")
         if job is None:
@@ -306,8 +325,7 @@ class World:
         now, rng = self.driver.now, self.rng
         kind = rng.choice(("ack", "ack", "failed", "failed", "final", "crashed"))
         if kind == "ack":
-            file = StoredFile("folder/result", "text/plain", 9) if rng.random() < 0.2 else None
-            self.engine.ack(job.id, attempt=job.attempt, success=Success(b"r" * rng.choice((1, 300)), file), now=now)
+            self.succeed(job)
             return
         code = ErrorCode.WORKER_CRASHED if kind == "crashed" else ErrorCode.HANDLER_ERROR
         failure = Failure(code, "böse", rng.choice((None, 0.0, 2.0)), kind == "final", rng.choice((None, "trace")))

@@ -116,7 +116,7 @@ class Journal:
         self.count += 1
         number = await self.writer.begin_segment([record(self.count)], anew=anew)
         file = SnapshotFile(self.folder, number)
-        file.write(b"\x91" + record(last))
+        file.write(msgspec.msgpack.encode([record(last)]))
         file.finish()
         if anew:
             assert self.writer.resume()
@@ -133,8 +133,9 @@ class Journal:
         return ["recovered" if trouble is None else trouble.kind for trouble in self.troubles]
 
 
-def record(number: int) -> bytes:
-    return b"\xce" + number.to_bytes(4, "big")
+def record(number: int) -> Any:
+    """Return a record of five bytes."""
+    return msgspec.Raw(b"\xce" + number.to_bytes(4, "big"))
 
 
 def numbers(body: bytes) -> list[int]:

@@ -1,15 +1,15 @@
-"""The encoder of the journal: turns the engine's events into records.
+"""The recorder of the journal: turns the engine's events into records.
 
-It reads the live record at once, within the step of the loop that changed it. Where the record has already moved on
-beyond its event, it is written whole, as the `job` record that a snapshot has.
+It reads the live record of a job at once, within the step of the loop that changed it. Where that has already moved on
+beyond its event, it is written whole, as the `job` record that a snapshot has. Records are encoded later, so nothing in
+one may be changed.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import msgspec
-
+from jobqueue.backend.journal.gathered import Gathered
 from jobqueue.backend.journal.records import (
     BACK_OFF,
     BEGIN,
@@ -23,6 +23,7 @@ from jobqueue.backend.journal.records import (
     PAUSE,
     POLICY,
     PROCESS,
+    RAN,
     REQUEUE,
     RETRY,
     RUN_NOW,
@@ -62,6 +63,7 @@ from jobqueue.core.job import DELAYED, QUEUED, RUNNING, SUCCEEDED
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from jobqueue.backend.journal.records import Record
     from jobqueue.core.engine import Engine
     from jobqueue.core.flow import Flow
     from jobqueue.core.ids import IdIssuer
@@ -73,21 +75,23 @@ if TYPE_CHECKING:
     from jobqueue.core.schedule import KeptSchedule, ScheduleId
     from jobqueue.core.stored_file import StoredFile, Upload
 
-_encode: Final[Callable[[object], bytes]] = msgspec.msgpack.Encoder().encode
-
 
 class Log(Protocol):
     """What records are written to.
 
     Attributes:
-        append: Takes an encoded record; to be read for each.
+        records: The latest of them, in order: always the same list. Whatever is taken from it is encoded by then.
+            While it isn't empty, records may be added to it, too.
     """
 
     @property
-    def append(self) -> Callable[[bytes], None]: ...
+    def records(self) -> list[Record]: ...
+
+    def append(self, record: Record) -> None:
+        """Add a record."""
 
 
-class RecordEncoder:
+class Recorder:
     """Writes records of one log or one snapshot.
 
     Args:
@@ -109,8 +113,12 @@ class RecordEncoder:
         configured: Callable[[str], QueuePolicy],
         offset_s: float,
     ) -> None:
-        self._gathered: list[bytes] = []
-        self._log = self._whole_log = log
+        self._whole_log = log
+        self._together = Gathered()
+        self._to(log)
+        # The latest `start` record that may become a `ran` record, and its version.
+        self._started: Record = []
+        self._started_version = 0
         self._index, self._ids = engine.uniqueness_index, ids
         self._configured = configured
         self.offset_s = offset_s
@@ -143,6 +151,17 @@ class RecordEncoder:
         if listener is not None:
             listener(event)
 
+    def _to(self, log: Log) -> None:
+        """Write to this log from now on."""
+        self._log, self._records = log, log.records
+
+    def _write(self, record: Record) -> None:
+        # Records of an iteration come after one another: only the first has to make a call.
+        if self._records:
+            self._records.append(record)
+        else:
+            self._log.append(record)
+
     # -- records without an event
 
     def begin(self, now: float, *, starts: list[float], snapshot: bool = False) -> None:
@@ -156,19 +175,19 @@ class RecordEncoder:
         self._numbered.clear()
         position = "" if snapshot else self._ids.position
         begun = [int(start * 1000) for start in starts]
-        self._log.append(_encode([BEGIN, self._ms(now), position, self._ids.has_owners, begun]))
+        self._write([BEGIN, self._ms(now), position, self._ids.has_owners, begun])
 
     def process(self, now: float) -> None:
         """Write that a process begins."""
-        self._log.append(_encode([PROCESS, self._ms(now)]))
+        self._write([PROCESS, self._ms(now)])
 
     def clean(self, now: float) -> None:
         """Write that the process stops, and that nothing follows."""
-        self._log.append(_encode([CLEAN, self._ms(now)]))
+        self._write([CLEAN, self._ms(now)])
 
     def whole(self, jobs: int) -> None:
         """Write the end of a snapshot of this number of jobs."""
-        self._log.append(_encode([WHOLE, self._ids.position, jobs]))
+        self._write([WHOLE, self._ids.position, jobs])
 
     def job(self, job: Job) -> None:
         """Write a whole job."""
@@ -207,9 +226,8 @@ class RecordEncoder:
     def flow(self, flow: Flow) -> None:
         """Write a flow; its jobs name it themselves."""
         evicted = {state._value_: count for state, count in flow.evicted.items()}
-        self._log.append(
-            _encode([FLOW, flow.id, self._ms(flow.created_at), flow.caller, flow.owner, evicted or None, flow.versions])
-        )
+        created_at = self._ms(flow.created_at)
+        self._write([FLOW, flow.id, created_at, flow.caller, flow.owner, evicted or None, flow.versions])
 
     def queue(self, queue: str, policy: QueuePolicy, pause: Pause | None) -> None:
         """Write the settings of a queue, if they aren't those of the configuration, and its pause, if it has one."""
@@ -256,7 +274,7 @@ class RecordEncoder:
             record += (self._ms_or_none(job.start_by_at), _upload(job.upload))
         if lineage is not None:
             record.append(_lineage(lineage))
-        self._log.append(_encode(record))
+        self._write(record)
 
     def _on_started(self, event: Started) -> None:
         job = event.job
@@ -265,9 +283,12 @@ class RecordEncoder:
             return
         at = int((job.started_at + self.offset_s) * 1000.0 + 0.5)
         if job.extras is None or not job.extras.attempts_before:
-            self._log.append(_encode([START, job.id, job.version, job.attempt, at]))
+            version = job.version
+            self._started = record = [START, job.id, version, job.attempt, at]
+            self._started_version = version
+            self._write(record)
         else:
-            self._log.append(_encode([START, job.id, job.version, job.attempt, at, job.extras.attempts_before]))
+            self._write([START, job.id, job.version, job.attempt, at, job.extras.attempts_before])
 
     def _on_ended(self, event: Ended) -> None:
         job = event.job
@@ -276,11 +297,18 @@ class RecordEncoder:
             return
         at = int((job.finished_at + self.offset_s) * 1000.0 + 0.5)
         if job.state is SUCCEEDED:
-            record = [SUCCESS, job.id, job.version, at, job.result]
+            records, record = self._records, self._started
+            if records and records[-1] is record and record[1] == job.id and job.version == self._started_version + 1:
+                record[0] = RAN
+                record[2] = job.version
+                record.append(at)
+                record.append(job.result)
+            else:
+                record = [SUCCESS, job.id, job.version, at, job.result]
+                self._write(record)
             extras = job.extras
             if extras is not None and extras.file is not None:
                 record.append(_file(extras.file))
-            self._log.append(_encode(record))
             return
         error = job.error
         shown = None if error is None else [error.code, error.message]
@@ -298,7 +326,7 @@ class RecordEncoder:
         if job.state is not RUNNING:
             self.job(job)
             return
-        self._log.append(_encode([STOP, job.id, job.version, job.stopping]))
+        self._write([STOP, job.id, job.version, job.stopping])
 
     def _on_requeued(self, event: Requeued) -> None:
         job = event.job
@@ -316,40 +344,40 @@ class RecordEncoder:
         uniqueness = job.uniqueness
         if uniqueness is not None and uniqueness.unique is not None:
             record += ([uniqueness.owner, job.spec.type, uniqueness.unique.value], self._ids.position)
-        self._log.append(_encode(record))
+        self._write(record)
 
     def _on_run_now(self, event: RunNow) -> None:
         job = event.job
         if job.state is not QUEUED:
             self.job(job)
             return
-        self._log.append(_encode([RUN_NOW, job.id, job.version, self._ms(job.run_at)]))
+        self._write([RUN_NOW, job.id, job.version, self._ms(job.run_at)])
 
     def _on_debounced(self, event: Debounced) -> None:
         job = event.job
         if job.state is not DELAYED:
-            self._log.append(_encode([DEBOUNCE, job.id, job.version, job.args]))
+            self._write([DEBOUNCE, job.id, job.version, job.args])
             return
         record = [DEBOUNCE, job.id, job.version, job.args, self._spec(job.spec), self._ms(job.run_at)]
-        self._log.append(_encode([*record, self._ms_or_none(job.start_by_at)]))
+        self._write([*record, self._ms_or_none(job.start_by_at)])
 
     def _on_key_shared(self, event: KeyShared) -> None:
-        self._log.append(_encode([SHARE, event.job.id, event.caller, event.key.key, event.key.fingerprint]))
+        self._write([SHARE, event.job.id, event.caller, event.key.key, event.key.fingerprint])
 
     def _on_evicted(self, event: Evicted) -> None:
-        self._log.append(_encode([GONE, [job.id for job in event.jobs]]))
+        self._write([GONE, [job.id for job in event.jobs]])
 
     def _on_policy_changed(self, event: PolicyChanged) -> None:
         configured = self._configured(event.queue)
-        self._log.append(_encode([POLICY, event.queue, event.policy, configured]))
+        self._write([POLICY, event.queue, event.policy, configured])
 
     def _on_paused(self, event: Paused) -> None:
         pause = event.pause
         shown = [self._ms(pause.since), pause.reason, self._ms_or_none(pause.until), pause.by]
-        self._log.append(_encode([PAUSE, event.queue, shown]))
+        self._write([PAUSE, event.queue, shown])
 
     def _on_resumed(self, event: Resumed) -> None:
-        self._log.append(_encode([PAUSE, event.queue]))
+        self._write([PAUSE, event.queue])
 
     def _on_parents_ended(self, event: ParentsEnded) -> None:
         job = event.job
@@ -365,12 +393,12 @@ class RecordEncoder:
     def _on_together(self, event: Together) -> None:
         """Gather the records that follow; at the end, write them as one."""
         if event.begins:
-            self._log = self._gathered
+            self._to(self._together)
             return
-        self._log = self._whole_log
-        if self._gathered:
-            self._log.append(_encode([TOGETHER, [msgspec.Raw(record) for record in self._gathered]]))
-            self._gathered.clear()
+        self._to(self._whole_log)
+        if self._together:
+            self._write([TOGETHER, self._together.records.copy()])
+            self._together.clear()
 
     # -- parts of records
 
@@ -384,7 +412,7 @@ class RecordEncoder:
         """Write a record without the fields at its end that are null."""
         while record[-1] is None:
             record.pop()
-        self._log.append(_encode(record))
+        self._write(record)
 
     def _spec(self, spec: JobSpec) -> object:
         """Return the number of a spec that jobs share, whose record may have to be written before; else its fields."""
@@ -393,7 +421,7 @@ class RecordEncoder:
         number = self._numbers.get(id(spec))
         if number is None:
             number = len(self._numbered)
-            self._log.append(_encode([SPEC, number, self._fields(spec)]))
+            self._write([SPEC, number, self._fields(spec)])
             self._numbered.append(spec)
             self._numbers[id(spec)] = number  # at last: a number that is used has its record
         return number

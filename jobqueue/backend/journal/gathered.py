@@ -1,0 +1,66 @@
+"""Gathered: the records that gather for the next frame, encoded an iteration of the loop at a time.
+
+Encoding all records of an iteration at once takes half of the time that it takes to encode each, and to join them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from jobqueue.backend.journal.records import Body, body_of, joined, parted
+
+if TYPE_CHECKING:
+    from jobqueue.backend.journal.records import Record
+
+FRAME_BYTES: Final = 8 * 1024 * 1024
+"""Bytes of records after which the next one begins another frame."""
+
+
+class Gathered:
+    """Records that gather.
+
+    Attributes:
+        records: Those of this iteration, not encoded yet: always the same list. A record is never changed once it
+            isn't the last one.
+        size_bytes: Of what is encoded.
+    """
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+        self.size_bytes = 0
+        self._bodies: list[Body] = []
+        self._encoded = 0
+
+    def __len__(self) -> int:
+        """Return the number of records."""
+        return self._encoded + len(self.records)
+
+    def append(self, record: Record) -> None:
+        """Add a record."""
+        self.records.append(record)
+
+    def encode(self) -> None:
+        """Encode the records that have come since."""
+        if self.records:
+            body = body_of(self.records)
+            self._bodies += [body] if len(body.data) < FRAME_BYTES else parted(self.records, FRAME_BYTES)
+            self._encoded += len(self.records)
+            self.size_bytes += len(body.data)
+            self.records.clear()
+
+    def take(self) -> list[Body]:
+        """Return the bodies of frames for all that has gathered, and let nothing have gathered.
+
+        A crash keeps all records of a frame or none. So it does with those of an iteration, unless they are more than a
+        frame's: a frame ends at any record. What must never be parted is one record.
+        """
+        self.encode()
+        bodies = self._bodies if len(self._bodies) < 2 else joined(self._bodies, FRAME_BYTES)
+        self.clear()
+        return bodies
+
+    def clear(self) -> None:
+        """Let nothing have gathered."""
+        self.records.clear()
+        self._bodies = []
+        self._encoded = self.size_bytes = 0
