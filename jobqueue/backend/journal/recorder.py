@@ -116,9 +116,8 @@ class Recorder:
         self._whole_log = log
         self._together = Gathered()
         self._to(log)
-        # The latest `start` record that may become a `ran` record, and its version.
+        # The latest `start` record that may become a `ran` record.
         self._started: Record = []
-        self._started_version = 0
         self._index, self._ids = engine.uniqueness_index, ids
         self._configured = configured
         self.offset_s = offset_s
@@ -283,9 +282,7 @@ class Recorder:
             return
         at = int((job.started_at + self.offset_s) * 1000.0 + 0.5)
         if job.extras is None or not job.extras.attempts_before:
-            version = job.version
-            self._started = record = [START, job.id, version, job.attempt, at]
-            self._started_version = version
+            self._started = record = [START, job.id, job.version, job.attempt, at]
             self._write(record)
         else:
             self._write([START, job.id, job.version, job.attempt, at, job.extras.attempts_before])
@@ -298,7 +295,8 @@ class Recorder:
         at = int((job.finished_at + self.offset_s) * 1000.0 + 0.5)
         if job.state is SUCCEEDED:
             records, record = self._records, self._started
-            if records and records[-1] is record and record[1] == job.id and job.version == self._started_version + 1:
+            # The start is the last record, and not encoded yet: both are one record.
+            if records and records[-1] is record and record[1] == job.id:
                 record[0] = RAN
                 record[2] = job.version
                 record.append(at)

@@ -1,15 +1,26 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
 from jobqueue.backend.journal.gathered import Gathered
 from jobqueue.backend.journal.image import Image
 from jobqueue.backend.journal.recorder import Recorder
-from jobqueue.backend.journal.records import JOB, body_of
+from jobqueue.backend.journal.records import BEGIN, JOB, PROCESS, RAN, SPEC, START, SUBMIT, SUCCESS, body_of
 from jobqueue.core.events import Submitted
 from jobqueue.core.job import IdempotencyKey, JobSpec, JobState, StopReason, Unique, Uniqueness
 from jobqueue.core.record import changed
+from jobqueue.core.report import Success
+from jobqueue.core.stored_file import StoredFile
 from jobqueue.core.uniqueness import SHARED_MAX
 from tests.backend.journal.differences import of_job
 from tests.backend.journal.world import HANDLERS, OFFSET_S, QUEUES, JournalDriver, spec_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jobqueue.core.job import Job
 
 
 class Recording:
@@ -26,9 +37,11 @@ class Recording:
         self.driver.hear = self.recorder.hear
         self.recorder.begin(self.driver.now, starts=[])
 
-    def image(self) -> Image:
+    def image(self, times: int = 1) -> Image:
+        """Return the image of all records, read so many times."""
         image = Image(spec_of, offset_s=OFFSET_S)
-        image.apply(body_of(self.records).data)
+        for _ in range(times):
+            image.apply(body_of(self.records).data)
         return image
 
 
@@ -123,6 +136,65 @@ def test_a_record_that_has_moved_on_before_its_event_is_written_whole() -> None:
     image = recording.image()
     assert image.jobs[job.id].state is JobState.RUNNING
     assert list(of_job(image.jobs[job.id], job, now)) == []
+
+
+def run_one(recording: Recording, success: Success, between: Callable[[], object] = lambda: None) -> Job:
+    """Run a job to its success. Args: between: Called while it runs."""
+    driver = recording.driver
+    job = driver.engine.submit(HANDLERS["limited"], b"{}", None, now=driver.now).job
+    driver.note_events()
+    driver.lease(job)
+    driver.note_events()
+    between()
+    driver.engine.ack(job.id, attempt=job.attempt, success=success, now=driver.now + 1)
+    driver.note_events()
+    return job
+
+
+@pytest.mark.parametrize("success", [Success(b"1"), Success(b"1", StoredFile("a/result", "text/plain", 9))])
+def test_an_attempt_during_which_nothing_else_happens_is_one_record(success: Success) -> None:
+    recording = Recording()
+    job = run_one(recording, success)
+    assert [record[0] for record in recording.records] == [BEGIN, SPEC, SUBMIT, RAN]
+    for image in (recording.image(), recording.image(times=2)):
+        assert list(of_job(image.jobs[job.id], job, recording.driver.now)) == []
+
+
+def test_an_attempt_during_which_records_are_written_is_two_records() -> None:
+    recording = Recording()
+    driver = recording.driver
+    job = run_one(recording, Success(b"1"), lambda: recording.recorder.process(driver.now))
+    assert [record[0] for record in recording.records] == [BEGIN, SPEC, SUBMIT, START, PROCESS, SUCCESS]
+    assert list(of_job(recording.image().jobs[job.id], job, driver.now)) == []
+
+
+def test_a_success_right_after_the_start_of_another_job_is_its_own() -> None:
+    recording = Recording()
+    driver = recording.driver
+    first, second = (driver.engine.submit(HANDLERS["plain"], b"{}", None, now=driver.now).job for _ in range(2))
+    driver.note_events()
+    for job in (first, second):
+        driver.lease(job)
+        driver.note_events()
+    driver.engine.ack(first.id, attempt=1, success=Success(b"1"), now=driver.now)
+    driver.note_events()
+    assert [record[0] for record in recording.records[-3:]] == [START, START, SUCCESS]
+    for job in (first, second):
+        assert list(of_job(recording.image().jobs[job.id], job, driver.now)) == []
+
+
+def test_an_attempt_with_a_start_that_is_encoded_already_is_two_records() -> None:
+    recording = Recording()
+    kept = list[Any]()
+
+    def commit() -> None:
+        kept.extend(recording.records)
+        recording.records.clear()
+
+    job = run_one(recording, Success(b"1"), commit)
+    assert [record[0] for record in (*kept, *recording.records)] == [BEGIN, SPEC, SUBMIT, START, SUCCESS]
+    recording.records[:0] = kept
+    assert list(of_job(recording.image().jobs[job.id], job, recording.driver.now)) == []
 
 
 def test_records_that_are_older_than_their_job_change_nothing() -> None:

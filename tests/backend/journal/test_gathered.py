@@ -1,0 +1,89 @@
+"""What gathers for a frame is encoded an iteration of the loop at a time, and joined."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from jobqueue.backend.journal import gathered as gathered_module
+from jobqueue.backend.journal.gathered import Gathered
+from jobqueue.backend.journal.records import body_of, joined, parted
+
+if TYPE_CHECKING:
+    from jobqueue.backend.journal.records import Body
+
+COUNTS = [0, 1, 14, 15, 16, 300, 65_534, 65_535, 65_536, 70_000]
+
+
+def numbered(count: int, first: int = 0) -> list[Any]:
+    return [[number % 100] for number in range(first, first + count)]
+
+
+def decoded(body: Body) -> list[Any]:
+    """Return the records of a body, whose number is checked."""
+    records: list[Any] = msgspec.msgpack.decode(body.data)
+    assert body.records == len(records)
+    return records
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_a_body_is_a_msgpack_array_of_its_records(count: int) -> None:
+    assert decoded(body_of(numbered(count))) == numbered(count)
+
+
+@pytest.mark.parametrize("first", COUNTS[1:])
+def test_joined_bodies_are_the_body_of_all_their_records(first: int) -> None:
+    bodies = [body_of(numbered(first)), body_of(numbered(1, first)), body_of(numbered(20, first + 1))]
+    assert joined(bodies, 10**9) == [body_of(numbered(first + 21))]
+
+
+def test_records_are_parted_where_a_body_has_grown_to_its_size() -> None:
+    bodies = parted(numbered(50), 40)
+    assert [body.records for body in bodies] == [20, 20, 10]
+    assert [record for body in bodies for record in decoded(body)] == numbered(50)
+
+
+def test_a_record_alone_may_be_greater_than_a_body() -> None:
+    assert [body.records for body in parted([[1], ["x" * 100], [2]], 40)] == [2, 1]
+
+
+def test_gathered_records_are_counted_and_measured_once_encoded() -> None:
+    gathered = Gathered()
+    gathered.append([1])
+    gathered.records.append([2])
+    assert (len(gathered), gathered.size_bytes) == (2, 0)
+    gathered.encode()
+    gathered.encode()
+    assert (len(gathered), gathered.size_bytes, gathered.records) == (2, 5, [])
+    gathered.append([3])
+    assert len(gathered) == 3
+    (body,) = gathered.take()
+    assert decoded(body) == [[1], [2], [3]]
+    assert (len(gathered), gathered.size_bytes, gathered.take()) == (0, 0, [])
+
+
+def test_an_iteration_of_more_than_a_frame_becomes_several_bodies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gathered_module, "FRAME_BYTES", 40)
+    gathered = Gathered()
+    taken: list[Any] = []
+    for _ in range(3):
+        for record in numbered(25):
+            gathered.append(record)
+        gathered.encode()
+    for body in gathered.take():
+        assert len(body.data) <= 2 * 40
+        taken += decoded(body)
+    assert taken == 3 * numbered(25)
+
+
+def test_records_that_can_not_be_encoded_stay() -> None:
+    gathered = Gathered()
+    gathered.append([object()])
+    for call in (gathered.encode, gathered.take):
+        with pytest.raises(TypeError):
+            call()
+        assert len(gathered) == 1
+    gathered.clear()
+    assert (len(gathered), gathered.take()) == (0, [])
