@@ -297,10 +297,8 @@ class Recorder:
             records, record = self._records, self._started
             # The start is the last record, and not encoded yet: both are one record.
             if records and records[-1] is record and record[1] == job.id:
-                record[0] = RAN
-                record[2] = job.version
-                record.append(at)
-                record.append(job.result)
+                _, _, _, attempt, started_at = record
+                records[-1] = record = [RAN, job.id, job.version, attempt, started_at, at, job.result]
             else:
                 record = [SUCCESS, job.id, job.version, at, job.result]
                 self._write(record)
