@@ -106,8 +106,7 @@ class Image:
         self._plain: dict[tuple[str | None, str | None], Uniqueness] = {}
         self._newest_ms = 0
         # The latest instant: neighbours share it, as they did in the process that wrote them.
-        self._ms = 0
-        self._at = -offset_s
+        self._ms, self._at = 0, -offset_s
         self._appliers = {kind: getattr(self, f"_{names[0]}") for kind, names in enumerate(FIELDS)}
 
     def apply(self, body: bytes) -> int:
