@@ -5,7 +5,7 @@ Rules:
 1. A call takes paths and descriptors, and raises OSError.
 2. Bytes are on the disk after `sync_data` of their file, a new length and a name after `sync_file` and `sync_folder`.
 3. Each method may wait for the disk, and so is for a thread. `write` alone is called on the loop as well: it goes into
-   the page cache.
+   the page cache. A `sync_data` of the kernel's own (`syncs_in_kernel`) needs no thread.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import errno
 import fcntl
 import os
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,6 +110,11 @@ class Disk:
         """Wait until the bytes of a file are on the disk."""
         os.fdatasync(fd)
 
+    @property
+    def syncs_in_kernel(self) -> bool:
+        """Whether `sync_data` is `fdatasync` and no more, so that `KernelSync` may take its place."""
+        return type(self).sync_data is _fdatasync
+
     def sync_file(self, fd: int) -> None:
         """Wait until the bytes and the length of a file are on the disk."""
         os.fsync(fd)
@@ -133,3 +138,6 @@ class Disk:
     def size_of(self, path: Path) -> int:
         """Return the size of a file in bytes."""
         return os.stat(path).st_size
+
+
+_fdatasync: Final = Disk.sync_data

@@ -1,6 +1,15 @@
 """DiskThread: runs calls that wait for the disk, one after another in a thread, and reports to the loop.
 
-The writer of the journal hands it a few hundred calls a second, so it takes no future and no task for one.
+Rules:
+
+1. A sync of the current segment alone is the kernel's own where that is possible (`kernel_sync`): `always` has hundreds
+   of them a second. All other calls are the thread's, and so is a sync that the kernel refuses.
+2. Such a sync overlaps with calls of the thread, and has to come before or after none of them. A spare is another file,
+   and is written only once its making was reported. Files that are removed are below a segment that was synced before
+   their removal was asked for. Retired segments are synced together with the current one, by one call of the thread,
+   and the writer has one sync at a time. Another one may begin after a failure, of a new file: the old one, which may
+   be closed meanwhile, is never trusted again, and the writer ignores what is reported of it.
+3. The writer hands over hundreds of calls a second, so there is no future and no task for one.
 """
 
 from __future__ import annotations
@@ -8,11 +17,19 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
+from functools import partial
 from queue import SimpleQueue
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
+from jobqueue.backend.journal.kernel_sync import KernelSync
+from jobqueue.backend.journal.log_files import sync_segments
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from jobqueue.backend.journal.disk import Disk
+    from jobqueue.backend.journal.segment import Segment
 
 T = TypeVar("T")
 
@@ -23,6 +40,17 @@ class RunsCalls(Protocol):
     def submit(self, call: Callable[[], T], done: Callable[[T | None, Exception | None], None]) -> None:
         """Run a call; `done` gets its result or its exception, on the loop."""
 
+    def sync(
+        self,
+        disk: Disk,
+        retired: Sequence[Segment],
+        current: Segment | None,
+        began: float,
+        done: Callable[[float | None, Exception | None], None],
+    ) -> None:
+        """Run `sync_segments`, not always in order with the other calls."""
+        self.submit(partial(sync_segments, disk, retired, current, began), done)
+
     @property
     def oldest_at(self) -> float | None:
         """When the oldest call that isn't done was submitted, by the loop's clock; None: all are done."""
@@ -31,8 +59,8 @@ class RunsCalls(Protocol):
         """Wait for all calls, and end."""
 
 
-class DiskThread:
-    """A thread for calls that wait for the disk. Every method is for the loop's thread.
+class DiskThread(RunsCalls):
+    """A thread for calls that wait for the disk, and the kernel for syncs. Every method is for the loop's thread.
 
     It is a daemon: a disk that never answers must not keep the process from ending.
     """
@@ -43,25 +71,49 @@ class DiskThread:
             SimpleQueue()
         )
         self._submitted: deque[float] = deque()
+        self._kernel_sync = KernelSync()
         self._thread = threading.Thread(target=self._run, name="jobqueue-journal", daemon=True)
         self._thread.start()
 
     @property
     def oldest_at(self) -> float | None:
         """When the oldest call that isn't done was submitted, by the loop's clock; None: all are done."""
-        return self._submitted[0] if self._submitted else None
+        in_kernel = self._kernel_sync.began_at
+        if not self._submitted:
+            return in_kernel
+        return self._submitted[0] if in_kernel is None else min(self._submitted[0], in_kernel)
 
     def submit(self, call: Callable[[], T], done: Callable[[T | None, Exception | None], None]) -> None:
         """Run a call; `done` gets its result or its exception, on the loop."""
         self._submitted.append(self._loop.time())
         self._calls.put((call, done))
 
+    def sync(
+        self,
+        disk: Disk,
+        retired: Sequence[Segment],
+        current: Segment | None,
+        began: float,
+        done: Callable[[float | None, Exception | None], None],
+    ) -> None:
+        """Have the kernel sync the current segment if it is the only one, else run `sync_segments`."""
+        if not (
+            current is not None
+            and not retired
+            and disk.syncs_in_kernel
+            and self._kernel_sync.begin(current.fd, partial(_report_sync, began, done))
+        ):
+            super().sync(disk, retired, current, began, done)
+
     async def close(self) -> None:
-        """Wait for all calls, and end the thread."""
-        ended = self._loop.create_future()
-        self.submit(lambda: None, lambda result, error: None if ended.done() else ended.set_result(None))
-        await ended
-        self._calls.put(None)
+        """Wait for all calls, and end the thread. Cancelled, it leaves the thread to end when its calls have."""
+        try:
+            await self._kernel_sync.close()  # first: the report of a sync that has failed submits a call
+            ended: asyncio.Future[None] = self._loop.create_future()
+            self.submit(self._kernel_sync.destroy, partial(settle, ended))
+            await ended
+        finally:
+            self._calls.put(None)
         self._thread.join()
 
     def _run(self) -> None:
@@ -81,6 +133,10 @@ class DiskThread:
     def _report(self, done: Callable[[Any, Exception | None], None], result: Any, error: Exception | None) -> None:
         self._submitted.popleft()
         done(result, error)
+
+
+def _report_sync(began: float, done: Callable[[float | None, Exception | None], None], error: OSError | None) -> None:
+    done(perf_counter() - began if error is None else None, error)
 
 
 def settle(future: asyncio.Future[T], result: T | None, error: Exception | None) -> None:

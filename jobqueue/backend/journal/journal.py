@@ -68,7 +68,7 @@ class Journal:
         now: The engine's clock.
         offset_s: Returns the seconds from that clock to Unix seconds.
         segment_bytes: Size of a segment. Defaults to 64 MiB.
-        thread: Runs the writer's calls of the disk. Defaults to a thread of its own.
+        thread: Runs the writer's calls of the disk. Defaults to a thread of its own, with syncs in the kernel.
 
     Attributes:
         with_files: The restored jobs that have files.

@@ -1,4 +1,4 @@
-"""The steps of the writer on the disk. Each waits for it, so they run in the thread of the writer."""
+"""The steps of the writer on the disk. Each waits for it, so they run in its thread; `kernel_sync` has one without."""
 
 from __future__ import annotations
 

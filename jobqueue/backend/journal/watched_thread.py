@@ -1,4 +1,4 @@
-"""WatchedThread: the thread of the disk, and a watch on how long its calls take."""
+"""WatchedThread: the thread of the disk, and a watch on how long its calls take, and syncs in the kernel."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from jobqueue.backend.journal.disk import Disk
     from jobqueue.backend.journal.disk_thread import RunsCalls
+    from jobqueue.backend.journal.segment import Segment
 
 STALL_S: Final = 10.0
 """Seconds after which a call stalls the journal, and that its end is waited for."""
@@ -43,6 +45,18 @@ class WatchedThread:
     def submit(self, call: Callable[[], Any], done: Callable[[Any, Exception | None], None]) -> None:
         """Run a call; `done` gets its result or its exception, on the loop."""
         self._thread.submit(call, partial(self._report, done))
+        self._watch()
+
+    def sync(
+        self,
+        disk: Disk,
+        retired: Sequence[Segment],
+        current: Segment | None,
+        began: float,
+        done: Callable[[float | None, Exception | None], None],
+    ) -> None:
+        """Run `sync_segments` in the thread, or have the kernel do it."""
+        self._thread.sync(disk, retired, current, began, partial(self._report, done))
         self._watch()
 
     async def close(self) -> bool:

@@ -2,8 +2,8 @@
 
 Rules:
 
-1. Records gather during an iteration of the loop, and are one frame, which the loop writes into the page cache. A
-   thread syncs what was written. `always`: at once if an answer waits for it, else within `UNWAITED_S`; what gathers
+1. Records gather during an iteration of the loop, and are one frame, which the loop writes into the page cache. The
+   kernel or a thread syncs it. `always`: at once if an answer waits for it, else within `UNWAITED_S`; what gathers
    meanwhile is the next frame, written when the sync has ended, or a moment later (`held_commit`). `interval`: every
    `interval_s`. The loop never waits for a sync.
 2. A record is *kept* when it is as durable as the policy promises: synced, or written.
@@ -32,7 +32,7 @@ from jobqueue.backend.journal.disk_thread import DiskThread, settle
 from jobqueue.backend.journal.gathered import Gathered
 from jobqueue.backend.journal.held_commit import HeldCommit
 from jobqueue.backend.journal.kept_waits import KeptWaits
-from jobqueue.backend.journal.log_files import OpenedLog, close_all, open_log, sync_segments
+from jobqueue.backend.journal.log_files import OpenedLog, close_all, open_log
 from jobqueue.backend.journal.segment import SEGMENT_BYTES
 from jobqueue.backend.journal.spares import Spares
 from jobqueue.backend.journal.trouble import Trouble, Troubles, failure, told
@@ -147,7 +147,7 @@ class Writer:
             on_recovered: Called when it is out of it.
             interval_s: Seconds between two syncs of `interval`. Defaults to 0.05.
             segment_bytes: Size of a segment. Defaults to 64 MiB.
-            thread: Runs the calls of the disk. Defaults to a thread of its own.
+            thread: Runs the calls of the disk. Defaults to a thread of its own, with syncs in the kernel.
         """
         thread = thread or DiskThread()
         opening: asyncio.Future[OpenedLog] = asyncio.get_running_loop().create_future()
@@ -376,18 +376,16 @@ class Writer:
             self._spares.look()
 
     def _sync(self, began: float | None = None) -> None:
-        """Let the thread sync all that is written, unless it does so already. Args: began: When it was begun."""
+        """Have all that is written synced, unless that is under way. Args: began: When the commit was begun."""
         if self._sync_timer is not None:
             self._sync_timer.cancel()
             self._sync_timer = None
         if not self._syncing and self._tail.synced < self._tail.lsn:
             self._syncing = True
             try:
-                retired = self._tail.take_retired()
-                self._disk_thread.submit(
-                    partial(sync_segments, self._disk, retired, self._tail.current, began or perf_counter()),
-                    partial(self._on_synced, self._failures, self._tail.lsn, self._written),
-                )
+                retired, current = self._tail.take_retired(), self._tail.current
+                on_synced = partial(self._on_synced, self._failures, self._tail.lsn, self._written)
+                self._disk_thread.sync(self._disk, retired, current, began or perf_counter(), on_synced)
             except BaseException as error:
                 self._fail(error)
 

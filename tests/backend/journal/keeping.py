@@ -9,6 +9,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec
 
 from jobqueue import testing
+from jobqueue.backend.journal.disk_thread import RunsCalls
 from jobqueue.backend.journal.folder import JournalFolder
 from jobqueue.backend.journal.journal import Journal
 from jobqueue.backend.journaled import JournaledBackend
@@ -34,7 +35,7 @@ WALL_S = 1.8e9
 _begun: list[JournaledBackend] = []
 
 
-class AtOnce:
+class AtOnce(RunsCalls):
     """Runs calls of the disk within the call that submits them."""
 
     oldest_at = None

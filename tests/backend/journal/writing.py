@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from jobqueue.backend.journal.disk_thread import RunsCalls
 from jobqueue.backend.journal.folder import JournalFolder
 from jobqueue.backend.journal.reading import read_log
 from jobqueue.backend.journal.snapshot_file import SnapshotFile, read_snapshot
@@ -22,7 +23,7 @@ Sync = Literal["always", "interval"]
 SEGMENT_BYTES = 1024
 
 
-class InlineThread:
+class InlineThread(RunsCalls):
     """Runs each call in an iteration of the loop of its own; while it is held, none."""
 
     def __init__(self) -> None:
