@@ -319,16 +319,12 @@ class Writer:
             self.commit()
         if self.records:  # they wait for a sync
             try:
-                self._gathered.encode()
+                self._gathered.end_iteration()
             except BaseException as error:
                 self._fail(error)
-        if self._waiting_bytes > STALLED_BYTES:
-            self._check_backlog(self._waiting_bytes)
-
-    @property
-    def _waiting_bytes(self) -> int:
-        """Bytes of records that wait for the disk."""
-        return self._pending_bytes + self._gathered.size_bytes
+        waiting_bytes = self._pending_bytes + self._gathered.size_bytes
+        if waiting_bytes > STALLED_BYTES:
+            self._check_backlog(waiting_bytes)
 
     def _close_batch(self, begin: Begin | None = None) -> None:
         """Let what gathers be a frame. Args: begin: The segment that begins with it."""
@@ -460,7 +456,7 @@ class Writer:
 
     def _before_report(self) -> None:
         """The disk has answered."""
-        if self._waiting_bytes <= STALLED_BYTES:
+        if self._pending_bytes + self._gathered.size_bytes <= STALLED_BYTES:
             self._troubles.stalled = ""
 
     def _after_report(self) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from concurrent.futures import Executor, Future
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec
+from unittest import mock
 
 from jobqueue import testing
+from jobqueue.backend.journal import snapshotting
 from jobqueue.backend.journal.disk_thread import RunsCalls
 from jobqueue.backend.journal.folder import JournalFolder
 from jobqueue.backend.journal.journal import Journal
@@ -50,6 +53,20 @@ class AtOnce(RunsCalls):
 
     async def close(self) -> None:
         pass
+
+
+class InlineExecutor(Executor):
+    """Runs each call within `submit`, since virtual time doesn't wait for a thread."""
+
+    def __init__(self, *args: Any, **given: Any) -> None: ...
+
+    def submit(self, call: Callable[..., Any], /, *args: Any, **given: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(call(*args, **given))
+        except Exception as error:
+            future.set_exception(error)
+        return future
 
 
 def kept_backend(
@@ -105,7 +122,8 @@ async def begun(disk: FaultyDisk, **given: Any) -> tuple[JournaledBackend, Journ
 
 
 def virtual_time(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
-    """As that of `jobqueue.testing`; at the end all backends that have `begun` are stopped.
+    """As that of `jobqueue.testing`, with snapshots that are written at once; at the end all backends that have `begun`
+    are stopped.
 
     Those whose crash is only made up are, too: their snapshots would go on beside the end of the loop.
     """
@@ -113,10 +131,11 @@ def virtual_time(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, No
     @testing.virtual_time
     @functools.wraps(test)
     async def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            await test(*args, **kwargs)
-        finally:
-            while _begun:
-                await _begun.pop().stop()
+        with mock.patch.object(snapshotting, "ThreadPoolExecutor", InlineExecutor):
+            try:
+                await test(*args, **kwargs)
+            finally:
+                while _begun:
+                    await _begun.pop().stop()
 
     return run

@@ -1,4 +1,4 @@
-"""What gathers for a frame is encoded an iteration of the loop at a time, and joined."""
+"""What gathers for a frame is encoded many records at a time, and joined."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from jobqueue.backend.journal import gathered as gathered_module
-from jobqueue.backend.journal.gathered import Gathered
+from jobqueue.backend.journal.gathered import UNMEASURED, Gathered
 from jobqueue.backend.journal.records import body_of, joined, parted
 
 if TYPE_CHECKING:
@@ -49,39 +49,48 @@ def test_a_record_alone_may_be_greater_than_a_body() -> None:
     assert [body.records for body in parted([[1], ["x" * 100], [2]], 40)] == [2, 1]
 
 
-def test_gathered_records_are_counted_and_measured_once_encoded() -> None:
+def test_gathered_records_are_counted_and_measured_once_they_are_many() -> None:
     gathered = Gathered()
+    for number in range(UNMEASURED):
+        gathered.append([number])
+        gathered.end_iteration()
+    assert (len(gathered), gathered.size_bytes, gathered.records) == (UNMEASURED, 0, [])
     gathered.append([1])
     gathered.records.append([2])
-    assert (len(gathered), gathered.size_bytes) == (2, 0)
-    gathered.encode()
-    gathered.encode()
-    assert (len(gathered), gathered.size_bytes, gathered.records) == (2, 5, [])
+    assert (len(gathered), gathered.size_bytes) == (UNMEASURED + 2, 0)
+    gathered.end_iteration()
+    assert (len(gathered), gathered.size_bytes, gathered.records) == (UNMEASURED + 2, 3 + 2 * 128 + 2 * 2, [])
     gathered.append([3])
-    assert len(gathered) == 3
+    gathered.end_iteration()
+    gathered.append([4])
+    assert len(gathered) == UNMEASURED + 4
     (body,) = gathered.take()
-    assert decoded(body) == [[1], [2], [3]]
+    assert decoded(body) == [*([number] for number in range(UNMEASURED)), [1], [2], [3], [4]]
     assert (len(gathered), gathered.size_bytes, gathered.take()) == (0, 0, [])
 
 
-def test_an_iteration_of_more_than_a_frame_becomes_several_bodies(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_than_a_frame_becomes_several_bodies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gathered_module, "FRAME_BYTES", 40)
+    monkeypatch.setattr(gathered_module, "UNMEASURED", 30)
     gathered = Gathered()
     taken: list[Any] = []
-    for _ in range(3):
+    for _ in range(5):
         for record in numbered(25):
             gathered.append(record)
-        gathered.encode()
-    for body in gathered.take():
+        gathered.end_iteration()
+    bodies = gathered.take()
+    assert len(bodies) > 3
+    for body in bodies:
         assert len(body.data) <= 2 * 40
         taken += decoded(body)
-    assert taken == 3 * numbered(25)
+    assert taken == 5 * numbered(25)
 
 
-def test_records_that_can_not_be_encoded_stay() -> None:
+def test_records_that_can_not_be_encoded_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gathered_module, "UNMEASURED", 0)
     gathered = Gathered()
     gathered.append([object()])
-    for call in (gathered.encode, gathered.take):
+    for call in (gathered.end_iteration, gathered.take):
         with pytest.raises(TypeError):
             call()
         assert len(gathered) == 1

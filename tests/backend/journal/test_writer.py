@@ -363,6 +363,7 @@ async def test_a_disk_that_does_not_answer_stalls_the_journal_for_a_bounded_time
 async def test_a_backlog_stalls_the_journal_and_a_greater_one_fails_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer_module, "STALLED_BYTES", 100)
     monkeypatch.setattr(writer_module, "GIVEN_UP_BYTES", 400)
+    monkeypatch.setattr(gathered_module, "UNMEASURED", 0)
     journal = await Journal.start(FaultyDisk())
     journal.append()
     await turn()
@@ -390,6 +391,7 @@ async def test_a_backlog_stalls_the_journal_and_a_greater_one_fails_it(monkeypat
 @virtual_time
 async def test_a_backlog_of_many_iterations_of_the_loop_stalls_the_journal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer_module, "STALLED_BYTES", 20 * 6)
+    monkeypatch.setattr(gathered_module, "UNMEASURED", 0)
     journal = await Journal.start(FaultyDisk())
     journal.thread.held = True
     for _ in range(21):
