@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from jobqueue.config import Settings
+from jobqueue.context import printable
 from jobqueue.core.job import JobId, Uniqueness
 from jobqueue.core.pause import REASON_LENGTH_MAX
 from jobqueue.duration import as_seconds, seconds
@@ -345,7 +346,8 @@ class JobQueue(Registration):
             raise ValueError(f"for_s is over 0, not {until_s:g}")
         if reason is not None and len(reason) > REASON_LENGTH_MAX:
             raise ValueError(f"a reason has at most {REASON_LENGTH_MAX} characters, not {len(reason)}")
-        await self.service.backend.pause(queue, reason=reason, for_s=until_s)
+        shown = None if reason is None else printable(reason)
+        await self.service.backend.pause(queue, reason=shown, for_s=until_s)
 
     async def resume(self, queue: str) -> None:
         """Start a paused queue's jobs again. Raises KeyError."""

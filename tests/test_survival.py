@@ -371,6 +371,15 @@ async def test_a_pause_is_kept(lives: Lives) -> None:
     assert default is None or default.until is not None
 
 
+async def test_a_pause_for_a_reason_that_is_no_text_in_unicode_is_kept(lives: Lives) -> None:
+    queue = await lives.start()
+    await queue.pause("slow", reason="the disk \ud800")
+    queue = await lives.again()
+    pause = queue.service.snapshot().queues[1].pause
+    assert pause is not None
+    assert pause.reason == "the disk ?"
+
+
 async def test_a_change_of_a_queue_is_kept_until_its_settings_change(lives: Lives) -> None:
     queue = await lives.start()
     await queue.change("slow", workers=7, weight=3)

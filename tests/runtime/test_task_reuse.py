@@ -229,6 +229,29 @@ async def test_jobs_get_as_much_of_an_iteration_as_everything_else(rest_s: float
     assert row_s - ROW_S / 4 <= min(took) <= max(took) <= row_s + ROW_S / 4
 
 
+@virtual_time
+async def test_first_steps_that_compute_are_no_time_of_everything_else() -> None:
+    queue, loop, rows = make_queue(), asyncio.get_running_loop(), [0]
+    assert isinstance(loop, VirtualLoop)
+
+    @queue.handler
+    async def computes() -> None:
+        loop.jump(ROW_S / 8)
+        rows[-1] += 1
+
+    @queue.handler
+    async def computes_and_naps() -> None:
+        loop.jump(4 * ROW_S)
+        await asyncio.sleep(0)
+
+    async with queue:
+        jobs = [await queue.submit("computes_and_naps" if number % 20 == 0 else "computes") for number in range(1000)]
+        while (await jobs[-1].status()).live:
+            rows.append(0)
+            await asyncio.sleep(0)
+    assert max(rows) <= 10, "a row of one millisecond has eight"
+
+
 class WholeMilliseconds(VirtualLoop):
     """A loop with the clock of uvloop."""
 

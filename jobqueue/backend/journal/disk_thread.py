@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 class RunsCalls(Protocol):
-    """Runs calls beside the loop, in order; tests have one without a thread."""
+    """Runs calls beside the loop, in order but for syncs; tests have one without a thread."""
 
     def submit(self, call: Callable[[], T], done: Callable[[T | None, Exception | None], None]) -> None:
         """Run a call; `done` gets its result or its exception, on the loop."""

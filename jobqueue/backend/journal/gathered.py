@@ -16,7 +16,7 @@ FRAME_BYTES: Final = 8 * 1024 * 1024
 """Bytes of records after which the next one begins another frame."""
 
 
-UNMEASURED: Final = 128
+UNMEASURED: Final = 32
 """Records of earlier iterations, at most, that are not encoded yet, so that their size isn't known."""
 
 

@@ -332,7 +332,7 @@ class Journal:
         try:
             try:
                 await self._write_snapshot(writer)
-            except (OSError, JournalFailed) as error:  # the log is longer without it, and tells the same
+            except (OSError, ValueError, JournalFailed) as error:  # the log is longer without it, and tells the same
                 journal_log.snapshot_failed(error)
             if not self._crashed or snapshots.last is not None:  # else only a snapshot tells of that crash
                 recorder.clean(self._now())

@@ -17,7 +17,7 @@ a worker of the kernel call what `fdatasync` calls, and an eventfd tells the loo
 5. The end of the process waits for a sync in flight, as it does for a thread within `fdatasync`.
 6. A process that is forked has no part in it: its calls would get EINVAL.
 
-The CPU time of a sync is the worker's, and so not a part of the process's.
+The CPU time of a sync is a kernel worker's, and so not a part of the process's.
 """
 
 from __future__ import annotations
@@ -146,11 +146,14 @@ class KernelSync:
             return False
         try:
             calls = self._calls or self._open()
+            self._done = done  # before: whatever comes in between, a sync in flight is known as one
             calls.submit(self._context, fd, self._eventfd)
-        except (OSError, NotImplementedError) as error:  # the latter of a loop that watches no descriptors
+        # The latter two are of a loop that watches no descriptors, and of a Python without eventfds.
+        except (OSError, NotImplementedError, AttributeError) as error:
+            self._done = None
             self._refused = self._calls is None or not isinstance(error, BlockingIOError)
             return False
-        self._done, self.began_at = done, self._loop.time()
+        self.began_at = self._loop.time()
         return True
 
     async def close(self) -> None:
@@ -177,9 +180,14 @@ class KernelSync:
         """Make a context with an eventfd. Raises OSError if there can be none."""
         calls = SystemCalls()
         self._context = calls.setup()
-        self._calls = calls
-        self._eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._loop.add_reader(self._eventfd, self._on_ready)
+        self._calls = calls  # so that `destroy` ends the context, whatever is raised now
+        eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        try:
+            self._loop.add_reader(eventfd, self._on_ready)
+        except BaseException:
+            os.close(eventfd)
+            raise
+        self._eventfd = eventfd
         return calls
 
     def _on_ready(self) -> None:

@@ -1,4 +1,4 @@
-"""The steps of the writer on the disk. Each waits for it, so they run in its thread; `kernel_sync` has one without."""
+"""The steps of the writer on the disk. Each waits for it, so they run in its thread; a sync may be `kernel_sync`'s."""
 
 from __future__ import annotations
 

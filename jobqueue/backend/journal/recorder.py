@@ -80,8 +80,8 @@ class Log(Protocol):
     """What records are written to.
 
     Attributes:
-        records: The latest of them, in order: always the same list. Whatever is taken from it is encoded by then.
-            While it isn't empty, records may be added to it, too.
+        records: The latest of them, in order: always the same list. Those in it are not encoded yet. While it isn't
+            empty, records may be added to it, too.
     """
 
     @property

@@ -1,4 +1,4 @@
-"""WatchedThread: the thread of the disk, and a watch on how long its calls take, and syncs in the kernel."""
+"""WatchedThread: the thread of the disk, and a watch on how long its calls, and syncs in the kernel, take."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def test_gathered_records_are_counted_and_measured_once_they_are_many() -> None:
     gathered.records.append([2])
     assert (len(gathered), gathered.size_bytes) == (UNMEASURED + 2, 0)
     gathered.end_iteration()
-    assert (len(gathered), gathered.size_bytes, gathered.records) == (UNMEASURED + 2, 3 + 2 * 128 + 2 * 2, [])
+    assert (len(gathered), gathered.size_bytes, gathered.records) == (UNMEASURED + 2, 3 + 2 * (UNMEASURED + 2), [])
     gathered.append([3])
     gathered.end_iteration()
     gathered.append([4])

@@ -109,7 +109,8 @@ async def test_a_loop_that_watches_no_descriptors_has_the_thread_sync(
         raise NotImplementedError
 
     thread, reports = DiskThread(), Reports()
-    monkeypatch.setattr(asyncio.get_running_loop(), "add_reader", refuse)
+    for method in ("add_reader", "remove_reader"):
+        monkeypatch.setattr(asyncio.get_running_loop(), method, refuse)
     sync(thread, file, reports)
     await reports.wait_for(1)
     await thread.close()
