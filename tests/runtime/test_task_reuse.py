@@ -203,13 +203,8 @@ async def test_other_tasks_have_their_turn_after_each_job_that_takes_longer_than
         assert 10 <= await turns_until_over(jobs[-1]) <= 12
 
 
-@pytest.mark.parametrize(
-    ("rest_s", "row_s"),
-    [(ROW_S / 4, ROW_S), (4 * ROW_S, 4 * ROW_S), (10 * ROW_S_MAX, ROW_S_MAX)],
-    ids=["at least a millisecond", "as long as the rest", "at most ten milliseconds"],
-)
-@virtual_time
-async def test_jobs_get_as_much_of_an_iteration_as_everything_else(rest_s: float, row_s: float) -> None:
+def make_counting_queue() -> tuple[JobQueue, VirtualLoop, list[int]]:
+    """Return a queue, its loop, and a list; each job of `computes` takes an eighth of a row, and adds 1 to the last."""
     queue, loop, rows = make_queue(), asyncio.get_running_loop(), [0]
     assert isinstance(loop, VirtualLoop)
 
@@ -217,6 +212,18 @@ async def test_jobs_get_as_much_of_an_iteration_as_everything_else(rest_s: float
     async def computes() -> None:
         loop.jump(ROW_S / 8)
         rows[-1] += 1
+
+    return queue, loop, rows
+
+
+@pytest.mark.parametrize(
+    ("rest_s", "row_s"),
+    [(ROW_S / 4, ROW_S), (4 * ROW_S, 4 * ROW_S), (10 * ROW_S_MAX, ROW_S_MAX)],
+    ids=["at least a millisecond", "as long as the rest", "at most ten milliseconds"],
+)
+@virtual_time
+async def test_jobs_get_as_much_of_an_iteration_as_everything_else(rest_s: float, row_s: float) -> None:
+    queue, loop, rows = make_counting_queue()
 
     async with queue:
         jobs = [await queue.submit("computes") for _ in range(2000)]
@@ -231,13 +238,7 @@ async def test_jobs_get_as_much_of_an_iteration_as_everything_else(rest_s: float
 
 @virtual_time
 async def test_first_steps_that_compute_are_no_time_of_everything_else() -> None:
-    queue, loop, rows = make_queue(), asyncio.get_running_loop(), [0]
-    assert isinstance(loop, VirtualLoop)
-
-    @queue.handler
-    async def computes() -> None:
-        loop.jump(ROW_S / 8)
-        rows[-1] += 1
+    queue, loop, rows = make_counting_queue()
 
     @queue.handler
     async def computes_and_naps() -> None:

@@ -19,17 +19,14 @@ import threading
 from collections import deque
 from functools import partial
 from queue import SimpleQueue
-from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from jobqueue.backend.journal.kernel_sync import KernelSync
-from jobqueue.backend.journal.log_files import sync_segments
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    from jobqueue.backend.journal.disk import Disk
-    from jobqueue.backend.journal.segment import Segment
+    from jobqueue.backend.journal.log_files import SegmentSync
 
 T = TypeVar("T")
 
@@ -40,16 +37,9 @@ class RunsCalls(Protocol):
     def submit(self, call: Callable[[], T], done: Callable[[T | None, Exception | None], None]) -> None:
         """Run a call; `done` gets its result or its exception, on the loop."""
 
-    def sync(
-        self,
-        disk: Disk,
-        retired: Sequence[Segment],
-        current: Segment | None,
-        began: float,
-        done: Callable[[float | None, Exception | None], None],
-    ) -> None:
-        """Run `sync_segments`, not always in order with the other calls."""
-        self.submit(partial(sync_segments, disk, retired, current, began), done)
+    def sync(self, sync: SegmentSync, done: Callable[[float | None, Exception | None], None]) -> None:
+        """Run a sync, not always in order with the other calls."""
+        self.submit(sync.run, done)
 
     @property
     def oldest_at(self) -> float | None:
@@ -88,22 +78,15 @@ class DiskThread(RunsCalls):
         self._submitted.append(self._loop.time())
         self._calls.put((call, done))
 
-    def sync(
-        self,
-        disk: Disk,
-        retired: Sequence[Segment],
-        current: Segment | None,
-        began: float,
-        done: Callable[[float | None, Exception | None], None],
-    ) -> None:
-        """Have the kernel sync the current segment if it is the only one, else run `sync_segments`."""
+    def sync(self, sync: SegmentSync, done: Callable[[float | None, Exception | None], None]) -> None:
+        """Have the kernel sync the current segment if it is the only one, else run the sync in the thread."""
         if not (
-            current is not None
-            and not retired
-            and disk.syncs_in_kernel
-            and self._kernel_sync.begin(current.fd, partial(_report_sync, began, done))
+            sync.current is not None
+            and not sync.retired
+            and sync.disk.syncs_in_kernel
+            and self._kernel_sync.begin(sync.current.fd, partial(_report_sync, sync, done))
         ):
-            super().sync(disk, retired, current, began, done)
+            super().sync(sync, done)
 
     async def close(self) -> None:
         """Wait for all calls, and end the thread. Cancelled, it leaves the thread to end when its calls have."""
@@ -135,8 +118,10 @@ class DiskThread(RunsCalls):
         done(result, error)
 
 
-def _report_sync(began: float, done: Callable[[float | None, Exception | None], None], error: OSError | None) -> None:
-    done(perf_counter() - began if error is None else None, error)
+def _report_sync(
+    sync: SegmentSync, done: Callable[[float | None, Exception | None], None], error: OSError | None
+) -> None:
+    done(sync.seconds if error is None else None, error)
 
 
 def settle(future: asyncio.Future[T], result: T | None, error: Exception | None) -> None:

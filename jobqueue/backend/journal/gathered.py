@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 FRAME_BYTES: Final = 8 * 1024 * 1024
 """Bytes of records after which the next one begins another frame."""
 
-
 UNMEASURED: Final = 32
 """Records of earlier iterations, at most, that are not encoded yet, so that their size isn't known."""
 
@@ -66,8 +65,7 @@ class Gathered:
         A crash keeps all records of a frame or none. So it does with those of an iteration, unless they are more than a
         frame's: a frame ends at any record. What must never be parted is one record.
         """
-        self._earlier += self.records
-        self.records.clear()
+        self.end_iteration()
         self._encode()
         bodies = self._bodies if len(self._bodies) < 2 else joined(self._bodies, FRAME_BYTES)
         self.clear()

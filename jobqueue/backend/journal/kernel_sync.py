@@ -62,12 +62,13 @@ _RESULT: Final = struct.Struct("<QQqq")
 class SystemCalls:
     """The asynchronous calls of Linux, for one request at a time. Each raises OSError.
 
-    None but `destroy` waits, so the others keep the interpreter's lock: to take it again takes up to 5 ms where threads
-    compute.
+    None but `destroy` waits, and each but that keeps the interpreter's lock: to take it again takes up to 5 ms where
+    threads compute.
     """
 
     def __init__(self) -> None:
-        numbers = _NUMBERS.get(platform.machine()) if sys.platform == "linux" and sys.maxsize > 2**32 else None
+        is_possible = sys.platform == "linux" and sys.maxsize > 2**32 and hasattr(os, "eventfd")
+        numbers = _NUMBERS.get(platform.machine()) if is_possible else None
         if numbers is None:
             raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
         self._numbers = numbers
@@ -148,8 +149,7 @@ class KernelSync:
             calls = self._calls or self._open()
             self._done = done  # before: whatever comes in between, a sync in flight is known as one
             calls.submit(self._context, fd, self._eventfd)
-        # The latter two are of a loop that watches no descriptors, and of a Python without eventfds.
-        except (OSError, NotImplementedError, AttributeError) as error:
+        except (OSError, NotImplementedError) as error:  # the latter of a loop that watches no descriptors
             self._done = None
             self._refused = self._calls is None or not isinstance(error, BlockingIOError)
             return False

@@ -122,27 +122,41 @@ def grow_spare(folder: JournalFolder, spare: Segment, size_bytes: int) -> MadeSp
     return MadeSpare(spare, usage_of(folder))
 
 
-def sync_segments(disk: Disk, retired: Sequence[Segment], current: Segment | None, began: float) -> float:
-    """Sync segments; return the seconds since a commit began. Retired ones are cut then, and closed in any case.
+class SegmentSync(NamedTuple):
+    """The sync of all that is written.
 
-    Args:
-        began: By `time.perf_counter`.
-
-    Raises:
-        OSError
+    Attributes:
+        retired: Full segments. They are cut once all are synced, and closed in any case.
+        current: The segment that is written; None: there is none yet.
+        began: When the commit began, by `time.perf_counter`.
     """
-    try:
-        for segment in retired:
-            disk.sync_data(segment.fd)
-        if current is not None:
-            disk.sync_data(current.fd)
-            # Else a loop of crashes, each before its snapshot is complete, would fill the disk with almost empty ones.
+
+    disk: Disk
+    retired: Sequence[Segment]
+    current: Segment | None
+    began: float
+
+    def run(self) -> float:
+        """Sync, and return the seconds since the commit began. Raises OSError."""
+        disk, retired = self.disk, self.retired
+        try:
             for segment in retired:
-                with suppress(OSError):
-                    disk.shorten(segment.fd, segment.offset)
-    finally:
-        close_all(disk, retired)
-    return time.perf_counter() - began
+                disk.sync_data(segment.fd)
+            if self.current is not None:
+                disk.sync_data(self.current.fd)
+                # Else a loop of crashes, each before its snapshot is complete, would fill the disk with almost empty
+                # ones.
+                for segment in retired:
+                    with suppress(OSError):
+                        disk.shorten(segment.fd, segment.offset)
+        finally:
+            close_all(disk, retired)
+        return self.seconds
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the commit began."""
+        return time.perf_counter() - self.began
 
 
 def remove_before(folder: JournalFolder, number: int) -> Usage:

@@ -7,11 +7,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    from jobqueue.backend.journal.disk import Disk
     from jobqueue.backend.journal.disk_thread import RunsCalls
-    from jobqueue.backend.journal.segment import Segment
+    from jobqueue.backend.journal.log_files import SegmentSync
 
 STALL_S: Final = 10.0
 """Seconds after which a call stalls the journal, and that its end is waited for."""
@@ -47,16 +46,9 @@ class WatchedThread:
         self._thread.submit(call, partial(self._report, done))
         self._watch()
 
-    def sync(
-        self,
-        disk: Disk,
-        retired: Sequence[Segment],
-        current: Segment | None,
-        began: float,
-        done: Callable[[float | None, Exception | None], None],
-    ) -> None:
-        """Run `sync_segments` in the thread, or have the kernel do it."""
-        self._thread.sync(disk, retired, current, began, partial(self._report, done))
+    def sync(self, sync: SegmentSync, done: Callable[[float | None, Exception | None], None]) -> None:
+        """Run a sync in the thread, or have the kernel do it."""
+        self._thread.sync(sync, partial(self._report, done))
         self._watch()
 
     async def close(self) -> bool:

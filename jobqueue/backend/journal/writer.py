@@ -32,7 +32,7 @@ from jobqueue.backend.journal.disk_thread import DiskThread, settle
 from jobqueue.backend.journal.gathered import Gathered
 from jobqueue.backend.journal.held_commit import HeldCommit
 from jobqueue.backend.journal.kept_waits import KeptWaits
-from jobqueue.backend.journal.log_files import OpenedLog, close_all, open_log
+from jobqueue.backend.journal.log_files import OpenedLog, SegmentSync, close_all, open_log
 from jobqueue.backend.journal.segment import SEGMENT_BYTES
 from jobqueue.backend.journal.spares import Spares
 from jobqueue.backend.journal.trouble import Trouble, Troubles, failure, told
@@ -381,7 +381,7 @@ class Writer:
             try:
                 retired, current = self._tail.take_retired(), self._tail.current
                 on_synced = partial(self._on_synced, self._failures, self._tail.lsn, self._written)
-                self._disk_thread.sync(self._disk, retired, current, began or perf_counter(), on_synced)
+                self._disk_thread.sync(SegmentSync(self._disk, retired, current, began or perf_counter()), on_synced)
             except BaseException as error:
                 self._fail(error)
 

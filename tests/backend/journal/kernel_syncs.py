@@ -13,6 +13,7 @@ import pytest
 from jobqueue.backend.journal.disk import Disk
 from jobqueue.backend.journal.disk_thread import DiskThread
 from jobqueue.backend.journal.kernel_sync import SystemCalls
+from jobqueue.backend.journal.log_files import SegmentSync
 from jobqueue.backend.journal.segment import Segment
 from jobqueue.backend.journal.watched_thread import WatchedThread
 
@@ -97,4 +98,4 @@ class Reports:
 
 
 def sync(thread: DiskThread | WatchedThread, fd: int, done: Reports, disk: Disk | None = None) -> None:
-    thread.sync(disk or Disk(), [], Segment(1, fd, 4, 0, 4), perf_counter(), done)
+    thread.sync(SegmentSync(disk or Disk(), [], Segment(1, fd, 4, 0, 4), perf_counter()), done)

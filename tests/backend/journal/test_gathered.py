@@ -22,7 +22,7 @@ def numbered(count: int, first: int = 0) -> list[Any]:
 
 
 def decoded(body: Body) -> list[Any]:
-    """Return the records of a body, whose number is checked."""
+    """Return the records of a body, and check their number."""
     records: list[Any] = msgspec.msgpack.decode(body.data)
     assert body.records == len(records)
     return records

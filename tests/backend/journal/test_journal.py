@@ -405,6 +405,22 @@ async def test_a_fault_within_a_snapshot_is_logged_and_jobs_are_still_recorded(
     assert {(await third.get(each.id)).state for each in (first, second)} == {JobState.DELAYED}
 
 
+@virtual_time
+async def test_a_stop_with_a_snapshot_that_can_not_be_encoded_closes_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(walk: SnapshotWalk, now: float) -> bool:
+        raise UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed")
+
+    disk = FaultyDisk()
+    backend, _ = await begun(disk)
+    job = (await backend.submit(LATER)).job
+    with monkeypatch.context() as patch:
+        patch.setattr(SnapshotWalk, "go_on", broken)
+        left = await stopped(backend, disk)
+    again, journal = await begun(left)
+    assert (await again.get(job.id)).state is JobState.DELAYED
+    assert journal.unclean_starts == 0, "the log says that it was closed"
+
+
 @SYNCS
 @virtual_time
 async def test_no_change_begins_while_nothing_can_be_kept(sync: Any) -> None:

@@ -18,6 +18,7 @@ from jobqueue.backend.journal.disk import Disk
 from jobqueue.backend.journal.disk_thread import DiskThread
 from jobqueue.backend.journal.folder import JournalFolder
 from jobqueue.backend.journal.kernel_sync import KernelSync, SystemCalls
+from jobqueue.backend.journal.log_files import SegmentSync
 from jobqueue.backend.journal.reading import read_log
 from jobqueue.backend.journal.segment import Segment
 from jobqueue.backend.journal.trouble import Trouble
@@ -205,7 +206,12 @@ async def test_a_sync_that_has_not_ended_is_not_reported(file: int, syncs: Syncs
     sync(thread, file, reports)
     syncs.held = False
     ran = asyncio.get_running_loop().create_future()
-    syncs._take = lambda calls, context: ran.set_result(None) or _not_yet()  # type: ignore[func-returns-value]
+
+    def take(calls: SystemCalls, context: int) -> int:
+        ran.set_result(None)
+        return _not_yet()
+
+    syncs._take = take
     syncs.end()
     await ran
     assert reports.errors == []
@@ -243,8 +249,8 @@ async def test_full_segments_are_synced_in_the_thread_together_with_the_current_
     retired = os.open(tmp_path / "retired", os.O_RDWR | os.O_CREAT, 0o600)
     thread, reports = DiskThread(), Reports()
     current = Segment(2, file, 4, 0, 4)
-    thread.sync(Disk(), [Segment(1, retired, 4, 0, 4)], current, perf_counter(), reports)
-    thread.sync(Disk(), [], None, perf_counter(), reports)
+    thread.sync(SegmentSync(Disk(), [Segment(1, retired, 4, 0, 4)], current, perf_counter()), reports)
+    thread.sync(SegmentSync(Disk(), [], None, perf_counter()), reports)
     await reports.wait_for(2)
     await thread.close()
     assert reports.errors == [None, None]
@@ -279,9 +285,14 @@ async def test_a_sync_in_flight_for_ten_seconds_is_a_stall(file: int, syncs: Syn
     loop, heard, reports = asyncio.get_running_loop(), list[str](), Reports()
     stalled = asyncio.Event()
     disk_thread = DiskThread()
+
+    def on_stalled() -> None:
+        heard.append("stalled")
+        stalled.set()
+
     watched = WatchedThread(
         disk_thread,
-        on_stalled=lambda: (heard.append("stalled"), stalled.set()),  # type: ignore[arg-type,func-returns-value]
+        on_stalled=on_stalled,
         before_report=lambda: heard.append("answered"),
         after_report=lambda: heard.append("reported"),
     )
@@ -294,7 +305,8 @@ async def test_a_sync_in_flight_for_ten_seconds_is_a_stall(file: int, syncs: Syn
     syncs.end()
     await reports.wait_for(1)
     assert heard == ["stalled", "answered", "reported"]
-    watched._timer.cancel()  # type: ignore[union-attr]  # a timer would let the virtual time run before the thread ends
+    assert watched._timer is not None
+    watched._timer.cancel()  # it would let the virtual time run before the thread ends
     await disk_thread.close()
 
 
@@ -322,7 +334,7 @@ async def test_calls_that_the_last_sync_submits_are_done_before_closing_ends(fil
         thread.submit(partial(ran.append, error), lambda result, error: None)
 
     syncs.result = -errno.EIO
-    thread.sync(Disk(), [], Segment(1, file, 4, 0, 4), perf_counter(), fail)
+    thread.sync(SegmentSync(Disk(), [], Segment(1, file, 4, 0, 4), perf_counter()), fail)
     await thread.close()
     assert [type(error) for error in ran] == [OSError]
 
