@@ -62,13 +62,19 @@ class Ledger:
         elif self.keys.setdefault(key, id_) != id_:
             self.faults.append(f"key {key} gave {self.keys[key]}, then {id_}")
 
-    def saw(self, id_: str, state: str, at: float) -> None:
-        """Note a state that was read; the first sight of a terminal one counts."""
+    def saw(self, id_: str, state: str, asked_at: float, at: float) -> None:
+        """Note a state that was read; the first sight of a terminal one counts.
+
+        Two reads that overlap may be answered in either order: a fault is an older state in a read that was asked
+        for after the terminal one was there.
+        """
         known = self.seen.get(id_)
-        if known is not None and known[0] in TERMINAL and known[0] != state:
-            self.faults.append(f"{id_} was {known[0]}, then {state}")
-        elif known is None or known[0] != state:
-            self.seen[id_] = (state, at)
+        if known is None or known[0] not in TERMINAL:
+            if known is None or known[0] != state:
+                self.seen[id_] = (state, at)
+        elif known[0] != state and asked_at > known[1]:
+            after_s = asked_at - known[1]
+            self.faults.append(f"{id_} was {known[0]}, then {state}, asked for {after_s:.6f} s later")
 
     def forget_latest(self, since: float) -> None:
         """Drop what was seen after this instant: a status may be told up to a commit before it is kept."""

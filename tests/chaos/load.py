@@ -18,6 +18,7 @@ UNANSWERED = (aiohttp.ClientError, ConnectionError, TimeoutError)
 TYPES = ("quick", "quick", "quick", "slow", "flaky", "threaded")
 UNIQUE_VALUES = 5
 GROUPS = 7
+LATEST = 10
 UNANSWERED_PAUSE_S = 0.02
 
 
@@ -118,10 +119,12 @@ class Load:
 
     async def _look(self) -> None:
         if self._ids:
-            id_ = self._rng.choice(self._ids)
+            # Half the looks are at jobs that have just come: these are the ones that change.
+            id_ = self._rng.choice(self._ids[-LATEST:] if self._rng.random() < 0.5 else self._ids)
+            asked_at = time.monotonic()
             answer = await self._ask("GET", f"/v1/jobs/{id_}")
             if "state" in answer and id_ not in self._ledger.maybe_deleted:
-                self._ledger.saw(id_, answer["state"], time.monotonic())
+                self._ledger.saw(id_, answer["state"], asked_at, time.monotonic())
 
     async def _post(self, submission: Accepted, body: dict[str, Any], key: str | None = None) -> None:
         answer = await self._ask("POST", "/v1/jobs", body, {} if key is None else {"Idempotency-Key": f'"{key}"'})

@@ -30,7 +30,7 @@ def test_kept_promises_are_no_faults() -> None:
     kept = ledger("a", "b", "c")
     kept.cancelled.add("b")
     kept.deleted.add("c")
-    kept.saw("a", "running", 1.0)
+    kept.saw("a", "running", 0.9, 1.0)
     found = faults(
         kept,
         document("a", "succeeded", result="token of a"),
@@ -66,10 +66,19 @@ def test_a_cancel_or_delete_that_is_undone_is_a_fault() -> None:
 
 def test_an_end_that_was_seen_long_before_the_kill_stays() -> None:
     seen = ledger("a", "b")
-    seen.saw("a", "succeeded", 1.0)
-    seen.saw("b", "succeeded", 3.0)
+    seen.saw("a", "succeeded", 0.9, 1.0)
+    seen.saw("b", "succeeded", 2.9, 3.0)
     seen.forget_latest(2.0)
     assert faults(seen, document("a"), document("b")) == ["was succeeded, and is queued: a"]
+
+
+def test_an_older_state_is_a_fault_if_it_was_asked_for_after_the_end_was_seen() -> None:
+    seen = ledger("a")
+    seen.saw("a", "succeeded", 1.0, 2.0)
+    seen.saw("a", "running", 1.5, 3.0)
+    assert seen.faults == []
+    seen.saw("a", "running", 2.5, 3.0)
+    assert seen.faults == ["a was succeeded, then running, asked for 0.500000 s later"]
 
 
 def test_one_id_for_two_submissions_is_a_fault() -> None:
