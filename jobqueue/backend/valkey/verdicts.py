@@ -150,8 +150,8 @@ class Verdicts:
             for n, held in enumerate(unstarted):
                 self._attempts.forget(held)
                 self._on_changed(held.lease.job_id)
-                if told is not None and told[1 + 2 * n]:
-                    held.job.state, held.job.version = QUEUED, told[2 + 2 * n]
+                if told is not None and told[1 + 3 * n]:
+                    held.job.state, held.job.version = QUEUED, told[3 + 3 * n]
                     self._listeners.publish(Requeued(held.job), Ready(held.job))
 
         self._link.send("give_back", args, then)

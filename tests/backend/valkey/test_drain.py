@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from jobqueue.core.events import Requeued
 from jobqueue.core.report import ErrorCode, Failure, Success
 from jobqueue.core.transitions import LEASE_GRACE_S
 from jobqueue.errors import Draining, StaleLease
@@ -49,6 +50,20 @@ async def test_a_lease_that_is_on_its_way_when_the_drain_begins_goes_back(fleet:
     lease = await other.backend.lease()
     assert (lease.job_id, lease.attempt) == (job.id, 2)
     await drain
+
+
+@virtual_time
+async def test_jobs_that_go_back_are_told_of_with_the_versions_of_the_store(fleet: Fleet) -> None:
+    draining, other = await fleet.server(places=3), await fleet.server()
+    told: dict[str, object] = {}
+    draining.backend.subscribe(lambda event: told.setdefault(event.job.id, event.job.version), Requeued)
+    jobs = [await other.submit() for _ in range(3)]
+    await pass_time(0.5)
+    drain = asyncio.create_task(draining.backend.drain(60.0, lambda: None))
+    await pass_time(0.5)
+    assert told == {job.id: (await other.backend.get(job.id)).version for job in jobs}
+    assert set(told.values()) == {2}
+    assert await drain == 3
 
 
 @virtual_time
