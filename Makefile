@@ -266,7 +266,7 @@ compiled: $(VENV)/.dev ## make tmp/compiled, a copy of the checkout with modules
 .PHONY: test-compiled
 test-compiled: compiled ## tests of core/, the backend, runtime/ and http/, and 200 simulated lives, on the compiled form
 	cd $(COMPILED) && $(PY) -m pytest -q -m slow tests/packaging/test_compiled_form.py
-	cd $(COMPILED) && $(PY) -m pytest -q -m 'not slow' $(AT_ONCE) tests/core tests/contract tests/runtime tests/http
+	cd $(COMPILED) && $(PY) -m pytest -q -m 'not slow' $(AT_ONCE) tests/core tests/backend tests/contract tests/runtime tests/http
 	cd $(COMPILED) && $(PY) -m tests.simulation --seeds 200
 
 .PHONY: test-wheels

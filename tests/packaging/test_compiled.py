@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import tarfile
 import tempfile
@@ -66,6 +67,19 @@ def test_the_listed_modules_exist_and_are_sorted() -> None:
     listed = compiled.modules(ROOT)
     assert listed == sorted(set(listed))
     assert [path for path in listed if not (ROOT / path).is_file()] == []
+
+
+def test_no_compiled_coroutine_awaits_in_a_finally() -> None:
+    """mypyc 2.4 compiles it wrongly: if that raises, the next call raises what was raised before it this time."""
+    wrong = [
+        f"{path}:{statement.lineno}"
+        for path in compiled.modules(ROOT)
+        for statement in ast.walk(ast.parse((ROOT / path).read_text()))
+        if isinstance(statement, ast.Try)
+        for node in ast.walk(ast.Module(statement.finalbody, []))
+        if isinstance(node, ast.Await | ast.AsyncWith | ast.AsyncFor)
+    ]
+    assert wrong == []
 
 
 def test_an_unknown_form_is_an_error_that_names_the_known_ones(monkeypatch: pytest.MonkeyPatch) -> None:

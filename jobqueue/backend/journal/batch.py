@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from jobqueue.backend.journal.records import body_of
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from jobqueue.backend.journal.gathered import Gathered
 
 
-class Begin(NamedTuple):
+class Begin:
     """A segment that is to begin.
 
     Attributes:
@@ -20,8 +20,11 @@ class Begin(NamedTuple):
         anew: It follows a failure.
     """
 
-    number: Future[int]
-    anew: bool
+    __slots__ = ("anew", "number")
+
+    def __init__(self, number: Future[int], anew: bool) -> None:
+        self.number = number
+        self.anew = anew
 
 
 class Batch:

@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 FRAME_BYTES: Final = 8 * 1024 * 1024
 """Bytes of records after which the next one begins another frame."""
 
-UNMEASURED: Final = 32
-"""Records of earlier iterations, at most, that are not encoded yet, so that their size isn't known."""
+SMALL_BYTES: Final = 4096
+"""Size of the arguments, or of the result, up to which a record is small."""
+
+UNMEASURED: Final = 256
+"""Small records of earlier iterations, at most, that are not encoded yet, so that their size isn't known."""
 
 
 class Gathered:
@@ -24,6 +27,7 @@ class Gathered:
 
     Attributes:
         records: Those of this iteration of the loop, not encoded yet: always the same list.
+        all_small: Whether those that are not encoded yet are small.
         size_bytes: Of what is encoded.
     """
 
@@ -33,20 +37,26 @@ class Gathered:
         self.size_bytes = 0
         self._bodies: list[Body] = []
         self._encoded = 0
+        self.all_small = True
 
     def __len__(self) -> int:
         """Return the number of records."""
         return self._encoded + len(self._earlier) + len(self.records)
 
     def append(self, record: Record) -> None:
-        """Add a record."""
+        """Add a record of any size: it is encoded at the end of the iteration, with all before it."""
+        self.all_small = False
+        self.records.append(record)
+
+    def append_small(self, record: Record) -> None:
+        """Add a small record."""
         self.records.append(record)
 
     def end_iteration(self) -> None:
         """Let records of the next iteration come."""
         self._earlier += self.records
         self.records.clear()
-        if len(self._earlier) > UNMEASURED:
+        if not self.all_small or len(self._earlier) > UNMEASURED:
             self._encode()
 
     def _encode(self) -> None:
@@ -58,6 +68,7 @@ class Gathered:
             self._encoded += len(records)
             self.size_bytes += len(body.data)
             self._earlier = []
+        self.all_small = True
 
     def take(self) -> list[Body]:
         """Return the bodies of frames for all that has gathered, and let nothing have gathered.
@@ -77,3 +88,4 @@ class Gathered:
         self._earlier = []
         self._bodies = []
         self._encoded = self.size_bytes = 0
+        self.all_small = True

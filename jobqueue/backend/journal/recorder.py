@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from jobqueue.backend.journal.gathered import Gathered
+from jobqueue.backend.journal.gathered import SMALL_BYTES, Gathered
 from jobqueue.backend.journal.records import (
     BACK_OFF,
     BEGIN,
@@ -81,14 +81,17 @@ class Log(Protocol):
 
     Attributes:
         records: The latest of them, in order: always the same list. Those in it are not encoded yet. While it isn't
-            empty, records may be added to it, too.
+            empty, small ones may be added to it, too.
     """
 
     @property
     def records(self) -> list[Record]: ...
 
     def append(self, record: Record) -> None:
-        """Add a record."""
+        """Add a record of any size."""
+
+    def append_small(self, record: Record) -> None:
+        """Add a small record: its arguments or its result have `SMALL_BYTES`, at most."""
 
 
 class Recorder:
@@ -117,7 +120,7 @@ class Recorder:
         self._together = Gathered()
         self._to(log)
         # The latest `start` record that may become a `ran` record.
-        self._started: Record = []
+        self._started: list[object] = []
         self._index, self._ids = engine.uniqueness_index, ids
         self._configured = configured
         self.offset_s = offset_s
@@ -155,11 +158,14 @@ class Recorder:
         self._log, self._records = log, log.records
 
     def _write(self, record: Record) -> None:
+        self._log.append(record)
+
+    def _write_small(self, record: Record) -> None:
         # Records of an iteration come after one another: only the first has to make a call.
         if self._records:
             self._records.append(record)
         else:
-            self._log.append(record)
+            self._log.append_small(record)
 
     # -- records without an event
 
@@ -271,9 +277,13 @@ class Recorder:
                 record.append(None)
             record.append(self._ms(job.run_at) if job.state is DELAYED else None)
             record += (self._ms_or_none(job.start_by_at), _upload(job.upload))
-        if lineage is not None:
-            record.append(_lineage(lineage))
-        self._write(record)
+            if lineage is not None:
+                record.append(_lineage(lineage))
+            self._write(record)
+        elif len(job.args) <= SMALL_BYTES:
+            self._write_small(record)
+        else:
+            self._write(record)
 
     def _on_started(self, event: Started) -> None:
         job = event.job
@@ -283,7 +293,7 @@ class Recorder:
         at = int((job.started_at + self.offset_s) * 1000.0 + 0.5)
         if job.extras is None or not job.extras.attempts_before:
             self._started = record = [START, job.id, job.version, job.attempt, at]
-            self._write(record)
+            self._write_small(record)
         else:
             self._write([START, job.id, job.version, job.attempt, at, job.extras.attempts_before])
 
@@ -294,14 +304,18 @@ class Recorder:
             return
         at = int((job.finished_at + self.offset_s) * 1000.0 + 0.5)
         if job.state is SUCCEEDED:
-            records, record = self._records, self._started
+            records, record, result = self._records, self._started, job.result
+            is_small = result is None or len(result) <= SMALL_BYTES
             # The start is the last record, and not encoded yet: both are one record.
-            if records and records[-1] is record and record[1] == job.id:
+            if is_small and records and records[-1] is record and record[1] == job.id:
                 _, _, _, attempt, started_at = record
-                records[-1] = record = [RAN, job.id, job.version, attempt, started_at, at, job.result]
+                records[-1] = record = [RAN, job.id, job.version, attempt, started_at, at, result]
             else:
-                record = [SUCCESS, job.id, job.version, at, job.result]
-                self._write(record)
+                record = [SUCCESS, job.id, job.version, at, result]
+                if is_small:
+                    self._write_small(record)
+                else:
+                    self._write(record)
             extras = job.extras
             if extras is not None and extras.file is not None:
                 record.append(_file(extras.file))

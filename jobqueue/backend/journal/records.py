@@ -18,12 +18,13 @@ Rules:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
 BEGIN: Final = 0
 SPEC: Final = 1
@@ -110,7 +111,7 @@ _encode: Final[Callable[[object], bytes]] = msgspec.msgpack.Encoder().encode
 _FIXARRAY_MAX: Final = 15
 _ARRAY16_MAX: Final = 2**16 - 1
 
-Record = list[object]
+Record = Sequence[object]
 """A record that is yet to be encoded."""
 
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from jobqueue.backend.journal.frame import encode_frame, frame_bytes
-from jobqueue.backend.journal.segment import SEGMENT_HEAD_BYTES, SegmentHead
-
-if TYPE_CHECKING:
-    from jobqueue.backend.journal.segment import Segment
+from jobqueue.backend.journal.segment import SEGMENT_HEAD_BYTES, Segment, SegmentHead
 
 
 class PlacedFrame(NamedTuple):

@@ -60,8 +60,8 @@ class Writer:
     """The end of the log. Every method is for the loop's thread, and none waits for a sync.
 
     Attributes:
-        records: What gathers in this iteration of the loop, by `append`. While it isn't empty, records may be added
-            to it as well.
+        records: What gathers in this iteration of the loop, by `append`. While it isn't empty, small records may be
+            added to it as well.
         kept_together: As `LocalBackend.kept_together`; bound directly, as each submission has a call.
         kept: Number of records that are kept, the first ones of those that were appended.
         times: How long commits took; in `interval` the syncs.
@@ -117,8 +117,7 @@ class Writer:
         self.kept_together = self._waits.together
         self._begun = BegunSegments()
         self._held = HeldCommit(self._waits, self.commit)
-        self._dropping = False
-        self._closed = False
+        self._dropping = self._closed = False
         self._turn: asyncio.Handle | None = None
         self._sync_timer: asyncio.TimerHandle | None = None
         self._errors_total = 0
@@ -188,7 +187,12 @@ class Writer:
         return self._appended_before + len(self._gathered)
 
     def append(self, record: Record) -> None:
-        """Take a record."""
+        """Take a record of any size."""
+        self._gathered.all_small = False
+        self.append_small(record)
+
+    def append_small(self, record: Record) -> None:
+        """Take a small record, as `Gathered.append_small`."""
         if self._dropping:
             self._appended_before += 1
             return
@@ -275,22 +279,29 @@ class Writer:
         """
         if self._closed:
             return
-        error: JournalFailed | None = None
         try:
-            self.commit()
-            if not self._troubles.failed and self.kept < self.appended:
-                kept: asyncio.Future[JournalFailed | None] = self._loop.create_future()
-                self.when_kept(kept.set_result)
-                error = await kept
-            if not (self._troubles.failed or self._troubles.stalled) and self._tail.synced < self._tail.lsn:
-                synced: asyncio.Future[int] = self._loop.create_future()
-                self._begun.add(self._tail.lsn - 1, 0, synced)
-                self._sync()
-                await synced
-        finally:
+            error = await self._finish()
+        except BaseException:  # compiled by mypyc 2.4, a `finally` that awaits may raise the error of an earlier call
             await self._end()
+            raise
+        await self._end()
         if error is not None or self._troubles.failed:
             raise error or failure(self._troubles.failed)
+
+    async def _finish(self) -> JournalFailed | None:
+        """Commit and sync everything; return why not all is kept."""
+        error: JournalFailed | None = None
+        self.commit()
+        if not self._troubles.failed and self.kept < self.appended:
+            kept: asyncio.Future[JournalFailed | None] = self._loop.create_future()
+            self.when_kept(kept.set_result)
+            error = await kept
+        if not (self._troubles.failed or self._troubles.stalled) and self._tail.synced < self._tail.lsn:
+            synced: asyncio.Future[int] = self._loop.create_future()
+            self._begun.add(self._tail.lsn - 1, 0, synced)
+            self._sync()
+            await synced
+        return error
 
     async def _end(self) -> None:
         """End the thread, and close the files."""

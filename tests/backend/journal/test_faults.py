@@ -19,7 +19,7 @@ from jobqueue.backend.journal.writer import Writer
 from jobqueue.errors import JournalError, JournalFailed
 from jobqueue.testing import virtual_time
 from tests.backend.journal.faulty_disk import Crash, Fault, FaultyDisk
-from tests.backend.journal.writing import Journal, Sync, logged, record
+from tests.backend.journal.writing import Journal, Sync, logged, record, replaces_parts
 
 both = pytest.mark.parametrize("sync", ["always", "interval"])
 SEGMENT_BYTES = 256
@@ -246,6 +246,12 @@ STEPS_OF_A_FRAME = {
 }
 
 
+each_step = pytest.mark.parametrize(
+    "step",
+    [pytest.param(step, marks=replaces_parts if step in ("gathered", "placed") else ()) for step in STEPS_OF_A_FRAME],
+)
+
+
 def raise_once(monkeypatch: pytest.MonkeyPatch, step: tuple[Any, str], error: BaseException) -> None:
     def raising(*args: Any, **given: Any) -> None:
         monkeypatch.undo()
@@ -255,7 +261,7 @@ def raise_once(monkeypatch: pytest.MonkeyPatch, step: tuple[Any, str], error: Ba
 
 
 @both
-@pytest.mark.parametrize("step", STEPS_OF_A_FRAME)
+@each_step
 @virtual_time
 async def test_an_exception_before_a_frame_is_written_fails_the_journal_and_leaves_no_hole(
     sync: Sync, step: str, monkeypatch: pytest.MonkeyPatch
@@ -284,7 +290,7 @@ async def test_an_exception_before_a_frame_is_written_fails_the_journal_and_leav
 
 
 @both
-@pytest.mark.parametrize("step", STEPS_OF_A_FRAME)
+@each_step
 @virtual_time
 async def test_an_exit_before_a_frame_is_written_leaves_no_hole_and_is_passed_on(
     sync: Sync, step: str, monkeypatch: pytest.MonkeyPatch
@@ -306,6 +312,7 @@ async def test_an_exit_before_a_frame_is_written_leaves_no_hole_and_is_passed_on
 
 
 @both
+@replaces_parts
 @virtual_time
 async def test_a_sync_that_cannot_be_asked_for_fails_the_journal(sync: Sync, monkeypatch: pytest.MonkeyPatch) -> None:
     disk = FaultyDisk()
@@ -322,7 +329,7 @@ async def test_a_sync_that_cannot_be_asked_for_fails_the_journal(sync: Sync, mon
 
 
 @both
-@pytest.mark.parametrize("step", STEPS_OF_A_FRAME)
+@each_step
 @virtual_time
 async def test_an_exception_while_a_segment_begins_anew_ends_that_try(
     sync: Sync, step: str, monkeypatch: pytest.MonkeyPatch

@@ -10,6 +10,7 @@ import pytest
 from jobqueue.backend.journal import gathered as gathered_module
 from jobqueue.backend.journal.gathered import UNMEASURED, Gathered
 from jobqueue.backend.journal.records import body_of, joined, parted
+from tests.backend.journal.writing import replaces_parts
 
 if TYPE_CHECKING:
     from jobqueue.backend.journal.records import Body
@@ -52,23 +53,43 @@ def test_a_record_alone_may_be_greater_than_a_body() -> None:
 def test_gathered_records_are_counted_and_measured_once_they_are_many() -> None:
     gathered = Gathered()
     for number in range(UNMEASURED):
-        gathered.append([number])
+        gathered.append_small([number % 100])
         gathered.end_iteration()
     assert (len(gathered), gathered.size_bytes, gathered.records) == (UNMEASURED, 0, [])
-    gathered.append([1])
+    gathered.append_small([1])
     gathered.records.append([2])
     assert (len(gathered), gathered.size_bytes) == (UNMEASURED + 2, 0)
     gathered.end_iteration()
     assert (len(gathered), gathered.size_bytes, gathered.records) == (UNMEASURED + 2, 3 + 2 * (UNMEASURED + 2), [])
-    gathered.append([3])
+    gathered.append_small([3])
     gathered.end_iteration()
-    gathered.append([4])
+    gathered.append_small([4])
     assert len(gathered) == UNMEASURED + 4
     (body,) = gathered.take()
-    assert decoded(body) == [*([number] for number in range(UNMEASURED)), [1], [2], [3], [4]]
+    assert decoded(body) == [*numbered(UNMEASURED), [1], [2], [3], [4]]
     assert (len(gathered), gathered.size_bytes, gathered.take()) == (0, 0, [])
 
 
+def test_one_record_that_may_be_great_has_all_measured_at_the_end_of_its_iteration() -> None:
+    gathered = Gathered()
+    gathered.append_small([1])
+    gathered.end_iteration()
+    gathered.append(["x" * 100])
+    gathered.append_small([2])
+    assert (len(gathered), gathered.size_bytes) == (3, 0)
+    gathered.end_iteration()
+    assert (len(gathered), gathered.size_bytes) == (3, 1 + 2 + 103 + 2)
+    gathered.append_small([3])
+    gathered.end_iteration()
+    assert (len(gathered), gathered.size_bytes) == (4, 108), "that holds for one iteration"
+    gathered.append([4])
+    gathered.clear()
+    gathered.append_small([5])
+    gathered.end_iteration()
+    assert (len(gathered), gathered.size_bytes) == (1, 0), "what was cleared isn't measured"
+
+
+@replaces_parts
 def test_more_than_a_frame_becomes_several_bodies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gathered_module, "FRAME_BYTES", 40)
     monkeypatch.setattr(gathered_module, "UNMEASURED", 30)
@@ -76,7 +97,7 @@ def test_more_than_a_frame_becomes_several_bodies(monkeypatch: pytest.MonkeyPatc
     taken: list[Any] = []
     for _ in range(5):
         for record in numbered(25):
-            gathered.append(record)
+            gathered.append_small(record)
         gathered.end_iteration()
     bodies = gathered.take()
     assert len(bodies) > 3

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from jobqueue.backend.journal.gathered import Gathered
+from jobqueue.backend.journal.gathered import SMALL_BYTES, Gathered
 from jobqueue.backend.journal.image import Image
 from jobqueue.backend.journal.recorder import Recorder
 from jobqueue.backend.journal.records import BEGIN, JOB, PROCESS, RAN, SPEC, START, SUBMIT, SUCCESS, body_of
@@ -29,10 +29,10 @@ class Recording:
     def __init__(self) -> None:
         self.driver = JournalDriver(queues=QUEUES)
         engine = self.driver.engine
-        gathered = Gathered()
-        self.records = gathered.records
+        self.gathered = Gathered()
+        self.records = self.gathered.records
         self.recorder = Recorder(
-            gathered, engine=engine, ids=engine._ids, configured=QUEUES.__getitem__, offset_s=OFFSET_S
+            self.gathered, engine=engine, ids=engine._ids, configured=QUEUES.__getitem__, offset_s=OFFSET_S
         )
         self.driver.hear = self.recorder.hear
         self.recorder.begin(self.driver.now, starts=[])
@@ -138,10 +138,12 @@ def test_a_record_that_has_moved_on_before_its_event_is_written_whole() -> None:
     assert list(of_job(image.jobs[job.id], job, now)) == []
 
 
-def run_one(recording: Recording, success: Success, between: Callable[[], object] = lambda: None) -> Job:
+def run_one(
+    recording: Recording, success: Success, between: Callable[[], object] = lambda: None, *, args: bytes = b"{}"
+) -> Job:
     """Run a job to its success. Args: between: Called while it runs."""
     driver = recording.driver
-    job = driver.engine.submit(HANDLERS["limited"], b"{}", None, now=driver.now).job
+    job = driver.engine.submit(HANDLERS["limited"], args, None, now=driver.now).job
     driver.note_events()
     driver.lease(job)
     driver.note_events()
@@ -195,6 +197,36 @@ def test_an_attempt_with_a_start_that_is_encoded_already_is_two_records() -> Non
     assert [record[0] for record in (*kept, *recording.records)] == [BEGIN, SPEC, SUBMIT, START, SUCCESS]
     recording.records[:0] = kept
     assert list(of_job(recording.image().jobs[job.id], job, recording.driver.now)) == []
+
+
+@pytest.mark.parametrize("file", [None, StoredFile("a/result", "text/plain", 9)])
+def test_a_long_result_has_a_record_of_its_own(file: StoredFile | None) -> None:
+    recording = Recording()
+    job = run_one(recording, Success(b"1" * (SMALL_BYTES + 1), file))
+    assert [record[0] for record in recording.records] == [BEGIN, SPEC, SUBMIT, START, SUCCESS]
+    for image in (recording.image(), recording.image(times=2)):
+        assert list(of_job(image.jobs[job.id], job, recording.driver.now)) == []
+
+
+@pytest.mark.parametrize(
+    ("args", "result", "measured"),
+    [(SMALL_BYTES, SMALL_BYTES, False), (SMALL_BYTES + 1, 1, True), (2, SMALL_BYTES + 1, True)],
+)
+def test_records_with_long_arguments_or_results_are_measured_at_the_end_of_their_iteration(
+    args: int, result: int, measured: bool
+) -> None:
+    recording = Recording()
+    gathered = recording.gathered
+    run_one(recording, Success(b"1"))  # with the record of its spec
+    gathered.end_iteration()
+    before = gathered.size_bytes
+    run_one(recording, Success(b"1" * result), args=b"2" * args)
+    gathered.end_iteration()
+    assert (gathered.size_bytes > before) is measured
+    run_one(recording, Success(b"1" * result), gathered.end_iteration, args=b"2" * args)
+    before = gathered.size_bytes
+    gathered.end_iteration()
+    assert (gathered.size_bytes > before) is (result > SMALL_BYTES), "without the start before it"
 
 
 def test_records_that_are_older_than_their_job_change_nothing() -> None:

@@ -13,7 +13,7 @@ from jobqueue.backend.journal.writer import UNWAITED_S
 from jobqueue.errors import JournalFailed
 from jobqueue.testing import virtual_time
 from tests.backend.journal.faulty_disk import Fault, FaultyDisk
-from tests.backend.journal.writing import InlineThread, Journal, Sync, frames, logged, record
+from tests.backend.journal.writing import InlineThread, Journal, Sync, frames, logged, record, replaces_parts
 
 both = pytest.mark.parametrize("sync", ["always", "interval"])
 
@@ -228,6 +228,7 @@ async def test_a_record_greater_than_a_segment_gets_a_greater_one(sync: Sync) ->
     await journal.close()
 
 
+@replaces_parts
 @virtual_time
 async def test_a_long_batch_becomes_several_frames(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gathered_module, "FRAME_BYTES", 100)
@@ -238,6 +239,7 @@ async def test_a_long_batch_becomes_several_frames(monkeypatch: pytest.MonkeyPat
     await journal.close()
 
 
+@replaces_parts
 @virtual_time
 async def test_records_of_a_long_batch_are_kept_frame_by_frame(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gathered_module, "FRAME_BYTES", 100)
@@ -254,6 +256,7 @@ async def test_records_of_a_long_batch_are_kept_frame_by_frame(monkeypatch: pyte
 
 
 @both
+@replaces_parts
 @virtual_time
 async def test_a_segment_that_begins_with_a_long_batch_is_one(sync: Sync, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gathered_module, "FRAME_BYTES", 100)
@@ -359,6 +362,7 @@ async def test_a_disk_that_does_not_answer_stalls_the_journal_for_a_bounded_time
     await journal.close()
 
 
+@replaces_parts
 @virtual_time
 async def test_a_backlog_stalls_the_journal_and_a_greater_one_fails_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer_module, "STALLED_BYTES", 100)
@@ -388,6 +392,7 @@ async def test_a_backlog_stalls_the_journal_and_a_greater_one_fails_it(monkeypat
         await journal.close()
 
 
+@replaces_parts
 @virtual_time
 async def test_a_backlog_of_many_iterations_of_the_loop_stalls_the_journal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer_module, "STALLED_BYTES", 20 * 6)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import msgspec
+import pytest
 
 from jobqueue.backend.journal.disk_thread import RunsCalls
 from jobqueue.backend.journal.folder import JournalFolder
@@ -15,12 +16,16 @@ from jobqueue.backend.journal.reading import read_log
 from jobqueue.backend.journal.snapshot_file import SnapshotFile, read_snapshot
 from jobqueue.backend.journal.trouble import Trouble
 from jobqueue.backend.journal.writer import Writer
+from jobqueue.build import build
 from jobqueue.errors import JournalFailed
 from tests.backend.journal.faulty_disk import FaultyDisk
 from tests.backend.journal.logs import opened
 
 Sync = Literal["always", "interval"]
 SEGMENT_BYTES = 1024
+
+replaces_parts = pytest.mark.skipif(build() == "compiled", reason="a constant or a function within C can't be replaced")
+"""For tests that replace a part of a compiled module."""
 
 
 class InlineThread(RunsCalls):
