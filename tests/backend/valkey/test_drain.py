@@ -53,7 +53,7 @@ async def test_a_lease_that_is_on_its_way_when_the_drain_begins_goes_back(fleet:
 
 
 @virtual_time
-async def test_jobs_that_go_back_are_told_of_with_the_versions_of_the_store(fleet: Fleet) -> None:
+async def test_events_of_returned_jobs_have_the_versions_of_the_store(fleet: Fleet) -> None:
     draining, other = await fleet.server(places=3), await fleet.server()
     told: dict[str, object] = {}
     draining.backend.subscribe(lambda event: told.setdefault(event.job.id, event.job.version), Requeued)
